@@ -1,0 +1,90 @@
+//! What the user meant, validated. How it was typed (flags, TOML, properties) is the business of the files beside this one.
+
+use std::net::SocketAddr;
+
+/// `HOST:PORT` of a broker, as typed or as a cluster advertises it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    pub host: String,
+    pub port: u16,
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port() }
+    }
+}
+
+/// One cluster: where to find it. Security settings will live here too, one set per cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    pub bootstrap: Vec<Address>,
+}
+
+/// Where a lane that has never mirrored anything begins to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartFrom {
+    Earliest,
+    Latest,
+    /// The first record whose timestamp (ms since the Unix epoch) is at or after this.
+    TimestampMs(i64),
+}
+
+/// How a payload gets from the source socket to the target socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mover {
+    /// Splice for lanes with large batches, copy for the others.
+    Auto,
+    /// Through pinned pool buffers; packs one batch of every ready lane into a request.
+    Copy,
+    /// splice(2) through a pipe; the payload never enters user space; one batch a request.
+    Splice,
+}
+
+/// `twinlog mirror`, validated: one link from `source` to `target`.
+#[derive(Clone, Debug)]
+pub struct Mirror {
+    /// Names the link; its state topic on the target is `__twinlog.<link>` and its lock the transactional id `twinlog.<link>`.
+    pub link: String,
+    pub source: Cluster,
+    pub target: Cluster,
+    /// A topic is mirrored if one of these matches the whole name...
+    pub topics: Vec<regex::Regex>,
+    /// ...and none of these does.
+    pub exclude: Vec<regex::Regex>,
+    pub from: StartFrom,
+    /// End with success when every lane has reached the high watermark seen after the start.
+    pub until_caught_up: bool,
+    pub mover: Mover,
+    /// Cores to run shards on, one shard each. Empty: all that this process may use.
+    pub cores: Vec<usize>,
+    /// Memory for payloads, all shards together.
+    pub buffer_bytes: usize,
+    /// Replication factor of created topics. None: the source's, bounded by the number of target brokers.
+    pub replication_factor: Option<i16>,
+    /// How often both clusters' metadata are read when nothing asks for it sooner.
+    pub metadata_refresh_ms: u64,
+    /// How long a request of a dead connection or a killed instance may still be under way at a broker. Lanes that cannot
+    /// rely on the broker's producer state wait it out after every doubt.
+    pub zombie_bound_ms: u64,
+    /// What Twinlog calls itself in requests.
+    pub client_id: String,
+    /// Largest fetch answer asked for, per connection.
+    pub fetch_bytes_max: usize,
+    /// How long a source broker may hold a fetch that finds nothing.
+    pub fetch_wait_ms: i32,
+    /// An unanswered request is a lost connection after this time.
+    pub request_timeout_ms: u64,
+    /// Connections to each target broker, per shard.
+    pub connections_per_broker: usize,
+}

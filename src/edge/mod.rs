@@ -1,0 +1,1 @@
+//! The only place with sockets, threads, time and files.

@@ -1,0 +1,22 @@
+//! Every maximum in one place, with the relations between them checked when the crate is compiled.
+
+/// The fixed part of a record batch of magic 2 (Kafka's `DefaultRecordBatch.RECORD_BATCH_OVERHEAD`).
+pub const BATCH_HEADER_BYTES: usize = 61;
+/// A batch longer than this is refused as damage: no broker is configured for messages this large.
+pub const BATCH_BYTES_MAX: usize = 256 << 20;
+/// An answer that is collected whole (everything but Fetch) may be this long.
+pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// A fetch answer, which is walked and never collected, may announce this length.
+pub const FETCH_ANSWER_BYTES_MAX: usize = 1 << 30;
+/// Batches packed into one Produce request.
+pub const BATCHES_PER_REQUEST_MAX: usize = 256;
+/// Slices handed to one vectored send: framing and payload for each batch, and some for batches that lie across buffers.
+pub const IOV_MAX: usize = 1024;
+/// The chunk of pool memory that a socket is read into.
+pub const CHUNK_BYTES: usize = 1 << 20;
+/// Topic names, by Kafka's own rule.
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+
+const _: () = assert!(BATCHES_PER_REQUEST_MAX * 3 < IOV_MAX);
+const _: () = assert!(CHUNK_BYTES > 16 * BATCH_HEADER_BYTES);
+const _: () = assert!(BATCH_BYTES_MAX < FETCH_ANSWER_BYTES_MAX);
