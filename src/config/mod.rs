@@ -1,5 +1,13 @@
 //! What the user meant, validated. How it was typed (flags, TOML, properties) is the business of the files beside this one.
 
+mod draft;
+mod file;
+mod nearest;
+pub mod text;
+
+pub use draft::{ConfigError, Draft, LogFormat};
+pub use nearest::nearest;
+
 use std::net::SocketAddr;
 
 /// `HOST:PORT` of a broker, as typed or as a cluster advertises it.

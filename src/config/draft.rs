@@ -1,0 +1,192 @@
+//! A [`Mirror`] in the making: what one place (the command line, a file) said, each part of it optional.
+
+use super::{Address, Cluster, Mirror, Mover, StartFrom};
+use crate::limits::CHUNK_BYTES;
+use regex::Regex;
+use std::fmt;
+
+/// What was said, and where defaults have to step in. The command line's draft overrides the file's.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    pub source: Option<Vec<Address>>,
+    pub target: Option<Vec<Address>>,
+    pub topics: Option<Vec<Regex>>,
+    pub exclude: Option<Vec<Regex>>,
+    pub from: Option<StartFrom>,
+    pub until_caught_up: Option<bool>,
+    pub mover: Option<Mover>,
+    pub cores: Option<Vec<usize>>,
+    pub link: Option<String>,
+    pub buffer_bytes: Option<usize>,
+    pub replication_factor: Option<i16>,
+    pub metadata_refresh_ms: Option<u64>,
+    pub zombie_bound_ms: Option<u64>,
+    pub client_id: Option<String>,
+    pub fetch_bytes_max: Option<usize>,
+    pub fetch_wait_ms: Option<u64>,
+    pub request_timeout_ms: Option<u64>,
+    pub connections_per_broker: Option<usize>,
+    pub log_format: Option<LogFormat>,
+}
+
+/// How log lines and the final summary are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is wrong with what was typed; its `Display` is for the user's eyes. Always exit code 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(pub String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Draft {
+    /// Everything this draft says, and what `other` says where this one is silent.
+    pub fn or(self, other: Draft) -> Draft {
+        Draft {
+            source: self.source.or(other.source),
+            target: self.target.or(other.target),
+            topics: self.topics.or(other.topics),
+            exclude: self.exclude.or(other.exclude),
+            from: self.from.or(other.from),
+            until_caught_up: self.until_caught_up.or(other.until_caught_up),
+            mover: self.mover.or(other.mover),
+            cores: self.cores.or(other.cores),
+            link: self.link.or(other.link),
+            buffer_bytes: self.buffer_bytes.or(other.buffer_bytes),
+            replication_factor: self.replication_factor.or(other.replication_factor),
+            metadata_refresh_ms: self.metadata_refresh_ms.or(other.metadata_refresh_ms),
+            zombie_bound_ms: self.zombie_bound_ms.or(other.zombie_bound_ms),
+            client_id: self.client_id.or(other.client_id),
+            fetch_bytes_max: self.fetch_bytes_max.or(other.fetch_bytes_max),
+            fetch_wait_ms: self.fetch_wait_ms.or(other.fetch_wait_ms),
+            request_timeout_ms: self.request_timeout_ms.or(other.request_timeout_ms),
+            connections_per_broker: self.connections_per_broker.or(other.connections_per_broker),
+            log_format: self.log_format.or(other.log_format),
+        }
+    }
+
+    /// The whole, with defaults for what nobody said, and with the relations between the parts checked.
+    pub fn build(self) -> Result<Mirror, ConfigError> {
+        let link = self.link.unwrap_or_else(|| "mirror".into());
+        let mirror = Mirror {
+            client_id: self.client_id.unwrap_or_else(|| format!("twinlog-{link}")),
+            link,
+            source: Cluster {
+                bootstrap: required(self.source, "source", "source.bootstrap", "--source HOST:PORT")?,
+            },
+            target: Cluster {
+                bootstrap: required(self.target, "target", "target.bootstrap", "--target HOST:PORT")?,
+            },
+            topics: required(
+                self.topics,
+                "topics",
+                "mirror.topics",
+                "--topics REGEX (every topic: --topics '.*')",
+            )?,
+            exclude: self.exclude.unwrap_or_default(),
+            from: self.from.unwrap_or(StartFrom::Earliest),
+            until_caught_up: self.until_caught_up.unwrap_or(false),
+            mover: self.mover.unwrap_or(Mover::Auto),
+            cores: self.cores.unwrap_or_default(),
+            buffer_bytes: self.buffer_bytes.unwrap_or(256 << 20),
+            replication_factor: self.replication_factor,
+            metadata_refresh_ms: self.metadata_refresh_ms.unwrap_or(30_000),
+            zombie_bound_ms: self.zombie_bound_ms.unwrap_or(30_000),
+            fetch_bytes_max: self.fetch_bytes_max.unwrap_or(8 << 20),
+            fetch_wait_ms: self.fetch_wait_ms.unwrap_or(500).try_into().unwrap_or(i32::MAX),
+            request_timeout_ms: self.request_timeout_ms.unwrap_or(20_000),
+            connections_per_broker: self.connections_per_broker.unwrap_or(1),
+        };
+        check(&mirror)?;
+        Ok(mirror)
+    }
+}
+
+fn required<T>(said: Option<T>, what: &str, key: &str, flag: &str) -> Result<T, ConfigError> {
+    said.ok_or_else(|| ConfigError(format!("no {what} given; add {flag}, or set {key} in the config file")))
+}
+
+fn check(mirror: &Mirror) -> Result<(), ConfigError> {
+    let refuse = |message: String| Err(ConfigError(message));
+    if let Some(both) =
+        mirror.source.bootstrap.iter().find(|address| mirror.target.bootstrap.contains(address))
+    {
+        return refuse(format!("source and target are the same cluster ({both}); a mirror needs two"));
+    }
+    if mirror.buffer_bytes < 4 * CHUNK_BYTES {
+        return refuse(format!(
+            "buffer-bytes is {}; the least is {} (4MiB)",
+            mirror.buffer_bytes,
+            4 * CHUNK_BYTES
+        ));
+    }
+    if mirror.fetch_bytes_max < 1 << 10 || mirror.fetch_bytes_max > crate::limits::FETCH_ANSWER_BYTES_MAX / 2
+    {
+        return refuse(format!("fetch-bytes-max is {}; it must be 1KiB to 512MiB", mirror.fetch_bytes_max));
+    }
+    if !(1..=64).contains(&mirror.connections_per_broker) {
+        return refuse(format!(
+            "connections-per-broker is {}; it must be 1 to 64",
+            mirror.connections_per_broker
+        ));
+    }
+    if mirror.request_timeout_ms <= mirror.fetch_wait_ms as u64 {
+        return refuse(format!(
+            "request-timeout-ms ({}) must be more than fetch-wait-ms ({}), or every quiet fetch would time out",
+            mirror.request_timeout_ms, mirror.fetch_wait_ms
+        ));
+    }
+    if mirror.zombie_bound_ms == 0 || mirror.metadata_refresh_ms == 0 {
+        return refuse("zombie-bound-ms and metadata-refresh-ms must be more than 0".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::text;
+
+    fn enough() -> Draft {
+        Draft {
+            source: text::addresses("a:1").ok(),
+            target: text::addresses("b:1").ok(),
+            topics: text::patterns("t").ok(),
+            ..Draft::default()
+        }
+    }
+
+    #[test]
+    fn defaults_fill_what_nobody_said_and_the_first_draft_wins() {
+        let flags = Draft { link: Some("east".into()), ..Draft::default() };
+        let file = Draft { link: Some("west".into()), until_caught_up: Some(true), ..enough() };
+        let mirror = flags.or(file).build().unwrap();
+        assert_eq!((mirror.link.as_str(), mirror.client_id.as_str()), ("east", "twinlog-east"));
+        assert!(mirror.until_caught_up);
+        assert_eq!(mirror.buffer_bytes, 256 << 20);
+        assert_eq!(mirror.from, StartFrom::Earliest);
+    }
+
+    #[test]
+    fn what_is_missing_or_contradictory_is_named() {
+        let missing = Draft { target: None, ..enough() }.build().unwrap_err();
+        assert!(missing.0.contains("--target") && missing.0.contains("target.bootstrap"), "{missing}");
+        let same = Draft { target: text::addresses("a:1").ok(), ..enough() }.build().unwrap_err();
+        assert!(same.0.contains("a:1"), "{same}");
+        let small = Draft { buffer_bytes: Some(5), ..enough() }.build().unwrap_err();
+        assert!(small.0.contains("buffer-bytes"), "{small}");
+        let timeout = Draft { request_timeout_ms: Some(100), ..enough() }.build().unwrap_err();
+        assert!(timeout.0.contains("fetch-wait-ms"), "{timeout}");
+    }
+}

@@ -1,0 +1,250 @@
+//! `twinlog.toml`: the tables [source], [target] and [mirror], with a key for every flag of `twinlog mirror`.
+
+use super::text::{self, log_format};
+use super::{ConfigError, Draft, nearest};
+use std::ops::Range;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+impl Draft {
+    /// Reads a config file's text. `name` is what the file is called in errors, which give the line and the key.
+    pub fn from_toml(name: &str, content: &str) -> Result<Draft, ConfigError> {
+        let file = File { name, content };
+        let document = DeTable::parse(content).map_err(|error| file.error(error.span(), error.message()))?;
+        let mut draft = Draft::default();
+        for (table, value) in document.get_ref() {
+            let Some(entries) =
+                value.get_ref().as_table().filter(|_| TABLES.contains(&table.get_ref().as_ref()))
+            else {
+                return Err(file.not_a_table(table, value));
+            };
+            for (name, value) in entries {
+                let key = KEYS.iter().find(|key| key.table == table.get_ref() && key.name == name.get_ref());
+                let key = key.ok_or_else(|| file.unknown_key(table.get_ref(), name))?;
+                (key.read)(&mut draft, value.get_ref()).map_err(|problem| {
+                    file.error(Some(value.span()), &format!("{}.{}: {problem}", key.table, key.name))
+                })?;
+            }
+        }
+        Ok(draft)
+    }
+}
+
+const TABLES: [&str; 3] = ["source", "target", "mirror"];
+
+/// One key of the file and how its value gets into the draft.
+struct Key {
+    table: &'static str,
+    name: &'static str,
+    read: fn(&mut Draft, &DeValue<'_>) -> Result<(), String>,
+}
+
+macro_rules! keys {
+    ($($table:ident . $name:literal => $field:ident: $value:ident, $read:expr;)*) => {
+        &[$(Key {
+            table: stringify!($table),
+            name: $name,
+            read: |draft, value| {
+                draft.$field = Some($read(&$value(value)?)?);
+                Ok(())
+            },
+        }),*]
+    };
+}
+
+const KEYS: &[Key] = keys! {
+    source."bootstrap" => source: list, text::addresses;
+    target."bootstrap" => target: list, text::addresses;
+    mirror."topics" => topics: list, text::patterns;
+    mirror."exclude" => exclude: list, text::patterns;
+    mirror."from" => from: scalar, text::start_from;
+    mirror."until-caught-up" => until_caught_up: boolean, text::boolean;
+    mirror."mover" => mover: string, text::mover;
+    mirror."cores" => cores: list, text::cores;
+    mirror."link" => link: string, text::link;
+    mirror."buffer-bytes" => buffer_bytes: scalar, text::memory_bytes;
+    mirror."replication-factor" => replication_factor: integer, text::replication_factor;
+    mirror."metadata-refresh-ms" => metadata_refresh_ms: integer, text::milliseconds;
+    mirror."zombie-bound-ms" => zombie_bound_ms: integer, text::milliseconds;
+    mirror."client-id" => client_id: string, text::client_id;
+    mirror."fetch-bytes-max" => fetch_bytes_max: scalar, text::memory_bytes;
+    mirror."fetch-wait-ms" => fetch_wait_ms: integer, text::milliseconds;
+    mirror."request-timeout-ms" => request_timeout_ms: integer, text::milliseconds;
+    mirror."connections-per-broker" => connections_per_broker: integer, text::count;
+    mirror."log-format" => log_format: string, log_format;
+};
+
+// Each of these insists on a TOML type and hands on the text that the command line would have had.
+
+fn string(value: &DeValue<'_>) -> Result<String, String> {
+    value.as_str().map(Into::into).ok_or_else(|| wrong_type("a string", value))
+}
+
+fn integer(value: &DeValue<'_>) -> Result<String, String> {
+    value.as_integer().map(ToString::to_string).ok_or_else(|| wrong_type("an integer", value))
+}
+
+fn boolean(value: &DeValue<'_>) -> Result<String, String> {
+    value.as_bool().map(|b| b.to_string()).ok_or_else(|| wrong_type("true or false", value))
+}
+
+fn scalar(value: &DeValue<'_>) -> Result<String, String> {
+    if let DeValue::Datetime(time) = value {
+        return Ok(time.to_string());
+    }
+    string(value).or_else(|_| integer(value)).map_err(|_| wrong_type("a string or an integer", value))
+}
+
+fn list(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::Array(parts) => {
+            let parts: Result<Vec<_>, _> = parts.iter().map(|part| scalar(part.get_ref())).collect();
+            parts.map(|parts| parts.join(","))
+        }
+        _ => scalar(value).map_err(|_| wrong_type("a string or a list", value)),
+    }
+}
+
+fn wrong_type(expected: &str, found: &DeValue<'_>) -> String {
+    let found = match found {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    };
+    format!("expected {expected}, found {found}")
+}
+
+/// The file, for errors that point into it.
+struct File<'a> {
+    name: &'a str,
+    content: &'a str,
+}
+
+impl File<'_> {
+    fn error(&self, span: Option<Range<usize>>, problem: &str) -> ConfigError {
+        let problem = problem.trim().replace('\n', "; ");
+        match span.and_then(|span| self.content.get(..span.start)) {
+            Some(before) => {
+                let line = before.matches('\n').count() + 1;
+                ConfigError(format!("{}:{line}: {problem}", self.name))
+            }
+            None => ConfigError(format!("{}: {problem}", self.name)),
+        }
+    }
+
+    fn unknown_key(&self, table: &str, key: &Spanned<DeString<'_>>) -> ConfigError {
+        let typed = key.get_ref();
+        let here = || KEYS.iter().filter(|key| key.table == table).map(|key| key.name);
+        let elsewhere = KEYS.iter().find(|key| key.name == typed);
+        let hint = match (nearest(typed, here()), elsewhere) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some(key)) => format!("that key belongs into [{}]", key.table),
+            (None, None) => format!("valid keys are {}", here().collect::<Vec<_>>().join(", ")),
+        };
+        self.error(Some(key.span()), &format!("unknown key `{typed}` in [{table}]; {hint}"))
+    }
+
+    fn not_a_table(&self, name: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> ConfigError {
+        let typed = name.get_ref();
+        let problem = if TABLES.contains(&typed.as_ref()) {
+            format!("[{typed}] must be a table of keys")
+        } else if let Some(key) = KEYS.iter().find(|key| key.name == typed) {
+            format!("`{typed}` stands outside of any table; it belongs into [{}]", key.table)
+        } else {
+            let what = if value.get_ref().is_table() { "table" } else { "key" };
+            let hint = match nearest(typed, TABLES) {
+                Some(near) => format!("did you mean [{near}]?"),
+                None => "valid tables are [source], [target] and [mirror]".into(),
+            };
+            format!("unknown {what} `{typed}`; {hint}")
+        };
+        self.error(Some(name.span()), &problem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LogFormat, Mover, StartFrom};
+
+    #[test]
+    fn every_key_is_read() {
+        let content = r#"
+            [source]
+            bootstrap = ["a:1", "b:2"]
+            [target]
+            bootstrap = "c:3,d:4"
+            [mirror]
+            topics = ['orders', 'clicks\..*']
+            exclude = "x.*"
+            from = 2026-01-31T08:00:00Z
+            until-caught-up = true
+            mover = "splice"
+            cores = [0, 2]
+            link = "east"
+            buffer-bytes = "64MiB"
+            replication-factor = 2
+            metadata-refresh-ms = 1_000
+            zombie-bound-ms = 5000
+            client-id = "me"
+            fetch-bytes-max = 1048576
+            fetch-wait-ms = 100
+            request-timeout-ms = 9000
+            connections-per-broker = 3
+            log-format = "json"
+        "#;
+        for key in KEYS {
+            assert!(content.contains(key.name), "{} is not tried", key.name);
+        }
+        let draft = Draft::from_toml("t", content).unwrap();
+        assert_eq!(draft.log_format, Some(LogFormat::Json));
+        let mirror = draft.build().unwrap();
+        assert_eq!((mirror.source.bootstrap.len(), mirror.target.bootstrap.len()), (2, 2));
+        assert!(mirror.topics[1].is_match("clicks.eu") && mirror.exclude[0].is_match("xyz"));
+        assert_eq!(mirror.from, StartFrom::TimestampMs(1_769_846_400_000));
+        assert_eq!((mirror.mover, mirror.cores), (Mover::Splice, vec![0, 2]));
+        assert_eq!((mirror.buffer_bytes, mirror.replication_factor), (64 << 20, Some(2)));
+        assert_eq!((mirror.metadata_refresh_ms, mirror.zombie_bound_ms), (1000, 5000));
+        assert_eq!((mirror.fetch_bytes_max, mirror.fetch_wait_ms), (1 << 20, 100));
+        assert_eq!((mirror.request_timeout_ms, mirror.connections_per_broker), (9000, 3));
+        assert_eq!((mirror.client_id.as_str(), mirror.link.as_str()), ("me", "east"));
+    }
+
+    #[test]
+    fn errors_name_file_line_key_and_the_nearest_valid_key() {
+        for (content, expected) in [
+            ("[mirror]\ntopcis = 'x'", "f.toml:2: unknown key `topcis` in [mirror]; did you mean `topics`?"),
+            (
+                "[mirror]\nbootstrap = 'x'",
+                "f.toml:2: unknown key `bootstrap` in [mirror]; that key belongs into [source]",
+            ),
+            ("[target]\nzzz = 1", "f.toml:2: unknown key `zzz` in [target]; valid keys are bootstrap"),
+            ("\n[sorce]\n", "f.toml:2: unknown table `sorce`; did you mean [source]?"),
+            ("link = 'x'", "f.toml:1: `link` stands outside of any table; it belongs into [mirror]"),
+            ("source = 'a:1'", "f.toml:1: [source] must be a table of keys"),
+            ("[mirror]\n\nmover = 7", "f.toml:3: mirror.mover: expected a string, found an integer"),
+            (
+                "[mirror]\nuntil-caught-up = 'yes'",
+                "f.toml:2: mirror.until-caught-up: expected true or false, found a string",
+            ),
+            (
+                "[mirror]\nbuffer-bytes = 1.5",
+                "f.toml:2: mirror.buffer-bytes: expected a string or an integer, found a number",
+            ),
+            (
+                "[mirror]\nzombie-bound-ms = -1",
+                "f.toml:2: mirror.zombie-bound-ms: `-1` is not a number of milliseconds",
+            ),
+            ("[source]\nbootstrap = 'a'", "f.toml:2: source.bootstrap: `a` has no port"),
+            ("[mirror]\ntopics = '('", "f.toml:2: mirror.topics: `(` is not a regular expression"),
+            ("[mirror\n", "f.toml:1: "),
+        ] {
+            let error = Draft::from_toml("f.toml", content).unwrap_err();
+            assert!(error.0.starts_with(expected), "{content:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Single values as people type them, on the command line and in the config file alike.
+//! Every error is one sentence that can follow "invalid value: ".
+
+use super::{Address, LogFormat, Mover, StartFrom};
+use crate::limits::TOPIC_NAME_BYTES_MAX;
+use regex::Regex;
+
+/// `HOST:PORT[,HOST:PORT…]`; IPv6 addresses stand in brackets.
+pub fn addresses(text: &str) -> Result<Vec<Address>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(address)
+        .collect::<Result<Vec<_>, _>>()
+        .and_then(
+            |all| if all.is_empty() { Err("expected HOST:PORT, found nothing".into()) } else { Ok(all) },
+        )
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    if text.contains("://") {
+        return Err(format!("`{text}` looks like a URL; expected HOST:PORT, for example kafka1:9092"));
+    }
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            rest.split_once("]:").ok_or_else(|| format!("`{text}` is not of the form [IPV6]:PORT"))?
+        }
+        None => text
+            .rsplit_once(':')
+            .ok_or_else(|| format!("`{text}` has no port; expected HOST:PORT, for example {text}:9092"))?,
+    };
+    if host.is_empty() {
+        return Err(format!("`{text}` has no host; expected HOST:PORT, for example localhost{text}"));
+    }
+    if !text.starts_with('[') && host.contains(':') {
+        return Err(format!("`{text}`: an IPv6 address must stand in brackets, for example [::1]:9092"));
+    }
+    if host.contains(|c: char| c.is_whitespace() || c == '/') {
+        return Err(format!("`{host}` is not a host name"));
+    }
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(Address { host: host.into(), port }),
+        _ => Err(format!("`{port}` in `{text}` is not a port (1 to 65535)")),
+    }
+}
+
+/// A list of topic patterns. Commas part them, except inside brackets, where they belong to the expression (`a{1,3}`).
+pub fn patterns(text: &str) -> Result<Vec<Regex>, String> {
+    let mut depth = 0usize;
+    let mut escaped = false;
+    let parts = text.split(|c| {
+        let inside = depth > 0;
+        match c {
+            _ if std::mem::take(&mut escaped) => return false,
+            '\\' => escaped = true,
+            '{' | '[' | '(' => depth += 1,
+            '}' | ']' | ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && !inside
+    });
+    let all =
+        parts.map(str::trim).filter(|part| !part.is_empty()).map(pattern).collect::<Result<Vec<_>, _>>()?;
+    if all.is_empty() { Err("expected a regular expression, found nothing".into()) } else { Ok(all) }
+}
+
+/// A regular expression that must match the whole topic name, as in Kafka's own tools.
+pub fn pattern(text: &str) -> Result<Regex, String> {
+    Regex::new(&format!("^(?:{text})$")).map_err(|error| {
+        // The library's message quotes the whole expression over several lines; its last line says what is wrong.
+        let message = error.to_string();
+        let cause = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        let hint = if text.starts_with('*') { "; for \"anything\" write .*" } else { "" };
+        format!("`{text}` is not a regular expression: {cause}{hint}")
+    })
+}
+
+/// A number of bytes: `1048576`, `64KiB`, `256MiB`, `1.5GiB`, `100MB` (powers of ten without the i).
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let problem =
+        || format!("`{text}` is not a size; expected a number of bytes or, for example, 64KiB, 256MiB, 2GiB");
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(text.len());
+    let unit: f64 = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1024.0 * 1024.0,
+        "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        _ => return Err(problem()),
+    };
+    let number = text[..digits].replace('_', "");
+    // Whole numbers exactly, fractions only with a unit.
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(unit as u64).filter(|n| *n <= i64::MAX as u64).ok_or_else(problem);
+    }
+    match number.parse::<f64>() {
+        Ok(n) if unit > 1.0 && n * unit <= 1e18 => Ok((n * unit).round() as u64),
+        _ => Err(problem()),
+    }
+}
+
+/// [`bytes`], for amounts of memory.
+pub fn memory_bytes(text: &str) -> Result<usize, String> {
+    bytes(text).and_then(|n| {
+        usize::try_from(n).map_err(|_| format!("`{text}` is more than this machine can address"))
+    })
+}
+
+/// `earliest`, `latest`, an RFC 3339 time, or milliseconds since the Unix epoch.
+pub fn start_from(text: &str) -> Result<StartFrom, String> {
+    match text {
+        "earliest" => return Ok(StartFrom::Earliest),
+        "latest" => return Ok(StartFrom::Latest),
+        _ => {}
+    }
+    if let Ok(ms) = text.parse::<i64>()
+        && ms >= 0
+    {
+        return Ok(StartFrom::TimestampMs(ms));
+    }
+    rfc3339_ms(text).map(StartFrom::TimestampMs).ok_or_else(|| {
+        format!(
+            "`{text}` is none of: earliest, latest, a time such as 2026-01-31T08:00:00Z, \
+             milliseconds since 1970 such as 1769846400000"
+        )
+    })
+}
+
+/// `auto`, `copy` or `splice`.
+pub fn mover(text: &str) -> Result<Mover, String> {
+    match text {
+        "auto" => Ok(Mover::Auto),
+        "copy" => Ok(Mover::Copy),
+        "splice" => Ok(Mover::Splice),
+        _ => Err(format!("`{text}` is none of: auto, copy, splice")),
+    }
+}
+
+/// `all` (the empty list), `0,1`, `2..5` (both ends included), or a mix of them.
+pub fn cores(text: &str) -> Result<Vec<usize>, String> {
+    if text == "all" {
+        return Ok(Vec::new());
+    }
+    let problem = || format!("`{text}` is not a list of cores; expected, for example, 0,1 or 2..5 or all");
+    let mut all = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        let (first, last) = part.split_once("..").or_else(|| part.split_once('-')).unwrap_or((part, part));
+        let first: usize = first.trim().parse().map_err(|_| problem())?;
+        let last: usize = last.trim().trim_start_matches('=').parse().map_err(|_| problem())?;
+        if first > last || last >= 4096 {
+            return Err(problem());
+        }
+        all.extend(first..=last);
+    }
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}
+
+/// A name that can be part of a topic name: the link's state topic is `__twinlog.<link>`.
+pub fn link(text: &str) -> Result<String, String> {
+    let longest = TOPIC_NAME_BYTES_MAX - "__twinlog.".len();
+    if text.is_empty() {
+        return Err("a link's name must not be empty".into());
+    }
+    if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))) {
+        return Err(format!(
+            "`{bad}` may not stand in a link's name; allowed are letters, digits, `.`, `_` and `-`"
+        ));
+    }
+    if text.len() > longest {
+        return Err(format!("a link's name may have {longest} characters, this one has {}", text.len()));
+    }
+    Ok(text.into())
+}
+
+/// What Kafka understands as a replication factor.
+pub fn replication_factor(text: &str) -> Result<i16, String> {
+    match text.parse::<i16>() {
+        Ok(factor) if factor >= 1 => Ok(factor),
+        _ => Err(format!("`{text}` is not a replication factor (1 to {})", i16::MAX)),
+    }
+}
+
+/// A duration in milliseconds.
+pub fn milliseconds(text: &str) -> Result<u64, String> {
+    // What a broker and every clock understand.
+    text.replace('_', "")
+        .parse::<u64>()
+        .ok()
+        .filter(|ms| *ms <= i32::MAX as u64)
+        .ok_or_else(|| format!("`{text}` is not a number of milliseconds (0 to {})", i32::MAX))
+}
+
+/// A small number of things.
+pub fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a whole number"))
+}
+
+/// `true` or `false`.
+pub fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("`{text}` is neither true nor false"))
+}
+
+/// What a client calls itself; shows up in the brokers' logs, metrics and quotas.
+pub fn client_id(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 200 || text.contains(char::is_control) {
+        return Err("a client id must be 1 to 200 printable characters".into());
+    }
+    Ok(text.into())
+}
+
+/// `text` or `json`.
+pub fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("`{text}` is none of: text, json")),
+    }
+}
+
+/// `YYYY-MM-DDTHH:MM:SS[.fraction](Z|±HH:MM)` as milliseconds since the Unix epoch.
+fn rfc3339_ms(text: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| -> Option<i64> {
+        let part = text.get(range)?;
+        part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?
+    };
+    let separator =
+        |at: usize, allowed: &[u8]| text.as_bytes().get(at).filter(|b| allowed.contains(b)).map(|_| ());
+    separator(4, b"-")?;
+    separator(7, b"-")?;
+    separator(10, b"Tt ")?;
+    separator(13, b":")?;
+    separator(16, b":")?;
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_in_month = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + i64::from(leap),
+        _ => return None,
+    };
+    if day < 1 || day > days_in_month || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+
+    let mut rest = text.get(19..)?;
+    let mut fraction_ms = 0;
+    if let Some(digits) = rest.strip_prefix('.') {
+        let end = digits.find(|c: char| !c.is_ascii_digit()).filter(|end| *end > 0)?;
+        for (place, digit) in [100, 10, 1].into_iter().zip(digits[..end].bytes()) {
+            fraction_ms += place * i64::from(digit - b'0');
+        }
+        rest = &digits[end..];
+    }
+    let zone_minutes = match rest.as_bytes() {
+        b"Z" | b"z" => 0,
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2]
+            if [h1, h2, m1, m2].iter().all(|b| b.is_ascii_digit()) =>
+        {
+            let digit = |b: &u8| i64::from(b - b'0');
+            let minutes = (digit(h1) * 10 + digit(h2)) * 60 + digit(m1) * 10 + digit(m2);
+            if *sign == b'-' { -minutes } else { minutes }
+        }
+        _ => return None,
+    };
+
+    // Days since 1970 in the proleptic Gregorian calendar, with the year beginning in March.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
+        - 1
+        - 719_468;
+    Some((((days * 24 + hour) * 60 + minute - zone_minutes) * 60 + second) * 1000 + fraction_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_bad_ones_explained() {
+        let all = addresses("kafka1:9092, [::1]:9093 ,10.0.0.1:1").unwrap();
+        let shown: Vec<_> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["kafka1:9092", "[::1]:9093", "10.0.0.1:1"]);
+        for (bad, why) in [
+            ("kafka1", "no port"),
+            (":9092", "no host"),
+            ("kafka1:0", "not a port"),
+            ("kafka1:70000", "not a port"),
+            ("::1:9092", "brackets"),
+            ("http://kafka1:9092", "URL"),
+            ("", "found nothing"),
+            ("a b:9092", "not a host name"),
+        ] {
+            let error = addresses(bad).unwrap_err();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn patterns_match_whole_names_and_keep_commas_inside_brackets() {
+        let all = patterns(r"orders, clicks\.v[1,2],a{1,2}").unwrap();
+        assert_eq!(all.len(), 3);
+        assert!(all[0].is_match("orders") && !all[0].is_match("orders2"));
+        assert!(all[1].is_match("clicks.v1") && !all[1].is_match("clicksxv1"));
+        assert!(all[2].is_match("aa") && !all[2].is_match("aaa"));
+        let error = patterns("*").unwrap_err();
+        assert!(error.contains("write .*"), "{error}");
+        assert!(patterns("a(").unwrap_err().contains("`a(`"));
+        assert!(patterns("a|b").unwrap()[0].is_match("b"));
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(bytes("1048576"), Ok(1 << 20));
+        assert_eq!(bytes("256MiB"), Ok(256 << 20));
+        assert_eq!(bytes("1.5 GiB"), Ok(3 << 29));
+        assert_eq!(bytes("100MB"), Ok(100_000_000));
+        assert_eq!(bytes("0"), Ok(0));
+        for bad in ["", "12QiB", "MiB", "-1", "1.5", "99999999999GiB", "1..2k"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn start_points() {
+        assert_eq!(start_from("earliest"), Ok(StartFrom::Earliest));
+        assert_eq!(start_from("0"), Ok(StartFrom::TimestampMs(0)));
+        for (text, ms) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2000-02-29T12:00:00.25Z", 951_825_600_250),
+            ("2026-11-22T23:30:00+01:30", 1_795_384_800_000),
+            ("1969-12-31 23:59:59.999Z", -1),
+        ] {
+            assert_eq!(start_from(text), Ok(StartFrom::TimestampMs(ms)), "{text}");
+        }
+        for bad in [
+            "now",
+            "2026-02-29T00:00:00Z",
+            "2026-01-01",
+            "2026-01-01T00:00:00",
+            "2026-01-01T00:00:00.Z",
+            "-5",
+            "ä",
+        ] {
+            assert!(start_from(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn core_lists() {
+        assert_eq!(cores("all"), Ok(vec![]));
+        assert_eq!(cores("3,0,1"), Ok(vec![0, 1, 3]));
+        assert_eq!(cores("2..5"), Ok(vec![2, 3, 4, 5]));
+        assert_eq!(cores("0,2-3"), Ok(vec![0, 2, 3]));
+        for bad in ["", "5..2", "a", "1..", "0..99999999"] {
+            assert!(cores(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn link_names_are_topic_name_parts() {
+        assert_eq!(link("east-to-west.1"), Ok("east-to-west.1".into()));
+        assert!(link("").is_err());
+        assert!(link("a/b").unwrap_err().contains("`/`"));
+        assert!(link(&"x".repeat(240)).unwrap_err().contains("239"));
+    }
+}
