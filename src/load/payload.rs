@@ -1,0 +1,97 @@
+//! Records that look like what people log: JSON with field names that repeat and values that mostly do not.
+
+/// A small generator of pseudo-random numbers (SplitMix64); the load must be the same in every run.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Below `bound`, which must not be 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+const EVENTS: [&str; 6] = ["page_view", "add_to_cart", "search", "checkout", "login", "video_progress"];
+const COUNTRIES: [&str; 8] = ["DE", "US", "BR", "IN", "JP", "NG", "FR", "MX"];
+const WORDS: [&str; 16] = [
+    "shoes",
+    "summer",
+    "camera",
+    "garden",
+    "winter",
+    "coffee",
+    "travel",
+    "guitar",
+    "bicycle",
+    "kitchen",
+    "novel",
+    "lamp",
+    "puzzle",
+    "blanket",
+    "sunscreen",
+    "tent",
+];
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// One record's value of exactly `bytes` bytes: an event, then a `trace` of random characters that fills
+/// `random_percent` of the record, then words. A record too small for all that is cut off.
+pub fn value(random: &mut Random, bytes: usize, random_percent: usize) -> Vec<u8> {
+    let mut text = format!(
+        r#"{{"event":"{}","user":"u-{:016x}","session":{},"country":"{}","duration_ms":{},"trace":""#,
+        EVENTS[random.below(EVENTS.len() as u64) as usize],
+        random.next(),
+        random.below(1_000_000_000),
+        COUNTRIES[random.below(COUNTRIES.len() as u64) as usize],
+        random.below(60_000),
+    )
+    .into_bytes();
+    let trace_end = (text.len() + bytes * random_percent / 100).min(bytes);
+    while text.len() < trace_end {
+        let mut bits = random.next();
+        for _ in 0..10.min(trace_end - text.len()) {
+            text.push(ALPHABET[(bits & 63) as usize]);
+            bits >>= 6;
+        }
+    }
+    text.extend_from_slice(br#"","query":""#);
+    while text.len() < bytes.saturating_sub(2) {
+        text.extend_from_slice(WORDS[random.below(WORDS.len() as u64) as usize].as_bytes());
+        text.push(b' ');
+    }
+    text.truncate(bytes.saturating_sub(2));
+    text.extend_from_slice(br#""}"#);
+    text.truncate(bytes);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_the_size_asked_for_and_differ() {
+        let mut random = Random::new(1);
+        for bytes in [0, 1, 10, 100, 1024, 5000] {
+            assert_eq!(value(&mut random, bytes, 50).len(), bytes);
+        }
+        assert_ne!(value(&mut random, 1024, 50), value(&mut random, 1024, 50));
+        let json = value(&mut random, 1024, 50);
+        serde_json::from_slice::<serde_json::Value>(&json).unwrap();
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_values() {
+        assert_eq!(value(&mut Random::new(7), 512, 30), value(&mut Random::new(7), 512, 30));
+    }
+}
