@@ -1,0 +1,185 @@
+//! The fixed header of a record batch of magic 2 (Kafka's `DefaultRecordBatch`), and the new one that it gets on its way.
+
+use super::crc;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_HEADER_BYTES};
+
+/// Bytes of a batch that its length field does not count: base offset and the length itself.
+const LOG_OVERHEAD_BYTES: usize = 12;
+/// Where the CRC is, and where the bytes that it covers begin.
+const CRC_AT: usize = 17;
+const ATTRIBUTES_AT: usize = 21;
+
+const CODEC_MASK: i16 = 0x07;
+const LOG_APPEND_TIME: i16 = 0x08;
+const TRANSACTIONAL: i16 = 0x10;
+const CONTROL: i16 = 0x20;
+
+/// A batch header, decoded. For a magic other than 2 only `base_offset`, `batch_bytes` and `magic` mean anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchHeader {
+    pub base_offset: i64,
+    /// The whole batch, header included.
+    pub batch_bytes: usize,
+    pub leader_epoch: i32,
+    pub magic: i8,
+    pub crc: u32,
+    pub attributes: i16,
+    pub last_offset_delta: i32,
+    pub base_timestamp_ms: i64,
+    pub max_timestamp_ms: i64,
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    pub base_sequence: i32,
+    pub record_count: i32,
+}
+
+/// A header that no broker writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadBatch {
+    #[error("a batch announces {0} bytes, which is too few or too many; check the source's log for damage")]
+    Length(i32),
+    #[error(
+        "a batch has magic {0}; upgrade Twinlog if the source's Kafka is newer, else check its log for damage"
+    )]
+    Magic(i8),
+    #[error("a batch has base offset {0}; check the source's log for damage")]
+    BaseOffset(i64),
+    #[error(
+        "a batch announces {record_count} records up to offset delta {last_offset_delta}; check the source's log for damage"
+    )]
+    Counts { record_count: i32, last_offset_delta: i32 },
+}
+
+impl BatchHeader {
+    /// Decodes and checks a header. A magic other than 2 is no error: see [`BatchHeader::magic`].
+    pub fn parse(raw: &[u8; BATCH_HEADER_BYTES]) -> Result<Self, BadBatch> {
+        let length = i32::from_be_bytes(field(raw, 8));
+        let header = Self {
+            base_offset: i64::from_be_bytes(field(raw, 0)),
+            batch_bytes: usize::try_from(length).unwrap_or(0) + LOG_OVERHEAD_BYTES,
+            leader_epoch: i32::from_be_bytes(field(raw, 12)),
+            magic: raw[16] as i8,
+            crc: u32::from_be_bytes(field(raw, CRC_AT)),
+            attributes: i16::from_be_bytes(field(raw, ATTRIBUTES_AT)),
+            last_offset_delta: i32::from_be_bytes(field(raw, 23)),
+            base_timestamp_ms: i64::from_be_bytes(field(raw, 27)),
+            max_timestamp_ms: i64::from_be_bytes(field(raw, 35)),
+            producer_id: i64::from_be_bytes(field(raw, 43)),
+            producer_epoch: i16::from_be_bytes(field(raw, 51)),
+            base_sequence: i32::from_be_bytes(field(raw, 53)),
+            record_count: i32::from_be_bytes(field(raw, 57)),
+        };
+        if header.magic == 2 { header.checked(length) } else { Ok(header) }
+    }
+
+    fn checked(self, length: i32) -> Result<Self, BadBatch> {
+        if !(BATCH_HEADER_BYTES..=BATCH_BYTES_MAX).contains(&self.batch_bytes) {
+            return Err(BadBatch::Length(length));
+        }
+        if self.record_count < 0 || self.last_offset_delta < 0 {
+            let Self { record_count, last_offset_delta, .. } = self;
+            return Err(BadBatch::Counts { record_count, last_offset_delta });
+        }
+        // The offset after the last one must still be an offset.
+        if self.base_offset < 0 || self.base_offset > i64::MAX - i64::from(i32::MAX) - 1 {
+            return Err(BadBatch::BaseOffset(self.base_offset));
+        }
+        Ok(self)
+    }
+
+    /// Bytes of records after the header.
+    pub fn payload_bytes(&self) -> usize {
+        self.batch_bytes.saturating_sub(BATCH_HEADER_BYTES)
+    }
+
+    pub fn last_offset(&self) -> i64 {
+        self.base_offset + i64::from(self.last_offset_delta)
+    }
+
+    /// The offset that the log continues with after this batch.
+    pub fn next_offset(&self) -> i64 {
+        self.last_offset() + 1
+    }
+
+    /// Transaction markers and the like: written by brokers, never produced.
+    pub fn is_control(&self) -> bool {
+        self.attributes & CONTROL != 0
+    }
+
+    pub fn is_transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL != 0
+    }
+
+    /// The records' timestamp is `max_timestamp_ms`, whatever they say themselves.
+    pub fn is_log_append_time(&self) -> bool {
+        self.attributes & LOG_APPEND_TIME != 0
+    }
+
+    /// 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd (Kafka's `CompressionType`).
+    pub fn codec(&self) -> u8 {
+        (self.attributes & CODEC_MASK) as u8
+    }
+
+    /// No offset is missing inside the batch (compaction makes holes; a broker refuses to append such a batch).
+    pub fn is_contiguous(&self) -> bool {
+        i64::from(self.record_count) == i64::from(self.last_offset_delta) + 1
+    }
+
+    /// Sequence of the last record; sequences go on with 0 after 2^31 - 1 (Kafka's `DefaultRecordBatch.incrementSequence`).
+    pub fn last_sequence(&self) -> i32 {
+        self.base_sequence.wrapping_add(self.last_offset_delta) & i32::MAX
+    }
+}
+
+/// Who writes a batch, and with which sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    /// Sequence of the batch's first record.
+    pub base_sequence: i32,
+}
+
+/// Makes the header of a batch of magic 2 as a broker accepts it from a producer: base offset 0, no leader epoch, the
+/// stamp's producer, neither transactional nor stamped by a broker's clock. The CRC is brought up to date without reading
+/// the payload, so that damage to the payload, before or after, is still found by whoever checks it.
+///
+/// The header must have passed [`BatchHeader::parse`]; control batches are never passed on.
+pub fn restamp(raw: &mut [u8; BATCH_HEADER_BYTES], stamp: Stamp) {
+    let before: [u8; 40] = field(raw, ATTRIBUTES_AT);
+    let batch_bytes = u32::from_be_bytes(field(raw, 8)).wrapping_add(LOG_OVERHEAD_BYTES as u32);
+    let attributes = i16::from_be_bytes(field(raw, ATTRIBUTES_AT)) & !(LOG_APPEND_TIME | TRANSACTIONAL);
+    put(raw, 0, 0i64.to_be_bytes());
+    put(raw, 12, (-1i32).to_be_bytes());
+    put(raw, ATTRIBUTES_AT, attributes.to_be_bytes());
+    put(raw, 43, stamp.producer_id.to_be_bytes());
+    put(raw, 51, stamp.producer_epoch.to_be_bytes());
+    put(raw, 53, stamp.base_sequence.to_be_bytes());
+
+    let mut difference: [u8; 40] = field(raw, ATTRIBUTES_AT);
+    difference.iter_mut().zip(before).for_each(|(new, old)| *new ^= old);
+    let payload_bytes = batch_bytes.wrapping_sub(BATCH_HEADER_BYTES as u32);
+    let crc = u32::from_be_bytes(field(raw, CRC_AT)) ^ crc::change(&difference, payload_bytes);
+    put(raw, CRC_AT, crc.to_be_bytes());
+}
+
+/// Whether the CRC in a header of magic 2 fits the header and the payload.
+pub fn is_intact(raw: &[u8; BATCH_HEADER_BYTES], payload: &[u8]) -> bool {
+    crc::of_batch(&field(raw, ATTRIBUTES_AT), payload) == u32::from_be_bytes(field(raw, CRC_AT))
+}
+
+/// Writes the CRC that fits the header and the payload: for batches made here, not for those passed on.
+pub fn seal(raw: &mut [u8; BATCH_HEADER_BYTES], payload: &[u8]) {
+    let crc = crc::of_batch(&field(raw, ATTRIBUTES_AT), payload);
+    put(raw, CRC_AT, crc.to_be_bytes());
+}
+
+fn field<const N: usize>(raw: &[u8; BATCH_HEADER_BYTES], at: usize) -> [u8; N] {
+    let mut value = [0; N];
+    value.copy_from_slice(&raw[at..at + N]);
+    value
+}
+
+fn put<const N: usize>(raw: &mut [u8; BATCH_HEADER_BYTES], at: usize, value: [u8; N]) {
+    raw[at..at + N].copy_from_slice(&value);
+}
