@@ -1,0 +1,233 @@
+//! How a running mirror is doing, and the lines that say so.
+
+use super::units;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::ops::AddAssign;
+use std::time::Duration;
+
+/// What one shard, or all of them together, have done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Batches that the target has acknowledged.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Their size on the wire, headers included.
+    pub bytes: u64,
+    /// Batches that were read and not mirrored: control batches, or already on the target.
+    pub batches_skipped: u64,
+    pub fetch_requests: u64,
+    pub produce_requests: u64,
+    /// Payload bytes held at this moment.
+    pub buffered_bytes: u64,
+    /// CPU time of the shard's thread, user and system, in µs.
+    pub cpu_us: u64,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.batches += other.batches;
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.batches_skipped += other.batches_skipped;
+        self.fetch_requests += other.fetch_requests;
+        self.produce_requests += other.produce_requests;
+        self.buffered_bytes += other.buffered_bytes;
+        self.cpu_us += other.cpu_us;
+    }
+}
+
+/// How many lanes are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LaneCounts {
+    /// All lanes of the link, stopped ones included.
+    pub total: usize,
+    /// Lanes that have everything their source partition held when last looked at.
+    pub caught_up: usize,
+    /// Lanes that stand still for good.
+    pub stopped: usize,
+}
+
+/// How far the target is behind the source, all lanes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lag {
+    /// Offsets between the lanes' positions and the source's high watermarks.
+    pub records: u64,
+    /// The same in bytes, estimated by the mean size of the records mirrored so far; None before there are any.
+    pub bytes: Option<u64>,
+    /// Age of the oldest lane's newest mirrored record if it is behind, in ms; 0 when all are caught up.
+    pub ms: Option<u64>,
+}
+
+/// A look at a running mirror.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Since the mirror was started.
+    pub elapsed_us: u64,
+    pub totals: Counters,
+    /// One entry for each shard; `totals` is their sum.
+    pub shards: Vec<Counters>,
+    pub lanes: LaneCounts,
+    /// None until both ends of every lane are known.
+    pub lag: Option<Lag>,
+}
+
+/// Turns successive reports into rates over the last few seconds.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Moment (µs since the start), bytes, records, lag in records.
+    recent: VecDeque<(u64, u64, u64, Option<u64>)>,
+}
+
+/// How long the window is over which rates are taken.
+const WINDOW_US: u64 = 5_000_000;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    pub bytes_per_second: f64,
+    pub records_per_second: f64,
+    /// Until the lag is gone, if it goes on shrinking as it does. None when nothing shrinks or nothing is left.
+    pub eta: Option<Duration>,
+}
+
+impl Meter {
+    pub fn rates(&mut self, report: &Report) -> Rates {
+        let lag = report.lag.map(|lag| lag.records);
+        let now = (report.elapsed_us, report.totals.bytes, report.totals.records, lag);
+        self.recent.push_back(now);
+        while self.recent.len() > 2 && self.recent.get(1).is_some_and(|old| old.0 + WINDOW_US <= now.0) {
+            self.recent.pop_front();
+        }
+        let first = self.recent.front().copied().unwrap_or(now);
+        let seconds = now.0.saturating_sub(first.0) as f64 / 1e6;
+        if seconds == 0.0 {
+            return Rates::default();
+        }
+        let shrinking = first.3.zip(now.3).map(|(before, after)| (before as f64 - after as f64) / seconds);
+        let eta_s = shrinking
+            .zip(now.3)
+            .filter(|(speed, left)| *speed > 0.0 && *left > 0)
+            .map(|(s, left)| left as f64 / s);
+        Rates {
+            bytes_per_second: now.1.saturating_sub(first.1) as f64 / seconds,
+            records_per_second: now.2.saturating_sub(first.2) as f64 / seconds,
+            eta: eta_s.filter(|s| *s < 1e8).map(Duration::from_secs_f64),
+        }
+    }
+}
+
+impl Report {
+    /// One line on how it goes.
+    pub fn line(&self, rates: Rates) -> String {
+        let mut line = format!(
+            "{} | {} | {} of {} lanes caught up",
+            units::byte_rate(rates.bytes_per_second),
+            units::rate(rates.records_per_second, "records"),
+            units::count(self.lanes.caught_up as u64),
+            units::count(self.lanes.total as u64),
+        );
+        if self.lanes.stopped > 0 {
+            line += &format!(" | {} STOPPED", units::count(self.lanes.stopped as u64));
+        }
+        match self.lag {
+            Some(lag) if lag.records > 0 => {
+                line += &format!(" | behind: {} records", units::count(lag.records));
+                if let Some(bytes) = lag.bytes {
+                    line += &format!(", ~{}", units::bytes(bytes));
+                }
+                if let Some(ms) = lag.ms {
+                    line += &format!(", {}", units::us(ms.saturating_mul(1000)));
+                }
+                if let Some(eta) = rates.eta {
+                    line += &format!(" | caught up in {}", units::duration(eta));
+                }
+            }
+            Some(_) => line += " | nothing behind",
+            None => {}
+        }
+        line
+    }
+
+    /// What was done, for the end: several lines.
+    pub fn summary(&self) -> String {
+        let seconds = (self.elapsed_us as f64 / 1e6).max(1e-6);
+        let mut text = format!(
+            "{} records in {} batches, {}, in {} ({}, {})\n{} lanes, {} caught up, {} stopped",
+            units::count(self.totals.records),
+            units::count(self.totals.batches),
+            units::bytes(self.totals.bytes),
+            units::us(self.elapsed_us),
+            units::byte_rate(self.totals.bytes as f64 / seconds),
+            units::rate(self.totals.records as f64 / seconds, "records"),
+            units::count(self.lanes.total as u64),
+            units::count(self.lanes.caught_up as u64),
+            units::count(self.lanes.stopped as u64),
+        );
+        if let Some(cpu) = self.cpu_seconds_per_gb() {
+            text += &format!("\n{cpu:.3} CPU-seconds per GB mirrored");
+        }
+        text
+    }
+
+    /// CPU time of the shards for each 10^9 bytes; None before the first MB, when it says nothing.
+    pub fn cpu_seconds_per_gb(&self) -> Option<f64> {
+        (self.totals.bytes >= 1_000_000)
+            .then(|| self.totals.cpu_us as f64 / 1e6 / (self.totals.bytes as f64 / 1e9))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(second: u64, bytes: u64, lag: u64) -> Report {
+        Report {
+            elapsed_us: second * 1_000_000,
+            totals: Counters { bytes, records: bytes / 1000, cpu_us: bytes / 2000, ..Counters::default() },
+            lanes: LaneCounts { total: 8, caught_up: 3, stopped: 0 },
+            lag: Some(Lag { records: lag, bytes: Some(lag * 1000), ms: Some(2500) }),
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn rates_are_taken_over_the_last_seconds_only() {
+        let mut meter = Meter::default();
+        assert_eq!(meter.rates(&report(0, 0, 900_000)), Rates::default());
+        meter.rates(&report(1, 100_000_000, 900_000));
+        for second in 2..=20 {
+            meter.rates(&report(second, 100_000_000 + (second - 1) * 10_000_000, 900_000 - second * 10_000));
+        }
+        let rates = meter.rates(&report(21, 300_000_000, 690_000));
+        assert_eq!((rates.bytes_per_second, rates.records_per_second), (10_000_000.0, 10_000.0));
+        assert_eq!(rates.eta, Some(Duration::from_secs(69)));
+    }
+
+    #[test]
+    fn the_line_says_what_matters() {
+        let mut meter = Meter::default();
+        meter.rates(&report(0, 0, 2_000_000));
+        let last = report(1, 500_000_000, 1_000_000);
+        assert_eq!(
+            last.line(meter.rates(&last)),
+            "500 MB/s | 500,000 records/s | 3 of 8 lanes caught up | \
+             behind: 1,000,000 records, ~1.00 GB, 2.50 s | caught up in 1.00 s"
+        );
+        let done =
+            Report { lanes: LaneCounts { total: 8, caught_up: 7, stopped: 1 }, ..report(2, 500_000_000, 0) };
+        let line = done.line(Rates::default());
+        assert!(
+            line.contains("7 of 8") && line.contains("1 STOPPED") && line.ends_with("nothing behind"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn the_summary_gives_the_mean_cost() {
+        let summary = report(10, 1_000_000_000, 0).summary();
+        assert!(summary.contains("1,000,000 records") && summary.contains("100 MB/s"), "{summary}");
+        assert!(summary.contains("0.500 CPU-seconds per GB"), "{summary}");
+        assert_eq!(Report::default().cpu_seconds_per_gb(), None);
+    }
+}
