@@ -2,11 +2,12 @@
 
 use super::batches::{ATTRIBUTES, BASE_TIMESTAMP, Batches, CRC, MAX_TIMESTAMP};
 use crate::limits::BATCH_HEADER_BYTES;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 /// What was found on the target, in batches. Everything but `arrived` should be 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Batches that arrived intact and for the first time.
     pub arrived: u64,

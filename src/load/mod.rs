@@ -9,8 +9,10 @@
 mod batches;
 mod check;
 mod payload;
+mod report;
 mod schedule;
 
 pub use batches::{Batches, Codec, Shape};
 pub use check::{Checker, Found, Tally};
+pub use report::{BenchReport, Checked, LatencyRun, LoadFacts, MirrorFacts, Throughput};
 pub use schedule::Schedule;
