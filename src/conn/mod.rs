@@ -1,1 +1,228 @@
+//! One connection's life above TCP: dial → ApiVersions → ready, then requests and their answers in the order they were sent.
 //!
+//! A broker answers the requests of one connection in order, so what is awaited is a queue. [`Conn`] keeps it, checks every
+//! correlation id against it, and knows when an answer is overdue. It does no input or output: bytes come in through
+//! [`Conn::read`], and go out through [`Conn::poll_transmit`].
+
+use crate::limits::ANSWER_BYTES_MAX;
+use crate::shard::Out;
+use crate::time::Now;
+use crate::wire::control;
+use crate::wire::frame::split_frame;
+use crate::wire::versions::Versions;
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::StrBytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// KIP-511 asks for a name and a version with the first request; brokers show them in their metrics.
+const SOFTWARE_NAME: &str = "twinlog";
+/// `UNSUPPORTED_VERSION`: the broker is older than our ApiVersions; it answered in version 0.
+const UNSUPPORTED_VERSION: i16 = 35;
+
+pub struct Conn<T> {
+    client_id: Arc<str>,
+    request_timeout_ms: u64,
+    phase: Phase,
+    versions: Versions,
+    awaited: VecDeque<Awaited<T>>,
+    correlation_id: i32,
+    outgoing: VecDeque<Out>,
+    outgoing_bytes: usize,
+    announced: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Dialing { deadline_us: u64 },
+    Negotiating { version: i16, deadline_us: u64 },
+    Ready,
+}
+
+struct Awaited<T> {
+    correlation_id: i32,
+    deadline_us: u64,
+    tag: T,
+}
+
+/// What [`Conn::read`] found.
+pub enum Read<T> {
+    /// Nothing whole yet.
+    Incomplete,
+    /// The handshake is done; requests may be sent.
+    Ready,
+    /// The answer (response header included, size prefix not) to the oldest request.
+    Answer { tag: T, frame: Bytes },
+}
+
+impl<T> Conn<T> {
+    pub fn new(now: Now, client_id: Arc<str>, request_timeout_ms: u64) -> Self {
+        Self {
+            client_id,
+            request_timeout_ms,
+            phase: Phase::Dialing { deadline_us: now.after_ms(request_timeout_ms) },
+            versions: Versions::default(),
+            awaited: VecDeque::new(),
+            correlation_id: 0,
+            outgoing: VecDeque::new(),
+            outgoing_bytes: 0,
+            announced: false,
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    pub fn versions(&self) -> &Versions {
+        &self.versions
+    }
+
+    pub fn client_id(&self) -> &Arc<str> {
+        &self.client_id
+    }
+
+    /// Requests sent or queued and not yet answered.
+    pub fn awaited(&self) -> usize {
+        self.awaited.len()
+    }
+
+    /// The request whose answer comes next.
+    pub fn front(&self) -> Option<&T> {
+        self.awaited.front().map(|awaited| &awaited.tag)
+    }
+
+    /// Bytes queued and not yet taken by the writer.
+    pub fn outgoing_bytes(&self) -> usize {
+        self.outgoing_bytes
+    }
+
+    /// When this connection is to be given up, if nothing is answered before.
+    pub fn deadline_us(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Dialing { deadline_us } | Phase::Negotiating { deadline_us, .. } => Some(deadline_us),
+            Phase::Ready => self.awaited.front().map(|awaited| awaited.deadline_us),
+        }
+    }
+
+    /// What [`Self::deadline_us`] waited for, in words.
+    pub fn overdue(&self) -> &'static str {
+        match self.phase {
+            Phase::Dialing { .. } => "the broker did not accept the connection in time",
+            Phase::Negotiating { .. } => "the broker did not answer the first request (ApiVersions) in time; does it speak TLS on this port?",
+            Phase::Ready => "the broker did not answer a request in time",
+        }
+    }
+
+    /// TCP is up: the handshake begins.
+    pub fn handle_connected(&mut self, now: Now) {
+        self.negotiate(now, 3);
+    }
+
+    /// Takes at most one answer out of `input`.
+    pub fn read(&mut self, now: Now, input: &mut BytesMut) -> Result<Read<T>, String> {
+        let Some(frame) = split_frame(input, ANSWER_BYTES_MAX).map_err(|bad| bad.to_string())? else {
+            return Ok(Read::Incomplete);
+        };
+        let frame = frame.freeze();
+        match self.phase {
+            Phase::Dialing { .. } => Err("the broker spoke before it was asked".into()),
+            Phase::Negotiating { version, .. } => self.negotiated(now, version, frame),
+            Phase::Ready => {
+                let correlation_id = frame
+                    .first_chunk::<4>()
+                    .map(|bytes| i32::from_be_bytes(*bytes))
+                    .ok_or("an answer is too short to carry a correlation id")?;
+                Ok(Read::Answer { tag: self.answered(correlation_id)?, frame })
+            }
+        }
+    }
+
+    /// The answer with this correlation id has begun: which request was it? An error means the stream cannot be trusted.
+    pub fn answered(&mut self, correlation_id: i32) -> Result<T, String> {
+        let Some(awaited) = self.awaited.pop_front() else {
+            return Err("the broker sent an answer that nobody asked for".into());
+        };
+        if awaited.correlation_id != correlation_id {
+            return Err(format!("the broker answered request {correlation_id} while request {} was next", awaited.correlation_id));
+        }
+        Ok(awaited.tag)
+    }
+
+    /// The id that the next request must carry.
+    pub fn next_correlation_id(&self) -> i32 {
+        self.correlation_id
+    }
+
+    /// Queues a request that carries [`Self::next_correlation_id`]. `patience_ms` is how long the broker may hold it on purpose.
+    pub fn send(&mut self, now: Now, tag: T, patience_ms: u64, request: Bytes) {
+        self.await_answer(now, tag, patience_ms);
+        self.queue(Out::Bytes(request));
+    }
+
+    /// Counts a request as sent whose bytes are queued by [`Self::queue`].
+    pub fn await_answer(&mut self, now: Now, tag: T, patience_ms: u64) {
+        let deadline_us = now.after_ms(self.request_timeout_ms + patience_ms);
+        self.awaited.push_back(Awaited { correlation_id: self.correlation_id, deadline_us, tag });
+        self.correlation_id = self.correlation_id.wrapping_add(1) & i32::MAX;
+    }
+
+    pub fn queue(&mut self, out: Out) {
+        self.outgoing_bytes += out_bytes(&out);
+        self.outgoing.push_back(out);
+    }
+
+    pub fn poll_transmit(&mut self) -> Option<Out> {
+        let out = self.outgoing.pop_front();
+        match &out {
+            Some(out) => self.outgoing_bytes -= out_bytes(out),
+            None => self.announced = false,
+        }
+        out
+    }
+
+    /// True once for every time that something begins to wait for the writer.
+    pub fn announce(&mut self) -> bool {
+        let announce = !self.announced && !self.outgoing.is_empty();
+        self.announced |= announce;
+        announce
+    }
+
+    /// The requests that will never be answered, oldest first.
+    pub fn into_awaited(self) -> impl Iterator<Item = T> {
+        self.awaited.into_iter().map(|awaited| awaited.tag)
+    }
+
+    fn negotiate(&mut self, now: Now, version: i16) {
+        self.phase = Phase::Negotiating { version, deadline_us: now.after_ms(self.request_timeout_ms) };
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str(SOFTWARE_NAME))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
+        let request = control::encode(&request, version, -1, &self.client_id);
+        self.queue(Out::Bytes(request));
+    }
+
+    fn negotiated(&mut self, now: Now, version: i16, frame: Bytes) -> Result<Read<T>, String> {
+        // A broker that does not know the version answers in version 0, whatever was asked.
+        let error = frame.get(4..6).and_then(|bytes| bytes.try_into().ok()).map(i16::from_be_bytes);
+        if error == Some(UNSUPPORTED_VERSION) && version > 0 {
+            self.negotiate(now, 0);
+            return Ok(Read::Incomplete);
+        }
+        let response: ApiVersionsResponse = control::decode(version, frame).map_err(|bad| bad.to_string())?;
+        if response.error_code != 0 {
+            return Err(format!("the broker refused ApiVersions: {}", crate::error::name(response.error_code)));
+        }
+        self.versions = Versions::from(&response);
+        self.phase = Phase::Ready;
+        Ok(Read::Ready)
+    }
+}
+
+fn out_bytes(out: &Out) -> usize {
+    match out {
+        Out::Bytes(bytes) => bytes.len(),
+        Out::Splice { bytes, .. } => *bytes,
+    }
+}

@@ -8,207 +8,653 @@
 //! | something happened | `handle_command`, `handle_connected`, `handle_closed`, `handle_input`, `handle_moved`, `handle_timeout` |
 //! | what to do next | `poll_action`, `poll_transmit`, `poll_event`, `poll_timeout` |
 //! | a look | `want`, `snapshot` |
+//!
+//! A batch's way through it: [`intake`] walks the source's answer and asks the [`lane`] for a verdict; [`output`] packs one batch
+//! of every lane that may send into a request and hands the answers back to the lanes. [`questions`] finds a lane's position
+//! after a doubt. `Source`, `Sink`, `Lane` and `Numbering` are leaves: they know nothing of each other, only this file and the
+//! three beside it do.
 
-use crate::config::{Address, Mover, StartFrom};
-use bytes::Bytes;
+mod api;
+mod intake;
+mod lane;
+mod output;
+mod progress;
+mod questions;
+mod sink;
+mod source;
+
+pub use api::*;
+
+use crate::config::{Address, Mover};
+use crate::conn::Conn;
+use crate::limits::{LANE_PENDING_BYTES_MAX, SPLICE_BATCH_BYTES_MIN};
+use crate::time::Now;
+use crate::wire::TopicKey;
+use bytes::{Bytes, BytesMut};
+use lane::{Lane, Leader, Path};
+use sink::Sink;
+use source::{Slot, Source};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use uuid::Uuid;
 
-/// One lane of the whole link: an index that control gives out and never uses again for another partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LaneId(pub u32);
+/// Time between two `Settled` events of one lane.
+const SETTLED_TELL_MS: u64 = 100;
+/// Pause before a broker is dialled again; doubles up to the second figure.
+const DIAL_PAUSE_MS: (u64, u64) = (50, 2_000);
+/// Pause before a partition is fetched again that answered with an error.
+const FETCH_PAUSE_MS: u64 = 100;
 
-/// One TCP connection of one shard. Never used again after it is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(pub u32);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    Source,
-    Target,
-}
-
-/// What a shard may be told once and for all.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub client_id: String,
-    pub mover: Mover,
-    /// Payload bytes this shard may hold at a time.
-    pub buffer_bytes: usize,
-    pub fetch_bytes_max: usize,
-    pub fetch_wait_ms: i32,
-    pub request_timeout_ms: u64,
-    pub zombie_bound_ms: u64,
-    pub connections_per_broker: usize,
-    /// The target's static `producer.id.expiration.ms`; None when it could not be read (then no lane is ever guarded).
-    pub producer_id_expiration_ms: Option<i64>,
-    /// The link's producer id, the same for every lane and every incarnation, and its epoch.
-    pub producer_id: i64,
-    pub producer_epoch: i16,
-}
-
-/// A run: from `number` on, the record with number n is the source record at `source_offset + (n - number)`, until the next
-/// run begins. Numbers count the records appended to the target partition; the sequence on the wire is the number mod 2^31.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    pub number: i64,
-    pub source_offset: i64,
-    /// Leader epoch of the source batch that opened the run, -1 when unknown.
-    pub source_epoch: i32,
-}
-
-/// A lane's durable position: every record with a smaller number is on the target, replicated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
-    pub number: i64,
-    pub source_offset: i64,
-}
-
-/// What control knows of a lane when it hands it to a shard.
-#[derive(Clone, Debug)]
-pub struct LaneStart {
-    pub lane: LaneId,
-    pub topic: Arc<str>,
-    pub partition: i32,
-    pub source_topic_id: Uuid,
-    pub target_topic_id: Uuid,
-    pub from: StartFrom,
-    /// From the ledger, oldest first. Empty: this link never wrote to the partition.
-    pub runs: Vec<Run>,
-    pub checkpoint: Option<Checkpoint>,
-    /// target offset − number, durable since the lane's first run; None before it.
-    pub target_delta: Option<i64>,
-    /// The previous owner may still have requests under way until this moment (steady clock, µs).
-    pub zombies_until_us: u64,
-}
-
-/// Control → shard.
-#[derive(Clone, Debug)]
-pub enum Command {
-    /// Where the brokers of one side are; replaces what was known.
-    Brokers {
-        side: Side,
-        brokers: Vec<(i32, Address)>,
-    },
-    Assign(Box<LaneStart>),
-    /// Leader of the lane's partition on one side; -1 for the broker when there is none.
-    Leader {
-        lane: LaneId,
-        side: Side,
-        broker: i32,
-        epoch: i32,
-    },
-    /// The run is in the ledger, acknowledged: batches from `number` on may be sent.
-    RunDurable {
-        lane: LaneId,
-        number: i64,
-    },
-    /// This instance owns the link until the given moment (steady clock, µs). Unguarded lanes send only while it does.
-    Lease {
-        until_us: u64,
-    },
-    /// The lane is not this shard's any more (its topic is gone, or another shard's turn).
-    Remove {
-        lane: LaneId,
-    },
-    /// Send no more; end each lane when what it sent is settled.
-    Drain,
-}
-
-/// Shard → control.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// Make this run durable, then answer with `RunDurable`. `target_delta` goes into the ledger with it.
-    RunWanted { lane: LaneId, run: Run, target_delta: i64 },
-    /// The lane's position moved; for the next checkpoint, and for progress displays.
-    Settled { lane: LaneId, checkpoint: Checkpoint },
-    /// The lane's leader on that side is not where it was said to be: read the metadata now.
-    LeaderUnknown { lane: LaneId, side: Side },
-    /// The lane has halted for good; the others go on.
-    Stopped { lane: LaneId, stop: Stop },
-    /// Records that are not on the target and never will be, with the cause. Goes into the gap ledger.
-    Lost { lane: LaneId, from_offset: i64, to_offset: i64, cause: LossCause },
-    /// The lane reached the source's high watermark for the first time since it was assigned.
-    CaughtUp { lane: LaneId },
-    /// A broker could not be reached or spoken to; the shard tries again by itself.
-    BrokerTrouble { side: Side, broker: i32, address: Address, cause: String },
-    /// All lanes are drained.
-    Drained,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LossCause {
-    /// The source deleted the records (retention, DeleteRecords) before they could be read.
-    SourceRetention,
-    /// The source lost records that had been mirrored or announced (unclean election).
-    SourceTruncation,
-    /// The target lost records it had acknowledged; what could be was sent again.
-    TargetTruncation,
-}
-
-/// Why a lane stands still for good. Its `Display` says what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stop {
-    pub kind: StopKind,
-    pub detail: String,
-}
-
+/// Which of the connections to one broker: lanes that copy share a few, lanes that splice have one for each pair of brokers,
+/// because one source connection feeds one target connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StopKind {
-    /// A batch with holes (compaction) cannot be passed without rebuilding it.
-    Holes,
-    /// A batch of message format 0 or 1 cannot be passed without rebuilding it.
-    OldFormat,
-    DamagedBatch,
-    BatchTooLarge,
-    OtherWriter,
-    TargetRecreated,
-    SourceRecreated,
-    Unauthorized,
-    TargetRefuses,
-    PositionUnknown,
+enum Route {
+    Copy(usize),
+    Splice { peer: i32 },
 }
 
-/// A connection of the shard, seen from the driver.
+type Key = (i32, Route);
+
+pub struct Shard {
+    settings: Settings,
+    client_id: Arc<str>,
+    lanes: Vec<Member>,
+    slots: BTreeMap<LaneId, Slot>,
+    sources: BTreeMap<Key, Source>,
+    sinks: BTreeMap<Key, Sink>,
+    conns: BTreeMap<ConnId, (Side, Key)>,
+    conn_count: u32,
+    brokers: [BTreeMap<i32, Broker>; 2],
+    lease_until_us: u64,
+    draining: bool,
+    drained_told: bool,
+    /// Lanes with a question to ask, or waiting for one to be due.
+    asking: BTreeSet<Slot>,
+    /// Lanes that are to be bound to connections.
+    unbound: BTreeSet<Slot>,
+    /// Lanes whose fetching pauses after an error.
+    paused: BTreeSet<Slot>,
+    unsettled: Vec<Slot>,
+    settled_tell_us: Option<u64>,
+    /// Payload bytes of accepted batches, not yet framed.
+    pending_bytes: usize,
+    scratch: output::Scratch,
+    counters: Counters,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+/// A lane and what the shard keeps about it.
+struct Member {
+    lane: Lane,
+    source_name: TopicKey,
+    target_key: TopicKey,
+    source_key: Option<Key>,
+    sink_key: Option<Key>,
+    /// Listed in its sink as having something to send.
+    is_ready: bool,
+    is_unsettled: bool,
+    pending_bytes: usize,
+    fetch_pause_until_us: u64,
+    path_wanted: Path,
+    removed: bool,
+}
+
+struct Broker {
+    address: Address,
+    dial_at_us: u64,
+    pause_ms: u64,
+}
+
+/// What the shard has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Batches, their records and their bytes on the wire, acknowledged by the target.
+    pub batches: u64,
+    pub records: u64,
+    pub bytes: u64,
+    /// Batches that were not for the target (markers, aborted data), or were read again.
+    pub batches_skipped: u64,
+    /// Of `batches`: sent without entering user space.
+    pub batches_spliced: u64,
+    pub fetch_requests: u64,
+    pub produce_requests: u64,
+    /// Times that lanes had to ask for their position.
+    pub questions: u64,
+    pub connections_lost: u64,
+    /// Milliseconds for which brokers said they throttled us (quotas).
+    pub throttled_ms: u64,
+}
+
+/// A look at one lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    Dial {
-        conn: ConnId,
-        side: Side,
-        address: Address,
-    },
-    /// Close at once, dropping what was not sent. The driver does not answer with `handle_closed`.
-    Close {
-        conn: ConnId,
-    },
-    /// `poll_transmit` has something for this connection (told once, until it was drained to None).
-    Transmit {
-        conn: ConnId,
-    },
+pub struct LaneSnapshot {
+    pub lane: LaneId,
+    pub state: &'static str,
+    pub settled: Checkpoint,
+    /// End of the source's decided data as last heard, -1 before the first answer.
+    pub source_end: i64,
+    /// Timestamp of the last acknowledged batch, None before the first.
+    pub settled_timestamp_ms: Option<i64>,
+    pub batch_bytes_average: usize,
 }
 
-/// What a connection's reader should do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// Receive and hand in by `handle_input`. `at_least` more bytes are needed for any progress and are sure to come when the
-    /// answer is under way (so they may serve as SO_RCVLOWAT); `at_most` more may be taken out of the socket: beyond them may
-    /// lie a payload that is to be spliced.
-    Bytes { at_least: usize, at_most: usize },
-    /// Move the next `bytes` of this socket into the pipe towards `into`, and report by `handle_moved`.
-    Splice { bytes: usize, into: ConnId },
-    /// Read and drop `bytes`, and report by `handle_moved`.
-    Discard { bytes: usize },
-    /// Leave the socket alone until the next `Transmit` or `handle_*`.
-    Pause,
+impl Shard {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            client_id: settings.client_id.as_str().into(),
+            settings,
+            lanes: Vec::new(),
+            slots: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            conn_count: 0,
+            brokers: [BTreeMap::new(), BTreeMap::new()],
+            lease_until_us: 0,
+            draining: false,
+            drained_told: false,
+            asking: BTreeSet::new(),
+            unbound: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            unsettled: Vec::new(),
+            settled_tell_us: None,
+            pending_bytes: 0,
+            scratch: output::Scratch::default(),
+            counters: Counters::default(),
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    // Something happened.
+
+    pub fn handle_command(&mut self, now: Now, command: Command) {
+        match command {
+            Command::Brokers { side, brokers } => self.set_brokers(now, side, brokers),
+            Command::Assign(start) => self.assign(*start),
+            Command::Leader { lane, side, broker, epoch } => self.set_leader(now, lane, side, Leader { broker, epoch }),
+            Command::RunDurable { lane, number } => {
+                if let Some(&slot) = self.slots.get(&lane) {
+                    self.lanes[slot].lane.handle_run_durable(number);
+                    self.refresh(now, slot);
+                }
+            }
+            Command::Lease { until_us } => {
+                self.lease_until_us = until_us;
+                for slot in 0..self.lanes.len() {
+                    self.refresh(now, slot);
+                }
+            }
+            Command::Remove { lane } => self.remove(now, lane),
+            Command::Drain => {
+                self.draining = true;
+                for slot in 0..self.lanes.len() {
+                    self.lanes[slot].lane.drain();
+                    self.refresh(now, slot);
+                }
+            }
+        }
+        self.pump(now);
+    }
+
+    pub fn handle_connected(&mut self, now: Now, conn: ConnId) {
+        match self.conns.get(&conn) {
+            Some((Side::Source, key)) => {
+                if let Some(source) = self.sources.get_mut(key) {
+                    source.conn.handle_connected(now);
+                }
+            }
+            Some((Side::Target, key)) => {
+                if let Some(sink) = self.sinks.get_mut(key) {
+                    sink.conn.handle_connected(now);
+                }
+            }
+            None => {}
+        }
+        self.pump(now);
+    }
+
+    /// The connection broke, or could not be made.
+    pub fn handle_closed(&mut self, now: Now, conn: ConnId, cause: &str) {
+        self.lose(now, conn, cause);
+        self.pump(now);
+    }
+
+    /// Bytes from the connection's socket. Takes what it can from the front; what it leaves is the beginning of something.
+    pub fn handle_input(&mut self, now: Now, conn: ConnId, input: &mut BytesMut) {
+        let taken = match self.conns.get(&conn).copied() {
+            Some((Side::Source, key)) => self.read_source(now, key, input),
+            Some((Side::Target, key)) => self.read_sink(now, key, input),
+            None => {
+                input.clear();
+                Ok(())
+            }
+        };
+        if let Err(cause) = taken {
+            input.clear();
+            self.actions.push_back(Action::Close { conn });
+            self.lose(now, conn, &cause);
+        }
+        self.pump(now);
+    }
+
+    /// The driver spliced or dropped that many bytes of this source connection's stream, as [`Want`] told it to.
+    pub fn handle_moved(&mut self, now: Now, conn: ConnId, bytes: usize) {
+        if let Some(&(Side::Source, key)) = self.conns.get(&conn) {
+            self.moved(now, key, bytes);
+        }
+        self.pump(now);
+    }
+
+    /// The time of [`Self::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let overdue: Vec<(ConnId, &'static str)> = self
+            .deadlines()
+            .filter(|(_, deadline_us, _)| *deadline_us <= now.mono_us)
+            .map(|(conn, _, cause)| (conn, cause))
+            .collect();
+        for (conn, cause) in overdue {
+            self.actions.push_back(Action::Close { conn });
+            self.lose(now, conn, cause);
+        }
+        let due: Vec<Slot> =
+            self.paused.iter().copied().filter(|&slot| self.lanes[slot].fetch_pause_until_us <= now.mono_us).collect();
+        for slot in due {
+            self.paused.remove(&slot);
+            self.refresh(now, slot);
+        }
+        self.pump(now);
+    }
+
+    // What to do next.
+
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    pub fn poll_transmit(&mut self, conn: ConnId) -> Option<Out> {
+        match self.conns.get(&conn)? {
+            (Side::Source, key) => self.sources.get_mut(key)?.conn.poll_transmit(),
+            (Side::Target, key) => self.sinks.get_mut(key)?.conn.poll_transmit(),
+        }
+    }
+
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When `handle_timeout` is to be called, on the steady clock (µs).
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let deadlines = self.deadlines().map(|(_, deadline_us, _)| deadline_us);
+        let wakes = self.asking.iter().filter_map(|&slot| self.lanes[slot].lane.wake_us());
+        let pauses = self.paused.iter().map(|&slot| self.lanes[slot].fetch_pause_until_us);
+        let dials = self.unbound.iter().filter_map(|&slot| self.dial_wait_us(slot));
+        deadlines.chain(wakes).chain(pauses).chain(dials).chain(self.settled_tell_us).min()
+    }
+
+    // A look.
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub fn lanes(&self) -> impl Iterator<Item = LaneSnapshot> {
+        self.lanes.iter().filter(|member| !member.removed).map(|member| member.lane.snapshot())
+    }
+
+    /// Payload bytes held, in any form: accepted, being collected, or waiting to be sent.
+    pub fn held_bytes(&self) -> usize {
+        let outgoing: usize = self.sinks.values().map(|sink| sink.conn.outgoing_bytes()).sum();
+        let collecting: usize = self.sources.values().map(Source::collecting_bytes).sum();
+        self.pending_bytes + outgoing + collecting
+    }
+
+    // Lanes.
+
+    fn assign(&mut self, start: LaneStart) {
+        if self.slots.contains_key(&start.lane) {
+            return;
+        }
+        let slot = self.lanes.len();
+        self.slots.insert(start.lane, slot);
+        let target_key = match start.target_topic_id.is_nil() {
+            true => TopicKey::Name(Bytes::copy_from_slice(start.topic.as_bytes())),
+            false => TopicKey::Id(start.target_topic_id),
+        };
+        let source_name = TopicKey::Name(Bytes::copy_from_slice(start.topic.as_bytes()));
+        let mut lane = Lane::new(start, Path::Copy);
+        if self.draining {
+            lane.drain();
+        }
+        self.lanes.push(Member {
+            lane,
+            source_name,
+            target_key,
+            source_key: None,
+            sink_key: None,
+            is_ready: false,
+            is_unsettled: false,
+            pending_bytes: 0,
+            fetch_pause_until_us: 0,
+            path_wanted: Path::Copy,
+            removed: false,
+        });
+        self.unbound.insert(slot);
+    }
+
+    fn remove(&mut self, now: Now, lane: LaneId) {
+        let Some(slot) = self.slots.remove(&lane) else { return };
+        self.unbind(slot);
+        let member = &mut self.lanes[slot];
+        member.removed = true;
+        member.lane.stop(StopKind::TargetRecreated, String::new(), &mut VecDeque::new());
+        self.refresh(now, slot);
+    }
+
+    fn set_leader(&mut self, now: Now, lane: LaneId, side: Side, leader: Leader) {
+        let Some(&slot) = self.slots.get(&lane) else { return };
+        let member = &mut self.lanes[slot];
+        match side {
+            Side::Source => member.lane.set_source(leader),
+            Side::Target => member.lane.set_target(leader),
+        }
+        member.fetch_pause_until_us = 0;
+        self.unbound.insert(slot);
+        self.refresh(now, slot);
+    }
+
+    /// After anything that may have changed what a lane wants: brings the lists that mention it up to date.
+    fn refresh(&mut self, now: Now, slot: Slot) {
+        let member = &mut self.lanes[slot];
+        let lane = &mut member.lane;
+        if lane.has_question() {
+            self.asking.insert(slot);
+        } else if !self.asking.is_empty() {
+            self.asking.remove(&slot);
+        }
+        self.pending_bytes = self.pending_bytes + lane.pending_bytes() - member.pending_bytes;
+        member.pending_bytes = lane.pending_bytes();
+        if !member.is_unsettled && lane.has_unsettled() {
+            member.is_unsettled = true;
+            self.unsettled.push(slot);
+            self.settled_tell_us.get_or_insert(now.after_ms(SETTLED_TELL_MS));
+        }
+        member.path_wanted = path_for(self.settings.mover, member.path_wanted, lane);
+        if member.path_wanted != lane.path && lane.is_at_rest() {
+            lane.path = member.path_wanted;
+            self.unbound.insert(slot);
+        }
+        if !member.is_ready
+            && lane.may_send(now, self.lease_until_us, &self.settings)
+            && let Some(sink) = member.sink_key.and_then(|key| self.sinks.get_mut(&key))
+        {
+            member.is_ready = true;
+            sink.ready.push(slot);
+        }
+        if let Some(source) = member.source_key.and_then(|key| self.sources.get_mut(&key)) {
+            source.touch(slot);
+        }
+    }
+
+    // Connections.
+
+    fn set_brokers(&mut self, now: Now, side: Side, brokers: Vec<(i32, Address)>) {
+        let known = &mut self.brokers[side as usize];
+        for (id, address) in brokers {
+            let broker =
+                known.entry(id).or_insert_with(|| Broker { address: address.clone(), dial_at_us: 0, pause_ms: 0 });
+            if broker.address != address {
+                *broker = Broker { address, dial_at_us: now.mono_us, pause_ms: 0 };
+            }
+        }
+    }
+
+    /// Where the lane's connections should be, by its leaders and its path.
+    fn keys_for(&self, slot: Slot) -> (Key, Key) {
+        let lane = &self.lanes[slot].lane;
+        match lane.path {
+            Path::Copy => {
+                let connections = self.settings.connections_per_broker.max(1);
+                ((lane.source.broker, Route::Copy(0)), (lane.target.broker, Route::Copy(slot % connections)))
+            }
+            Path::Splice => (
+                (lane.source.broker, Route::Splice { peer: lane.target.broker }),
+                (lane.target.broker, Route::Splice { peer: lane.source.broker }),
+            ),
+        }
+    }
+
+    /// Binds the lane to the connections of its leaders, dialling them if need be. False: try again later.
+    fn bind(&mut self, now: Now, slot: Slot) -> bool {
+        let (source_key, sink_key) = self.keys_for(slot);
+        let member = &mut self.lanes[slot];
+        if member.removed || member.lane.is_stopped() {
+            self.unbind(slot);
+            return true;
+        }
+        // What was sent is answered where it was sent, or lost with that connection.
+        if member.sink_key.is_some_and(|key| key != sink_key) && !member.lane.is_idle() {
+            return false;
+        }
+        if member.source_key != Some(source_key) || member.sink_key != Some(sink_key) {
+            self.unbind(slot);
+        }
+        let has_sink = self.dial(now, Side::Target, sink_key);
+        let has_source = self.dial(now, Side::Source, source_key);
+        let member = &mut self.lanes[slot];
+        if has_sink && member.sink_key.is_none() {
+            member.sink_key = Some(sink_key);
+            if let Some(sink) = self.sinks.get_mut(&sink_key) {
+                sink.lanes.insert(slot);
+            }
+        }
+        if has_source && member.source_key.is_none() {
+            member.source_key = Some(source_key);
+            if let Some(source) = self.sources.get_mut(&source_key) {
+                let id = member.lane.source_topic_id;
+                source.names_only |= id.is_nil();
+                source.insert(member.source_name.clone(), TopicKey::Id(id), member.lane.partition, slot);
+            }
+        }
+        self.refresh(now, slot);
+        has_sink && has_source
+    }
+
+    fn unbind(&mut self, slot: Slot) {
+        let member = &mut self.lanes[slot];
+        if let Some(source) = member.source_key.take().and_then(|key| self.sources.get_mut(&key)) {
+            let id = TopicKey::Id(member.lane.source_topic_id);
+            source.remove(&member.source_name, &id, member.lane.partition, slot);
+            if source.is_collecting(slot) {
+                member.lane.rewind();
+            }
+        }
+        if let Some(sink) = member.sink_key.take().and_then(|key| self.sinks.get_mut(&key)) {
+            sink.lanes.remove(&slot);
+            sink.ready.retain(|&ready| ready != slot);
+        }
+        member.is_ready = false;
+    }
+
+    /// Whether the connection exists, dialled now if the broker's address is known and its pause is over.
+    fn dial(&mut self, now: Now, side: Side, key: Key) -> bool {
+        let exists = match side {
+            Side::Source => self.sources.contains_key(&key),
+            Side::Target => self.sinks.contains_key(&key),
+        };
+        if exists {
+            return true;
+        }
+        let Some(broker) = self.brokers[side as usize].get(&key.0).filter(|broker| broker.dial_at_us <= now.mono_us) else {
+            return false;
+        };
+        let conn_id = ConnId(self.conn_count);
+        self.conn_count += 1;
+        self.conns.insert(conn_id, (side, key));
+        self.actions.push_back(Action::Dial { conn: conn_id, side, address: broker.address.clone() });
+        let path = if matches!(key.1, Route::Copy(_)) { Path::Copy } else { Path::Splice };
+        let (client_id, timeout_ms) = (self.client_id.clone(), self.settings.request_timeout_ms);
+        match side {
+            Side::Source => {
+                self.sources.insert(key, Source::new(key.0, path, conn_id, Conn::new(now, client_id, timeout_ms)));
+            }
+            Side::Target => {
+                self.sinks.insert(key, Sink::new(key.0, path, conn_id, Conn::new(now, client_id, timeout_ms)));
+            }
+        }
+        true
+    }
+
+    /// When the lane's broker may be dialled, if that is what it waits for.
+    fn dial_wait_us(&self, slot: Slot) -> Option<u64> {
+        let lane = &self.lanes[slot].lane;
+        let at = |side: Side, id: i32| self.brokers[side as usize].get(&id).map(|broker| broker.dial_at_us);
+        let (source_us, target_us) = (at(Side::Source, lane.source.broker)?, at(Side::Target, lane.target.broker)?);
+        let member = &self.lanes[slot];
+        let waits = [member.source_key.is_none().then_some(source_us), member.sink_key.is_none().then_some(target_us)];
+        waits.into_iter().flatten().max().filter(|&at_us| at_us > 0)
+    }
+
+    /// The connection is gone, with all that was under way on it.
+    fn lose(&mut self, now: Now, conn_id: ConnId, cause: &str) {
+        let Some((side, key)) = self.conns.remove(&conn_id) else { return };
+        self.counters.connections_lost += 1;
+        let lanes: Vec<Slot> = match side {
+            Side::Source => self.lose_source(now, key),
+            Side::Target => self.lose_sink(now, key),
+        };
+        if let Some(broker) = self.brokers[side as usize].get_mut(&key.0) {
+            broker.dial_at_us = now.after_ms(broker.pause_ms.max(DIAL_PAUSE_MS.0));
+            broker.pause_ms = (broker.pause_ms * 2).clamp(DIAL_PAUSE_MS.0, DIAL_PAUSE_MS.1);
+            let (address, cause) = (broker.address.clone(), cause.to_owned());
+            self.events.push_back(Event::BrokerTrouble { side, broker: key.0, address, cause });
+        }
+        if let Some(&slot) = lanes.first() {
+            self.events.push_back(Event::LeaderUnknown { lane: self.lanes[slot].lane.id, side });
+        }
+        for slot in lanes {
+            self.unbound.insert(slot);
+            self.refresh(now, slot);
+        }
+    }
+
+    fn lose_source(&mut self, now: Now, key: Key) -> Vec<Slot> {
+        let Some(source) = self.sources.remove(&key) else { return Vec::new() };
+        let lanes: Vec<Slot> = source.slots().collect();
+        for &slot in &lanes {
+            let member = &mut self.lanes[slot];
+            member.source_key = None;
+            if source.is_collecting(slot) {
+                member.lane.rewind();
+            }
+            member.lane.forget_source_questions();
+        }
+        // A payload that breaks off in the middle leaves half a request at the target.
+        if let Some(into) = source.splicing_into() {
+            self.actions.push_back(Action::Close { conn: into });
+            self.lose(now, into, "the source connection broke while a batch was spliced into this one");
+        }
+        lanes
+    }
+
+    fn lose_sink(&mut self, now: Now, key: Key) -> Vec<Slot> {
+        let Some(sink) = self.sinks.remove(&key) else { return Vec::new() };
+        let lanes: Vec<Slot> = sink.lanes.iter().copied().collect();
+        for &slot in &lanes {
+            let member = &mut self.lanes[slot];
+            member.sink_key = None;
+            member.is_ready = false;
+            member.lane.handle_connection_lost(now, &self.settings);
+        }
+        let feeding = self.sources.values().find(|source| source.splicing_into() == Some(sink.conn_id));
+        if let Some(conn) = feeding.map(|source| source.conn_id) {
+            self.actions.push_back(Action::Close { conn });
+            self.lose(now, conn, "the target connection broke while a batch was spliced into it");
+        }
+        lanes
+    }
+
+    /// The connection is up: the next loss is not a repeated one.
+    fn reset_pause(&mut self, side: Side, broker: i32) {
+        if let Some(broker) = self.brokers[side as usize].get_mut(&broker) {
+            broker.pause_ms = 0;
+        }
+    }
+
+    fn deadlines(&self) -> impl Iterator<Item = (ConnId, u64, &'static str)> {
+        let sources = self.sources.values().map(|source| (source.conn_id, source.conn.deadline_us(), source.conn.overdue()));
+        let sinks = self.sinks.values().map(|sink| (sink.conn_id, sink.conn.deadline_us(), sink.conn.overdue()));
+        sources.chain(sinks).filter_map(|(conn, deadline_us, cause)| Some((conn, deadline_us?, cause)))
+    }
+
+    // The order of work.
+
+    /// Does everything that can be done now. Called after whatever happened; the only place that knows the order.
+    fn pump(&mut self, now: Now) {
+        for slot in std::mem::take(&mut self.unbound) {
+            if !self.bind(now, slot) {
+                self.unbound.insert(slot);
+            }
+        }
+        self.ask(now);
+        self.produce(now);
+        self.fetch(now);
+        self.tell_settled(now);
+        self.announce();
+    }
+
+    fn tell_settled(&mut self, now: Now) {
+        let is_drained = self.draining && !self.drained_told && self.lanes.iter().all(|member| member.lane.is_drained());
+        if is_drained || self.settled_tell_us.is_some_and(|at_us| at_us <= now.mono_us) {
+            self.settled_tell_us = None;
+            for slot in std::mem::take(&mut self.unsettled) {
+                let member = &mut self.lanes[slot];
+                member.is_unsettled = false;
+                if let Some(checkpoint) = member.lane.take_settled().filter(|_| !member.removed) {
+                    self.events.push_back(Event::Settled { lane: member.lane.id, checkpoint });
+                }
+            }
+        }
+        if is_drained {
+            self.drained_told = true;
+            self.events.push_back(Event::Drained);
+        }
+    }
+
+    fn announce(&mut self) {
+        let sources = self.sources.values_mut().map(|source| (source.conn_id, &mut source.conn as &mut dyn Announce));
+        let sinks = self.sinks.values_mut().map(|sink| (sink.conn_id, &mut sink.conn as &mut dyn Announce));
+        for (conn, announcer) in sources.chain(sinks) {
+            if announcer.announce() {
+                self.actions.push_back(Action::Transmit { conn });
+            }
+        }
+    }
 }
 
-/// What a connection's writer should send next, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Out {
-    Bytes(Bytes),
-    /// The next `bytes` that the source connection `from` puts into its pipe.
-    Splice {
-        from: ConnId,
-        bytes: usize,
-    },
+/// Connections of either side, as far as telling the driver about output goes.
+trait Announce {
+    fn announce(&mut self) -> bool;
 }
+
+impl<T> Announce for Conn<T> {
+    fn announce(&mut self) -> bool {
+        Conn::announce(self)
+    }
+}
+
+/// Splicing saves the mirror's CPU when batches are large, and costs the target broker a request per batch: so it is for lanes
+/// whose batches are large, while they stream.
+fn path_for(mover: Mover, before: Path, lane: &Lane) -> Path {
+    let is_large = match before {
+        Path::Copy => lane.batch_bytes_average() >= SPLICE_BATCH_BYTES_MIN,
+        Path::Splice => lane.batch_bytes_average() >= SPLICE_BATCH_BYTES_MIN / 2,
+    };
+    match mover {
+        Mover::Splice if lane.is_streaming() => Path::Splice,
+        Mover::Auto if lane.is_streaming() && is_large => Path::Splice,
+        _ => Path::Copy,
+    }
+}
+
+const _: () = assert!(LANE_PENDING_BYTES_MAX >= SPLICE_BATCH_BYTES_MIN);

@@ -1,0 +1,205 @@
+//! The words that a shard and whoever drives it exchange.
+
+use crate::config::{Address, Mover, StartFrom};
+use bytes::Bytes;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// One lane of the whole link: an index that control gives out and never uses again for another partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub u32);
+
+/// One TCP connection of one shard. Never used again after it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    Source,
+    Target,
+}
+
+/// What a shard may be told once and for all.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub client_id: String,
+    pub mover: Mover,
+    /// Payload bytes this shard may hold at a time.
+    pub buffer_bytes: usize,
+    pub fetch_bytes_max: usize,
+    pub fetch_wait_ms: i32,
+    pub request_timeout_ms: u64,
+    pub zombie_bound_ms: u64,
+    pub connections_per_broker: usize,
+    /// The target's static `producer.id.expiration.ms`; None when it could not be read (then no lane is ever guarded).
+    pub producer_id_expiration_ms: Option<i64>,
+    /// The link's producer id, the same for every lane and every incarnation, and its epoch.
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+}
+
+/// A run: from `number` on, the record with number n is the source record at `source_offset + (n - number)`, until the next
+/// run begins. Numbers count the records appended to the target partition; the sequence on the wire is the number mod 2^31.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub number: i64,
+    pub source_offset: i64,
+    /// Leader epoch of the source batch that opened the run, -1 when unknown.
+    pub source_epoch: i32,
+}
+
+/// A lane's durable position: every record with a smaller number is on the target, replicated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub number: i64,
+    pub source_offset: i64,
+}
+
+/// What control knows of a lane when it hands it to a shard.
+#[derive(Clone, Debug)]
+pub struct LaneStart {
+    pub lane: LaneId,
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub source_topic_id: Uuid,
+    pub target_topic_id: Uuid,
+    pub from: StartFrom,
+    /// From the ledger, oldest first. Empty: this link never wrote to the partition.
+    pub runs: Vec<Run>,
+    pub checkpoint: Option<Checkpoint>,
+    /// target offset − number, durable since the lane's first run; None before it.
+    pub target_delta: Option<i64>,
+    /// The previous owner may still have requests under way until this moment (steady clock, µs).
+    pub zombies_until_us: u64,
+}
+
+/// Control → shard.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Where the brokers of one side are; replaces what was known.
+    Brokers {
+        side: Side,
+        brokers: Vec<(i32, Address)>,
+    },
+    Assign(Box<LaneStart>),
+    /// Leader of the lane's partition on one side; -1 for the broker when there is none.
+    Leader {
+        lane: LaneId,
+        side: Side,
+        broker: i32,
+        epoch: i32,
+    },
+    /// The run is in the ledger, acknowledged: batches from `number` on may be sent.
+    RunDurable {
+        lane: LaneId,
+        number: i64,
+    },
+    /// This instance owns the link until the given moment (steady clock, µs). Unguarded lanes send only while it does.
+    Lease {
+        until_us: u64,
+    },
+    /// The lane is not this shard's any more (its topic is gone, or another shard's turn).
+    Remove {
+        lane: LaneId,
+    },
+    /// Send no more; end each lane when what it sent is settled.
+    Drain,
+}
+
+/// Shard → control.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Make this run durable, then answer with `RunDurable`. `target_delta` goes into the ledger with it.
+    RunWanted { lane: LaneId, run: Run, target_delta: i64 },
+    /// The lane's position moved; for the next checkpoint, and for progress displays.
+    Settled { lane: LaneId, checkpoint: Checkpoint },
+    /// The lane's leader on that side is not where it was said to be: read the metadata now.
+    LeaderUnknown { lane: LaneId, side: Side },
+    /// The lane has halted for good; the others go on.
+    Stopped { lane: LaneId, stop: Stop },
+    /// Records that are not on the target and never will be, with the cause. Goes into the gap ledger.
+    Lost { lane: LaneId, from_offset: i64, to_offset: i64, cause: LossCause },
+    /// The lane reached the source's high watermark for the first time since it was assigned.
+    CaughtUp { lane: LaneId },
+    /// A broker could not be reached or spoken to; the shard tries again by itself.
+    BrokerTrouble { side: Side, broker: i32, address: Address, cause: String },
+    /// All lanes are drained.
+    Drained,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossCause {
+    /// The source deleted the records (retention, DeleteRecords) before they could be read.
+    SourceRetention,
+    /// The source lost records that had been mirrored or announced (unclean election).
+    SourceTruncation,
+    /// The target lost records it had acknowledged; what could be was sent again.
+    TargetTruncation,
+}
+
+/// Why a lane stands still for good. Its `Display` says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    pub kind: StopKind,
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopKind {
+    /// A batch with holes (compaction) cannot be passed without rebuilding it.
+    Holes,
+    /// A batch of message format 0 or 1 cannot be passed without rebuilding it.
+    OldFormat,
+    DamagedBatch,
+    BatchTooLarge,
+    OtherWriter,
+    TargetRecreated,
+    SourceRecreated,
+    Unauthorized,
+    TargetRefuses,
+    PositionUnknown,
+}
+
+/// A connection of the shard, seen from the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Dial {
+        conn: ConnId,
+        side: Side,
+        address: Address,
+    },
+    /// Close at once, dropping what was not sent. The driver does not answer with `handle_closed`.
+    Close {
+        conn: ConnId,
+    },
+    /// `poll_transmit` has something for this connection (told once, until it was drained to None).
+    Transmit {
+        conn: ConnId,
+    },
+}
+
+/// What a connection's reader should do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Receive and hand in by `handle_input`. `at_least` more bytes are needed for any progress and are sure to come when the
+    /// answer is under way (so they may serve as SO_RCVLOWAT); `at_most` more may be taken out of the socket: beyond them may
+    /// lie a payload that is to be spliced.
+    Bytes { at_least: usize, at_most: usize },
+    /// Move the next `bytes` of this socket into the pipe towards `into`, and report by `handle_moved`.
+    Splice { bytes: usize, into: ConnId },
+    /// Read and drop `bytes`, and report by `handle_moved`.
+    Discard { bytes: usize },
+    /// Leave the socket alone until the next `Transmit` or `handle_*`.
+    Pause,
+}
+
+/// What a connection's writer should send next, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Out {
+    Bytes(Bytes),
+    /// The next `bytes` that the source connection `from` puts into its pipe.
+    Splice {
+        from: ConnId,
+        bytes: usize,
+    },
+}
