@@ -8,6 +8,10 @@ pub const BATCH_BYTES_MAX: usize = 256 << 20;
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// A fetch answer, which is walked and never collected, may announce this length.
 pub const FETCH_ANSWER_BYTES_MAX: usize = 1 << 30;
+/// A lane with more than this accepted and not sent is left out of the next fetch.
+pub const LANE_PENDING_BYTES_MAX: usize = 2 << 20;
+/// Lanes whose batches are this large on average are spliced when the mover is chosen automatically.
+pub const SPLICE_BATCH_BYTES_MIN: usize = 256 << 10;
 /// Batches packed into one Produce request.
 pub const BATCHES_PER_REQUEST_MAX: usize = 256;
 /// Slices handed to one vectored send: framing and payload for each batch, and some for batches that lie across buffers.

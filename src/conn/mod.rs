@@ -11,15 +11,13 @@ use crate::wire::control;
 use crate::wire::frame::split_frame;
 use crate::wire::versions::Versions;
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::StrBytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// KIP-511 asks for a name and a version with the first request; brokers show them in their metrics.
 const SOFTWARE_NAME: &str = "twinlog";
-/// `UNSUPPORTED_VERSION`: the broker is older than our ApiVersions; it answered in version 0.
-const UNSUPPORTED_VERSION: i16 = 35;
 
 pub struct Conn<T> {
     client_id: Arc<str>,
@@ -79,10 +77,6 @@ impl<T> Conn<T> {
         &self.versions
     }
 
-    pub fn client_id(&self) -> &Arc<str> {
-        &self.client_id
-    }
-
     /// Requests sent or queued and not yet answered.
     pub fn awaited(&self) -> usize {
         self.awaited.len()
@@ -91,6 +85,11 @@ impl<T> Conn<T> {
     /// The request whose answer comes next.
     pub fn front(&self) -> Option<&T> {
         self.awaited.front().map(|awaited| &awaited.tag)
+    }
+
+    /// What is awaited, the next answer first.
+    pub fn tags(&self) -> impl Iterator<Item = &T> {
+        self.awaited.iter().map(|awaited| &awaited.tag)
     }
 
     /// Bytes queued and not yet taken by the writer.
@@ -189,11 +188,6 @@ impl<T> Conn<T> {
         announce
     }
 
-    /// The requests that will never be answered, oldest first.
-    pub fn into_awaited(self) -> impl Iterator<Item = T> {
-        self.awaited.into_iter().map(|awaited| awaited.tag)
-    }
-
     fn negotiate(&mut self, now: Now, version: i16) {
         self.phase = Phase::Negotiating { version, deadline_us: now.after_ms(self.request_timeout_ms) };
         let request = ApiVersionsRequest::default()
@@ -204,17 +198,12 @@ impl<T> Conn<T> {
     }
 
     fn negotiated(&mut self, now: Now, version: i16, frame: Bytes) -> Result<Read<T>, String> {
-        // A broker that does not know the version answers in version 0, whatever was asked.
-        let error = frame.get(4..6).and_then(|bytes| bytes.try_into().ok()).map(i16::from_be_bytes);
-        if error == Some(UNSUPPORTED_VERSION) && version > 0 {
+        let Some(versions) = Versions::read(version, frame).map_err(|bad| bad.to_string())? else {
+            // Older than our question: once more, as simply as it goes.
             self.negotiate(now, 0);
             return Ok(Read::Incomplete);
-        }
-        let response: ApiVersionsResponse = control::decode(version, frame).map_err(|bad| bad.to_string())?;
-        if response.error_code != 0 {
-            return Err(format!("the broker refused ApiVersions: {}", crate::error::name(response.error_code)));
-        }
-        self.versions = Versions::from(&response);
+        };
+        self.versions = versions;
         self.phase = Phase::Ready;
         Ok(Read::Ready)
     }

@@ -16,6 +16,7 @@
 //! The lane calls nobody. The shard hands in what happened and takes out what the lane wants ([`Lane::fetch_from`],
 //! [`Lane::next_batch`], [`Lane::wants_ask`], ...).
 
+use super::LaneSnapshot;
 use super::api::{Checkpoint, Event, LaneId, LaneStart, LossCause, Run, Settings, StartFrom, Stop, StopKind};
 use super::progress::{Numbering, sequence};
 use crate::error::{self, Verdict as ErrorVerdict};
@@ -66,6 +67,7 @@ pub(super) struct Batch {
 struct Sent {
     number: i64,
     count: i64,
+    bytes: usize,
     next_offset: i64,
     max_timestamp_ms: i64,
 }
@@ -170,12 +172,13 @@ pub(super) struct Lane {
     zombie_numbers: i64,
     /// Producer ids whose open transaction will be aborted, as the fetch answers say.
     aborted: Vec<(i64, i64)>,
-    pub(super) high_watermark: i64,
+    source_end: i64,
     batch_bytes_average: usize,
+    /// The source says that the position is not in its log.
+    out_of_range: bool,
+    log_start: Option<i64>,
     caught_up: bool,
     draining: bool,
-    pub(super) records: u64,
-    pub(super) bytes: u64,
 }
 
 impl Lane {
@@ -214,12 +217,12 @@ impl Lane {
             zombies_until_us: start.zombies_until_us,
             zombie_numbers: i64::MAX,
             aborted: Vec::new(),
-            high_watermark: -1,
+            source_end: -1,
+            out_of_range: false,
+            log_start: None,
             batch_bytes_average: 0,
             caught_up: false,
             draining: false,
-            records: 0,
-            bytes: 0,
         }
     }
 
@@ -247,7 +250,7 @@ impl Lane {
 
     /// Where to fetch from. None: the lane wants nothing now.
     pub(super) fn fetch_from(&self, pending_bytes_max: usize) -> Option<FetchFrom> {
-        let wanted = self.is_reading() && !self.draining && self.pending_bytes <= pending_bytes_max;
+        let wanted = self.is_reading() && !self.draining && !self.out_of_range && self.pending_bytes <= pending_bytes_max;
         wanted.then_some(FetchFrom { offset: self.read_offset, epoch: self.read_epoch, reading: self.reading })
     }
 
@@ -290,7 +293,7 @@ impl Lane {
         self.state == State::Stream
     }
 
-    pub(super) fn state_name(&self) -> &'static str {
+    fn state_name(&self) -> &'static str {
         match self.state {
             State::Waiting => "waiting",
             State::Locate => "locate",
@@ -303,12 +306,38 @@ impl Lane {
         }
     }
 
-    pub(super) fn position(&self) -> Checkpoint {
-        self.settled
-    }
-
     pub(super) fn pending_bytes(&self) -> usize {
         self.pending_bytes
+    }
+
+    /// Whether the lane waits for an answer, or for the time to ask.
+    pub(super) fn has_question(&self) -> bool {
+        matches!(self.state, State::Locate | State::Ask | State::Hold { .. }) || self.out_of_range
+    }
+
+    /// Whether the source is to be asked for the range of its log, because the position is not in it.
+    pub(super) fn wants_range(&self) -> bool {
+        self.out_of_range && !self.is_asking && self.in_flight.is_empty()
+    }
+
+    pub(super) fn has_unsettled(&self) -> bool {
+        self.settled != self.settled_told && self.numbering.is_begun()
+    }
+
+    /// Nothing is accepted that is not sent and answered: the lane may change its connections.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_idle() && self.read_number == self.send_number
+    }
+
+    pub(super) fn snapshot(&self) -> LaneSnapshot {
+        LaneSnapshot {
+            lane: self.id,
+            state: self.state_name(),
+            settled: self.settled,
+            source_end: self.source_end,
+            settled_timestamp_ms: (self.settled_timestamp_ms != i64::MIN).then_some(self.settled_timestamp_ms),
+            batch_bytes_average: self.batch_bytes_average,
+        }
     }
 
     // Leaders.
@@ -561,7 +590,7 @@ impl Lane {
 
     /// The fetch answer's word on the partition: where decided data ends.
     pub(super) fn handle_watermark(&mut self, end_offset: i64) {
-        self.high_watermark = end_offset;
+        self.source_end = end_offset;
     }
 
     /// The fetch answer had nothing (more) for this lane. True when this is the first time that the lane has read all there is.
@@ -569,8 +598,8 @@ impl Lane {
         let reached = self.is_reading()
             && self.is_idle()
             && self.read_number == self.send_number
-            && self.high_watermark >= 0
-            && self.read_offset >= self.high_watermark;
+            && self.source_end >= 0
+            && self.read_offset >= self.source_end;
         let first = reached && !self.caught_up;
         self.caught_up |= reached;
         if reached {
@@ -579,8 +608,55 @@ impl Lane {
         first
     }
 
+    /// The source says that the position is not in its log: it is asked for the log's range.
+    pub(super) fn handle_out_of_range(&mut self) {
+        self.out_of_range = true;
+        self.log_start = None;
+    }
+
+    pub(super) fn handle_log_start(&mut self, offset: i64) {
+        self.log_start = Some(offset);
+    }
+
+    pub(super) fn handle_log_end(&mut self, now: Now, end: i64, settings: &Settings, events: &mut VecDeque<Event>) {
+        let Some(start) = self.log_start.take().filter(|_| self.out_of_range) else { return };
+        self.out_of_range = false;
+        self.is_asking = false;
+        self.handle_source_start(start, events);
+        self.handle_source_truncated(now, end, settings, events);
+    }
+
+    /// A question to the source was not answered, or not well.
+    pub(super) fn forget_source_questions(&mut self) {
+        if self.state == State::Locate || self.out_of_range {
+            self.is_asking = false;
+            self.round = self.round.wrapping_add(1);
+        }
+    }
+
+    /// Where to begin by time found nothing that young: begin at the end.
+    pub(super) fn locate_at_end(&mut self) {
+        self.from = StartFrom::Latest;
+        self.is_asking = false;
+    }
+
+    /// A batch that was accepted will not come whole: read on from the last one that did.
+    pub(super) fn rewind(&mut self) {
+        let (number, offset, epoch) = match (self.pending.back(), self.in_flight.back()) {
+            (Some(Batch { header, number, .. }), _) => {
+                (number + i64::from(header.record_count), header.next_offset(), header.leader_epoch)
+            }
+            (None, Some(sent)) => (sent.number + sent.count, sent.next_offset, -1),
+            (None, None) => (self.settled.number, self.settled.source_offset, -1),
+        };
+        self.read_number = number;
+        self.read_offset = offset;
+        self.read_epoch = epoch;
+        self.reading = self.reading.wrapping_add(1);
+    }
+
     /// The source begins at `log_start` by now: what lies before it is lost.
-    pub(super) fn handle_source_start(&mut self, log_start: i64, events: &mut VecDeque<Event>) {
+    fn handle_source_start(&mut self, log_start: i64, events: &mut VecDeque<Event>) {
         if log_start > self.read_offset {
             let (from_offset, to_offset) = (self.read_offset, log_start);
             events.push_back(Event::Lost { lane: self.id, from_offset, to_offset, cause: LossCause::SourceRetention });
@@ -623,6 +699,7 @@ impl Lane {
         self.in_flight.push_back(Sent {
             number: batch.number,
             count,
+            bytes: batch.header.batch_bytes,
             next_offset: batch.header.next_offset(),
             max_timestamp_ms: batch.header.max_timestamp_ms,
         });
@@ -653,6 +730,17 @@ impl Lane {
         matches!(self.state, State::Probe | State::Single)
             && self.in_flight.is_empty()
             && now.mono_us < lease_until_us
+    }
+
+    /// Records and bytes of the batch whose answer is next.
+    pub(super) fn oldest_in_flight(&self) -> Option<(u64, u64)> {
+        self.in_flight.front().map(|sent| (sent.count.unsigned_abs(), sent.bytes as u64))
+    }
+
+    /// Takes back what was accepted and cannot be sent.
+    pub(super) fn drop_pending(&mut self) {
+        self.read_anew();
+        self.rewind();
     }
 
     /// The broker's answer to the oldest batch in flight. Returns true if the leader should be looked up.
@@ -703,7 +791,6 @@ impl Lane {
         self.settled = Checkpoint { number: sent.number + sent.count, source_offset: sent.next_offset };
         self.settled_timestamp_ms = sent.max_timestamp_ms;
         self.numbering.forget_before(self.settled.number, RUNS_KEPT);
-        self.records += sent.count as u64;
         if self.state == State::Probe {
             if self.is_guarded(now, settings, sent.max_timestamp_ms) {
                 self.probed = Some(self.target);
@@ -740,6 +827,8 @@ impl Lane {
         if matches!(self.state, State::Probe | State::Stream | State::Single) {
             self.state = State::Ask;
         }
+        // It would be read again from the position that comes out.
+        self.read_anew();
     }
 
     /// Asks again a little later.

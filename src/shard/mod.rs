@@ -86,8 +86,8 @@ pub struct Shard {
 /// A lane and what the shard keeps about it.
 struct Member {
     lane: Lane,
-    source_name: TopicKey,
-    target_key: TopicKey,
+    /// The topic's name, as requests carry it.
+    name: Bytes,
     source_key: Option<Key>,
     sink_key: Option<Key>,
     /// Listed in its sink as having something to send.
@@ -317,19 +317,14 @@ impl Shard {
         }
         let slot = self.lanes.len();
         self.slots.insert(start.lane, slot);
-        let target_key = match start.target_topic_id.is_nil() {
-            true => TopicKey::Name(Bytes::copy_from_slice(start.topic.as_bytes())),
-            false => TopicKey::Id(start.target_topic_id),
-        };
-        let source_name = TopicKey::Name(Bytes::copy_from_slice(start.topic.as_bytes()));
+        let name = Bytes::copy_from_slice(start.topic.as_bytes());
         let mut lane = Lane::new(start, Path::Copy);
         if self.draining {
             lane.drain();
         }
         self.lanes.push(Member {
             lane,
-            source_name,
-            target_key,
+            name,
             source_key: None,
             sink_key: None,
             is_ready: false,
@@ -445,6 +440,7 @@ impl Shard {
         if has_sink && member.sink_key.is_none() {
             member.sink_key = Some(sink_key);
             if let Some(sink) = self.sinks.get_mut(&sink_key) {
+                sink.names_only |= member.lane.target_topic_id.is_nil();
                 sink.lanes.insert(slot);
             }
         }
@@ -453,7 +449,7 @@ impl Shard {
             if let Some(source) = self.sources.get_mut(&source_key) {
                 let id = member.lane.source_topic_id;
                 source.names_only |= id.is_nil();
-                source.insert(member.source_name.clone(), TopicKey::Id(id), member.lane.partition, slot);
+                source.insert(TopicKey::Name(member.name.clone()), TopicKey::Id(id), member.lane.partition, slot);
             }
         }
         self.refresh(now, slot);
@@ -464,7 +460,7 @@ impl Shard {
         let member = &mut self.lanes[slot];
         if let Some(source) = member.source_key.take().and_then(|key| self.sources.get_mut(&key)) {
             let id = TopicKey::Id(member.lane.source_topic_id);
-            source.remove(&member.source_name, &id, member.lane.partition, slot);
+            source.remove(&TopicKey::Name(member.name.clone()), &id, member.lane.partition, slot);
             if source.is_collecting(slot) {
                 member.lane.rewind();
             }

@@ -7,6 +7,7 @@ use super::api::ConnId;
 use super::lane::Path;
 use super::source::Slot;
 use crate::conn::Conn;
+use std::collections::BTreeSet;
 
 /// What a target connection waits for. A slot goes with the lane's round: answers to an older round are not listened to.
 pub(super) enum Tag {
@@ -22,10 +23,12 @@ pub(super) enum Tag {
 }
 
 /// One Produce request: the lanes of its batches, in the order of the request.
-#[derive(Default)]
 pub(super) struct Request {
     pub(super) slots: Vec<Slot>,
     pub(super) bytes: usize,
+    pub(super) version: i16,
+    /// The answer is at least this long.
+    pub(super) answer_bytes: usize,
 }
 
 pub(super) struct Sink {
@@ -34,7 +37,11 @@ pub(super) struct Sink {
     pub(super) conn_id: ConnId,
     pub(super) conn: Conn<Tag>,
     /// Lanes that produce through this connection.
-    pub(super) lanes: Vec<Slot>,
+    pub(super) lanes: BTreeSet<Slot>,
+    /// Those of them that may have a batch to send.
+    pub(super) ready: Vec<Slot>,
+    /// A lane's topic has no id: use a version that names topics.
+    pub(super) names_only: bool,
     pub(super) requests_in_flight: usize,
     pub(super) bytes_in_flight: usize,
     /// The last batch of one lane is being asked for: one at a time, because the answer brings a whole batch.
@@ -50,7 +57,9 @@ impl Sink {
             path,
             conn_id,
             conn,
-            lanes: Vec::new(),
+            lanes: BTreeSet::new(),
+            ready: Vec::new(),
+            names_only: false,
             requests_in_flight: 0,
             bytes_in_flight: 0,
             tail_asked: false,
@@ -58,8 +67,8 @@ impl Sink {
         }
     }
 
-    pub(super) fn begin_request(&mut self) -> Request {
-        Request { slots: self.spare.pop().unwrap_or_default(), bytes: 0 }
+    pub(super) fn begin_request(&mut self, version: i16) -> Request {
+        Request { slots: self.spare.pop().unwrap_or_default(), bytes: 0, version, answer_bytes: 0 }
     }
 
     pub(super) fn handle_sent(&mut self, request: &Request) {

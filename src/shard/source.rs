@@ -10,19 +10,23 @@ use crate::wire::TopicKey;
 use crate::wire::fetch::FetchWalk;
 use bytes::Bytes;
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Index of a lane in its shard.
 pub(super) type Slot = usize;
 
-/// Fetch sessions end with these (FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR).
-pub(super) const SESSION_ERRORS: [i16; 3] = [70, 71, 106];
+/// The list of changed lanes is thinned out beyond this length, and some for every lane.
+const DIRTY_MAX: usize = 1024;
 
 /// What a source connection waits for.
 pub(super) enum Tag {
-    Fetch,
+    /// Fetch of that version, which may bring so many bytes.
+    Fetch { version: i16, bytes: usize },
     /// ListOffsets for lanes that have no position yet; the slot, and the lane's round.
     Locate(Vec<(Slot, u32)>),
+    /// ListOffsets, earliest and then latest, for lanes whose position is not in the source's log.
+    LogStarts(Vec<(Slot, u32)>),
+    LogEnds(Vec<(Slot, u32)>),
 }
 
 pub(super) struct Source {
@@ -30,27 +34,30 @@ pub(super) struct Source {
     pub(super) path: Path,
     pub(super) conn_id: ConnId,
     pub(super) conn: Conn<Tag>,
-    /// Partitions of this broker's answers → lanes. Keyed as the fetch version in use names topics.
-    pub(super) lanes: BTreeMap<TopicKey, BTreeMap<i32, Slot>>,
+    /// Partitions of this broker's answers → lanes, by name and by id, whichever the version in use has.
+    lanes: BTreeMap<TopicKey, BTreeMap<i32, Slot>>,
+    slots: BTreeSet<Slot>,
+    /// A lane's topic has no id: use a version that names topics.
+    pub(super) names_only: bool,
     pub(super) walk: Option<Walk>,
     session: Session,
     /// Lanes whose part of the session may have to change.
     dirty: Vec<Slot>,
-    pub(super) fetching: bool,
-    /// Payload bytes that the fetch under way may bring.
+    /// Fetches sent whose answers are not walked to their end: two only while the first one's last payload comes in.
+    pub(super) fetches: usize,
+    /// Bytes that they may bring.
     pub(super) reserved_bytes: usize,
 }
 
 /// Where a fetch answer stands while it streams in.
 pub(super) struct Walk {
     pub(super) fetch: FetchWalk,
-    /// Past the correlation id.
-    pub(super) is_known: bool,
     pub(super) topic: Option<TopicKey>,
-    /// The lane of the partition at hand, unless its data is of no use.
-    pub(super) lane: Option<Slot>,
+    /// Bytes that the fetch reserved.
+    pub(super) bytes: usize,
+    /// The lane of the partition at hand and the reading it was fetched for, unless its data is of no use.
+    pub(super) lane: Option<(Slot, u32)>,
     pub(super) payload: Walking,
-    pub(super) next_sent: bool,
 }
 
 /// What the next bytes of the stream are.
@@ -90,10 +97,12 @@ impl Source {
             conn_id,
             conn,
             lanes: BTreeMap::new(),
+            slots: BTreeSet::new(),
+            names_only: false,
             walk: None,
             session: Session::default(),
             dirty: Vec::new(),
-            fetching: false,
+            fetches: 0,
             reserved_bytes: 0,
         }
     }
@@ -102,6 +111,10 @@ impl Source {
     pub(super) fn touch(&mut self, slot: Slot) {
         if self.dirty.last() != Some(&slot) {
             self.dirty.push(slot);
+        }
+        if self.dirty.len() > DIRTY_MAX + 4 * self.slots.len() {
+            self.dirty.sort_unstable();
+            self.dirty.dedup();
         }
     }
 
@@ -121,7 +134,7 @@ impl Source {
         let whole = self.session.epoch == 0 || !has_sessions;
         if whole {
             self.dirty.extend(self.session.partitions.keys());
-            self.dirty.extend(self.lanes.values().flat_map(BTreeMap::values));
+            self.dirty.extend(&self.slots);
             self.session.partitions.clear();
         }
         self.dirty.sort_unstable();
@@ -130,7 +143,8 @@ impl Source {
         let mut removed = 0;
         let mut inserted = 0;
         for &slot in &self.dirty {
-            match (wanted(slot), self.session.partitions.get(&slot)) {
+            let now = if self.slots.contains(&slot) { wanted(slot) } else { None };
+            match (now, self.session.partitions.get(&slot)) {
                 (Some(now), before) if before != Some(&now) => {
                     inserted += usize::from(before.is_none());
                     changes.added.push((slot, now));
@@ -176,16 +190,63 @@ impl Source {
         self.session.epoch = 0;
     }
 
-    /// The lane is gone from this broker.
-    pub(super) fn remove(&mut self, topic: &TopicKey, partition: i32) {
-        if let Some(partitions) = self.lanes.get_mut(topic) {
-            if let Some(slot) = partitions.remove(&partition) {
-                self.touch(slot);
-            }
-            if partitions.is_empty() {
-                self.lanes.remove(topic);
+    /// The lane is read here from now on.
+    pub(super) fn insert(&mut self, name: TopicKey, id: TopicKey, partition: i32, slot: Slot) {
+        for topic in [name, id] {
+            self.lanes.entry(topic).or_default().insert(partition, slot);
+        }
+        self.slots.insert(slot);
+        self.touch(slot);
+    }
+
+    /// The lane is read elsewhere from now on.
+    pub(super) fn remove(&mut self, name: &TopicKey, id: &TopicKey, partition: i32, slot: Slot) {
+        for topic in [name, id] {
+            if let Some(partitions) = self.lanes.get_mut(topic) {
+                partitions.remove(&partition);
+                if partitions.is_empty() {
+                    self.lanes.remove(topic);
+                }
             }
         }
+        self.slots.remove(&slot);
+        self.touch(slot);
+    }
+
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.slots.iter().copied()
+    }
+
+    pub(super) fn lane_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether an accepted batch of this lane is not whole yet.
+    pub(super) fn is_collecting(&self, slot: Slot) -> bool {
+        match self.walk.as_ref().map(|walk| &walk.payload) {
+            Some(Walking::Collect { slot: collecting, .. } | Walking::Wait { slot: collecting, .. }) => *collecting == slot,
+            _ => false,
+        }
+    }
+
+    pub(super) fn collecting_bytes(&self) -> usize {
+        match self.walk.as_ref().map(|walk| &walk.payload) {
+            Some(Walking::Collect { batch, missing, .. }) => batch.header.payload_bytes() - missing,
+            _ => 0,
+        }
+    }
+
+    /// The target connection that waits for the rest of a payload from here.
+    pub(super) fn splicing_into(&self) -> Option<ConnId> {
+        match self.walk.as_ref().map(|walk| &walk.payload) {
+            Some(Walking::Splice { into, .. }) => Some(*into),
+            _ => None,
+        }
+    }
+
+    /// In the middle of an answer, with more batches to come.
+    pub(super) fn is_mid_answer(&self) -> bool {
+        self.walk.as_ref().is_some_and(|walk| walk.fetch.frame_remaining() > 0)
     }
 }
 
