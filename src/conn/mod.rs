@@ -109,7 +109,9 @@ impl<T> Conn<T> {
     pub fn overdue(&self) -> &'static str {
         match self.phase {
             Phase::Dialing { .. } => "the broker did not accept the connection in time",
-            Phase::Negotiating { .. } => "the broker did not answer the first request (ApiVersions) in time; does it speak TLS on this port?",
+            Phase::Negotiating { .. } => {
+                "the broker did not answer the first request (ApiVersions) in time; does it speak TLS on this port?"
+            }
             Phase::Ready => "the broker did not answer a request in time",
         }
     }
@@ -144,7 +146,10 @@ impl<T> Conn<T> {
             return Err("the broker sent an answer that nobody asked for".into());
         };
         if awaited.correlation_id != correlation_id {
-            return Err(format!("the broker answered request {correlation_id} while request {} was next", awaited.correlation_id));
+            return Err(format!(
+                "the broker answered request {correlation_id} while request {} was next",
+                awaited.correlation_id
+            ));
         }
         Ok(awaited.tag)
     }

@@ -8,11 +8,10 @@ use crate::conn::Read;
 use crate::error::{self, Verdict as ErrorVerdict};
 use crate::limits::{BATCH_HEADER_BYTES, LANE_PENDING_BYTES_MAX};
 use crate::time::Now;
-use crate::wire::batch::BatchHeader;
-use crate::wire::fetch::{FetchWalk, PartitionHead, VERSIONS, Walked};
-use crate::wire::fetch_request::{FetchPartition, FetchRequest};
-use crate::wire::produce::Payload;
 use crate::wire::TopicKey;
+use crate::wire::batch::BatchHeader;
+use crate::wire::fetch::{FetchPartition, FetchRequest, FetchWalk, PartitionHead, VERSIONS, Walked};
+use crate::wire::produce::Payload;
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
@@ -62,9 +61,15 @@ impl Shard {
                 }
                 self.reset_pause(Side::Source, key.0);
             }
-            Read::Answer { tag: Tag::Locate(lanes), frame } => self.handle_located(now, key, &lanes, frame)?,
-            Read::Answer { tag: Tag::LogStarts(lanes), frame } => self.handle_log_starts(now, key, &lanes, frame)?,
-            Read::Answer { tag: Tag::LogEnds(lanes), frame } => self.handle_log_ends(now, key, &lanes, frame)?,
+            Read::Answer { tag: Tag::Locate(lanes), frame } => {
+                self.handle_located(now, key, &lanes, frame)?
+            }
+            Read::Answer { tag: Tag::LogStarts(lanes), frame } => {
+                self.handle_log_starts(now, key, &lanes, frame)?
+            }
+            Read::Answer { tag: Tag::LogEnds(lanes), frame } => {
+                self.handle_log_ends(now, key, &lanes, frame)?
+            }
             Read::Answer { tag: Tag::Fetch { .. }, .. } => return Err("a fetch answer was not walked".into()),
         }
         Ok(true)
@@ -128,7 +133,12 @@ impl Shard {
             Walked::Batch { header, raw } => self.begin_batch(now, key, &header, raw),
             Walked::OldFormat { magic } => {
                 let lane = walk.lane.map(|(slot, _)| slot);
-                self.stop_lane(now, lane, StopKind::OldFormat, format!("the source's message format there is {magic}"));
+                self.stop_lane(
+                    now,
+                    lane,
+                    StopKind::OldFormat,
+                    format!("the source's message format there is {magic}"),
+                );
             }
             Walked::Damaged(bad) => {
                 let lane = walk.lane.map(|(slot, _)| slot);
@@ -196,7 +206,10 @@ impl Shard {
         let (kind, detail) = match lane.judge(now, header, &mut self.events) {
             Verdict::Pass if missing > conn_budget && path == Path::Copy => (
                 StopKind::BatchTooLarge,
-                format!("a batch of {} bytes does not fit the buffers; raise --buffer-bytes", header.batch_bytes),
+                format!(
+                    "a batch of {} bytes does not fit the buffers; raise --buffer-bytes",
+                    header.batch_bytes
+                ),
             ),
             Verdict::Pass => {
                 let batch = lane.accept(header, raw);
@@ -212,7 +225,10 @@ impl Shard {
             }
             Verdict::Rebuild(kind) => (
                 kind,
-                format!("the batch at offset {} has to be taken apart, which this version does not do", header.base_offset),
+                format!(
+                    "the batch at offset {} has to be taken apart, which this version does not do",
+                    header.base_offset
+                ),
             ),
             Verdict::Stop(stop) => (stop.kind, stop.detail),
         };
@@ -223,7 +239,9 @@ impl Shard {
     fn collected(&mut self, now: Now, key: Key) {
         let walk = self.sources.get_mut(&key).and_then(|source| source.walk.as_mut());
         let Some(walk) = walk else { return };
-        let Walking::Collect { slot, mut batch, ranges, .. } = std::mem::replace(&mut walk.payload, Walking::Heads) else {
+        let Walking::Collect { slot, mut batch, ranges, .. } =
+            std::mem::replace(&mut walk.payload, Walking::Heads)
+        else {
             return;
         };
         batch.payload = Payload::Ranges(ranges);
@@ -232,7 +250,11 @@ impl Shard {
     }
 
     fn end_partition(&mut self, now: Now, key: Key, diverging: Option<(i32, i64)>) {
-        let lane = self.sources.get_mut(&key).and_then(|source| source.walk.as_mut()).and_then(|walk| walk.lane.take());
+        let lane = self
+            .sources
+            .get_mut(&key)
+            .and_then(|source| source.walk.as_mut())
+            .and_then(|walk| walk.lane.take());
         let Some((slot, _)) = lane else { return };
         if let Some((_, end_offset)) = diverging {
             self.lanes[slot].lane.handle_source_truncated(now, end_offset, &self.settings, &mut self.events);
@@ -294,7 +316,9 @@ impl Shard {
             }
             let names = source.names_only;
             let max = if names { FETCH_NAMES_MAX } else { *VERSIONS.end() };
-            let Some(version) = source.conn.versions().pick(FETCH_KEY, *VERSIONS.start(), max) else { continue };
+            let Some(version) = source.conn.versions().pick(FETCH_KEY, *VERSIONS.start(), max) else {
+                continue;
+            };
             let members = &self.lanes;
             let path = source.path;
             let wanted = |slot: Slot| -> Option<FetchFrom> {
@@ -316,7 +340,9 @@ impl Shard {
                 let member = &members[slot];
                 // Room for two batches, so that a batch in the way of another's end does not halve the rate.
                 let batches = (member.lane.batch_bytes_average() * 2).next_power_of_two();
-                let bytes = batches.max(share).clamp(PARTITION_BYTES_MIN, self.settings.fetch_bytes_max.max(PARTITION_BYTES_MIN));
+                let bytes = batches
+                    .max(share)
+                    .clamp(PARTITION_BYTES_MIN, self.settings.fetch_bytes_max.max(PARTITION_BYTES_MIN));
                 partitions.push(FetchPartition {
                     topic: topic_key(version, member),
                     partition: member.lane.partition,

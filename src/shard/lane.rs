@@ -17,8 +17,9 @@
 //! [`Lane::next_batch`], [`Lane::wants_ask`], ...).
 
 use super::LaneSnapshot;
-use super::api::{Checkpoint, Event, LaneId, LaneStart, LossCause, Run, Settings, StartFrom, Stop, StopKind};
+use super::api::{Checkpoint, Event, LaneId, LaneStart, LossCause, Run, Settings, Stop, StopKind};
 use super::progress::{Numbering, sequence};
+use crate::config::StartFrom;
 use crate::error::{self, Verdict as ErrorVerdict};
 use crate::time::Now;
 use crate::wire::batch::{BatchHeader, Stamp};
@@ -80,7 +81,9 @@ enum State {
     Locate,
     Ask,
     /// As Ask, but not before this moment.
-    Hold { until_us: u64 },
+    Hold {
+        until_us: u64,
+    },
     Probe,
     Stream,
     Single,
@@ -164,6 +167,8 @@ pub(super) struct Lane {
     in_flight: VecDeque<Sent>,
     settled: Checkpoint,
     settled_told: Checkpoint,
+    /// A batch that the target found damaged.
+    damaged: Option<i64>,
     /// Timestamp of the last acknowledged batch: by it the broker's memory of us is dated.
     settled_timestamp_ms: i64,
     /// Requests of lost connections or of a previous owner may append until then.
@@ -213,6 +218,7 @@ impl Lane {
             in_flight: VecDeque::new(),
             settled,
             settled_told: settled,
+            damaged: None,
             settled_timestamp_ms: i64::MIN,
             zombies_until_us: start.zombies_until_us,
             zombie_numbers: i64::MAX,
@@ -240,7 +246,11 @@ impl Lane {
             State::Hold { until_us } => until_us <= now.mono_us,
             _ => false,
         };
-        asking && !self.is_asking && self.in_flight.is_empty() && self.numbering.is_confirmed() && self.target.broker >= 0
+        asking
+            && !self.is_asking
+            && self.in_flight.is_empty()
+            && self.numbering.is_confirmed()
+            && self.target.broker >= 0
     }
 
     /// As [`Self::wants_ask`], for the last batch's header.
@@ -250,8 +260,15 @@ impl Lane {
 
     /// Where to fetch from. None: the lane wants nothing now.
     pub(super) fn fetch_from(&self, pending_bytes_max: usize) -> Option<FetchFrom> {
-        let wanted = self.is_reading() && !self.draining && !self.out_of_range && self.pending_bytes <= pending_bytes_max;
-        wanted.then_some(FetchFrom { offset: self.read_offset, epoch: self.read_epoch, reading: self.reading })
+        let wanted = self.is_reading()
+            && !self.draining
+            && !self.out_of_range
+            && self.pending_bytes <= pending_bytes_max;
+        wanted.then_some(FetchFrom {
+            offset: self.read_offset,
+            epoch: self.read_epoch,
+            reading: self.reading,
+        })
     }
 
     /// While the probe is being confirmed, too: what is read then is good unless the confirmation fails.
@@ -335,7 +352,8 @@ impl Lane {
             state: self.state_name(),
             settled: self.settled,
             source_end: self.source_end,
-            settled_timestamp_ms: (self.settled_timestamp_ms != i64::MIN).then_some(self.settled_timestamp_ms),
+            settled_timestamp_ms: (self.settled_timestamp_ms != i64::MIN)
+                .then_some(self.settled_timestamp_ms),
             batch_bytes_average: self.batch_bytes_average,
         }
     }
@@ -393,7 +411,9 @@ impl Lane {
 
     /// The target's leader has answered. With the answers the lane finds its position, asks again, or stops.
     pub(super) fn handle_asked(&mut self, now: Now, settings: &Settings, events: &mut VecDeque<Event>) {
-        let Asked { high_watermark: Some(high_watermark), last_sequence, log_end: Some(log_end) } = self.asked else {
+        let Asked { high_watermark: Some(high_watermark), last_sequence, log_end: Some(log_end) } =
+            self.asked
+        else {
             return self.hold(now, ASK_AGAIN_MS);
         };
         let Some(delta) = self.numbering.delta() else {
@@ -414,7 +434,13 @@ impl Lane {
     }
 
     /// The last batch of the target partition, asked for because the broker does not know our producer id.
-    pub(super) fn handle_tail(&mut self, now: Now, tail: Tail, settings: &Settings, events: &mut VecDeque<Event>) {
+    pub(super) fn handle_tail(
+        &mut self,
+        now: Now,
+        tail: Tail,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) {
         let (Some(log_end), Some(delta)) = (self.asked.log_end, self.numbering.delta()) else { return };
         self.wants_tail = false;
         let number = log_end - delta;
@@ -460,7 +486,12 @@ impl Lane {
                 return self.position_unknown(number, events);
             };
             let to_offset = self.settled.source_offset;
-            events.push_back(Event::Lost { lane: self.id, from_offset, to_offset, cause: LossCause::TargetTruncation });
+            events.push_back(Event::Lost {
+                lane: self.id,
+                from_offset,
+                to_offset,
+                cause: LossCause::TargetTruncation,
+            });
             self.settled = Checkpoint { number, source_offset: from_offset };
         }
         if number != self.send_number || !confirmed {
@@ -560,8 +591,11 @@ impl Lane {
             self.hold_for_zombies();
             return Verdict::Skip;
         }
-        let run =
-            Run { number: self.read_number, source_offset: header.base_offset, source_epoch: header.leader_epoch };
+        let run = Run {
+            number: self.read_number,
+            source_offset: header.base_offset,
+            source_epoch: header.leader_epoch,
+        };
         self.open(run, events);
         Verdict::Pass
     }
@@ -577,7 +611,13 @@ impl Lane {
             0 => header.batch_bytes,
             _ => average - (average >> AVERAGE_SHIFT) + (header.batch_bytes >> AVERAGE_SHIFT),
         };
-        Batch { header: *header, raw, payload: Payload::Stream(header.payload_bytes()), number, reading: self.reading }
+        Batch {
+            header: *header,
+            raw,
+            payload: Payload::Stream(header.payload_bytes()),
+            number,
+            reading: self.reading,
+        }
     }
 
     /// The accepted batch is whole. Dropped if the lane has been sent back since its header was read.
@@ -618,7 +658,13 @@ impl Lane {
         self.log_start = Some(offset);
     }
 
-    pub(super) fn handle_log_end(&mut self, now: Now, end: i64, settings: &Settings, events: &mut VecDeque<Event>) {
+    pub(super) fn handle_log_end(
+        &mut self,
+        now: Now,
+        end: i64,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) {
         let Some(start) = self.log_start.take().filter(|_| self.out_of_range) else { return };
         self.out_of_range = false;
         self.is_asking = false;
@@ -659,19 +705,35 @@ impl Lane {
     fn handle_source_start(&mut self, log_start: i64, events: &mut VecDeque<Event>) {
         if log_start > self.read_offset {
             let (from_offset, to_offset) = (self.read_offset, log_start);
-            events.push_back(Event::Lost { lane: self.id, from_offset, to_offset, cause: LossCause::SourceRetention });
+            events.push_back(Event::Lost {
+                lane: self.id,
+                from_offset,
+                to_offset,
+                cause: LossCause::SourceRetention,
+            });
             self.skip_to(log_start, -1);
         }
     }
 
     /// The source's log ends before our position, or took another course from `end_offset` on (unclean election): what was
     /// mirrored beyond stays on the target, and reading goes on from there once nothing old can be under way.
-    pub(super) fn handle_source_truncated(&mut self, now: Now, end_offset: i64, settings: &Settings, events: &mut VecDeque<Event>) {
+    pub(super) fn handle_source_truncated(
+        &mut self,
+        now: Now,
+        end_offset: i64,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) {
         if end_offset >= self.read_offset {
             return;
         }
         let (from_offset, to_offset) = (end_offset, self.read_offset);
-        events.push_back(Event::Lost { lane: self.id, from_offset, to_offset, cause: LossCause::SourceTruncation });
+        events.push_back(Event::Lost {
+            lane: self.id,
+            from_offset,
+            to_offset,
+            cause: LossCause::SourceTruncation,
+        });
         self.doubt();
         self.read_anew();
         self.zombies_until_us = now.after_ms(settings.zombie_bound_ms);
@@ -688,7 +750,12 @@ impl Lane {
     // Sending.
 
     /// The next batch, if the protocol lets it go now, with the stamp for its header.
-    pub(super) fn next_batch(&mut self, now: Now, lease_until_us: u64, settings: &Settings) -> Option<(Batch, Stamp)> {
+    pub(super) fn next_batch(
+        &mut self,
+        now: Now,
+        lease_until_us: u64,
+        settings: &Settings,
+    ) -> Option<(Batch, Stamp)> {
         let batch = self.pending.front()?;
         if !self.numbering.is_durable(batch.number) || !self.may_send(now, lease_until_us, settings) {
             return None;
@@ -766,7 +833,13 @@ impl Lane {
                 self.stop(kind, self.refused(code), events);
                 false
             }
+            ErrorVerdict::Damaged if self.damaged == Some(sent.number) => {
+                self.stop(StopKind::DamagedBatch, self.refused(code), events);
+                false
+            }
             verdict => {
+                // The bytes may have suffered on the way: they are fetched once more.
+                self.damaged = (verdict == ErrorVerdict::Damaged).then_some(sent.number);
                 if verdict != ErrorVerdict::Retry {
                     // It may have been appended, and may yet be replicated.
                     self.zombies_until_us = self.zombies_until_us.max(now.after_ms(settings.zombie_bound_ms));
@@ -778,7 +851,14 @@ impl Lane {
         }
     }
 
-    fn settle(&mut self, now: Now, sent: Sent, base_offset: i64, settings: &Settings, events: &mut VecDeque<Event>) {
+    fn settle(
+        &mut self,
+        now: Now,
+        sent: Sent,
+        base_offset: i64,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) {
         let expected = self.numbering.delta().map(|delta| sent.number + delta);
         if Some(base_offset) != expected {
             let detail = format!(
@@ -816,9 +896,9 @@ impl Lane {
 
     /// Guarded: the broker will remember the producer of a batch with this timestamp until every doubt is resolved.
     fn is_guarded(&self, now: Now, settings: &Settings, timestamp_ms: i64) -> bool {
-        settings
-            .producer_id_expiration_ms
-            .is_some_and(|expiration_ms| timestamp_ms > now.wall_ms.saturating_sub(expiration_ms).saturating_add(GUARD_SLACK_MS))
+        settings.producer_id_expiration_ms.is_some_and(|expiration_ms| {
+            timestamp_ms > now.wall_ms.saturating_sub(expiration_ms).saturating_add(GUARD_SLACK_MS)
+        })
     }
 
     /// Nothing is certain any more: the target is asked before the next batch.
@@ -877,7 +957,8 @@ impl Lane {
 
     /// Nothing more will come of this lane without a command: nothing in flight, and nothing that may be sent.
     pub(super) fn is_drained(&self) -> bool {
-        self.in_flight.is_empty() && (self.pending.is_empty() || !matches!(self.state, State::Stream | State::Single))
+        self.in_flight.is_empty()
+            && (self.pending.is_empty() || !matches!(self.state, State::Stream | State::Single))
     }
 
     pub(super) fn stop(&mut self, kind: StopKind, detail: String, events: &mut VecDeque<Event>) {

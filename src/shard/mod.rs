@@ -172,7 +172,9 @@ impl Shard {
         match command {
             Command::Brokers { side, brokers } => self.set_brokers(now, side, brokers),
             Command::Assign(start) => self.assign(*start),
-            Command::Leader { lane, side, broker, epoch } => self.set_leader(now, lane, side, Leader { broker, epoch }),
+            Command::Leader { lane, side, broker, epoch } => {
+                self.set_leader(now, lane, side, Leader { broker, epoch })
+            }
             Command::RunDurable { lane, number } => {
                 if let Some(&slot) = self.slots.get(&lane) {
                     self.lanes[slot].lane.handle_run_durable(number);
@@ -257,8 +259,12 @@ impl Shard {
             self.actions.push_back(Action::Close { conn });
             self.lose(now, conn, cause);
         }
-        let due: Vec<Slot> =
-            self.paused.iter().copied().filter(|&slot| self.lanes[slot].fetch_pause_until_us <= now.mono_us).collect();
+        let due: Vec<Slot> = self
+            .paused
+            .iter()
+            .copied()
+            .filter(|&slot| self.lanes[slot].fetch_pause_until_us <= now.mono_us)
+            .collect();
         for slot in due {
             self.paused.remove(&slot);
             self.refresh(now, slot);
@@ -396,8 +402,11 @@ impl Shard {
     fn set_brokers(&mut self, now: Now, side: Side, brokers: Vec<(i32, Address)>) {
         let known = &mut self.brokers[side as usize];
         for (id, address) in brokers {
-            let broker =
-                known.entry(id).or_insert_with(|| Broker { address: address.clone(), dial_at_us: 0, pause_ms: 0 });
+            let broker = known.entry(id).or_insert_with(|| Broker {
+                address: address.clone(),
+                dial_at_us: 0,
+                pause_ms: 0,
+            });
             if broker.address != address {
                 *broker = Broker { address, dial_at_us: now.mono_us, pause_ms: 0 };
             }
@@ -449,7 +458,12 @@ impl Shard {
             if let Some(source) = self.sources.get_mut(&source_key) {
                 let id = member.lane.source_topic_id;
                 source.names_only |= id.is_nil();
-                source.insert(TopicKey::Name(member.name.clone()), TopicKey::Id(id), member.lane.partition, slot);
+                source.insert(
+                    TopicKey::Name(member.name.clone()),
+                    TopicKey::Id(id),
+                    member.lane.partition,
+                    slot,
+                );
             }
         }
         self.refresh(now, slot);
@@ -481,7 +495,9 @@ impl Shard {
         if exists {
             return true;
         }
-        let Some(broker) = self.brokers[side as usize].get(&key.0).filter(|broker| broker.dial_at_us <= now.mono_us) else {
+        let Some(broker) =
+            self.brokers[side as usize].get(&key.0).filter(|broker| broker.dial_at_us <= now.mono_us)
+        else {
             return false;
         };
         let conn_id = ConnId(self.conn_count);
@@ -492,10 +508,10 @@ impl Shard {
         let (client_id, timeout_ms) = (self.client_id.clone(), self.settings.request_timeout_ms);
         match side {
             Side::Source => {
-                self.sources.insert(key, Source::new(key.0, path, conn_id, Conn::new(now, client_id, timeout_ms)));
+                self.sources.insert(key, Source::new(path, conn_id, Conn::new(now, client_id, timeout_ms)));
             }
             Side::Target => {
-                self.sinks.insert(key, Sink::new(key.0, path, conn_id, Conn::new(now, client_id, timeout_ms)));
+                self.sinks.insert(key, Sink::new(path, conn_id, Conn::new(now, client_id, timeout_ms)));
             }
         }
         true
@@ -505,9 +521,13 @@ impl Shard {
     fn dial_wait_us(&self, slot: Slot) -> Option<u64> {
         let lane = &self.lanes[slot].lane;
         let at = |side: Side, id: i32| self.brokers[side as usize].get(&id).map(|broker| broker.dial_at_us);
-        let (source_us, target_us) = (at(Side::Source, lane.source.broker)?, at(Side::Target, lane.target.broker)?);
+        let (source_us, target_us) =
+            (at(Side::Source, lane.source.broker)?, at(Side::Target, lane.target.broker)?);
         let member = &self.lanes[slot];
-        let waits = [member.source_key.is_none().then_some(source_us), member.sink_key.is_none().then_some(target_us)];
+        let waits = [
+            member.source_key.is_none().then_some(source_us),
+            member.sink_key.is_none().then_some(target_us),
+        ];
         waits.into_iter().flatten().max().filter(|&at_us| at_us > 0)
     }
 
@@ -578,8 +598,12 @@ impl Shard {
     }
 
     fn deadlines(&self) -> impl Iterator<Item = (ConnId, u64, &'static str)> {
-        let sources = self.sources.values().map(|source| (source.conn_id, source.conn.deadline_us(), source.conn.overdue()));
-        let sinks = self.sinks.values().map(|sink| (sink.conn_id, sink.conn.deadline_us(), sink.conn.overdue()));
+        let sources = self
+            .sources
+            .values()
+            .map(|source| (source.conn_id, source.conn.deadline_us(), source.conn.overdue()));
+        let sinks =
+            self.sinks.values().map(|sink| (sink.conn_id, sink.conn.deadline_us(), sink.conn.overdue()));
         sources.chain(sinks).filter_map(|(conn, deadline_us, cause)| Some((conn, deadline_us?, cause)))
     }
 
@@ -600,7 +624,8 @@ impl Shard {
     }
 
     fn tell_settled(&mut self, now: Now) {
-        let is_drained = self.draining && !self.drained_told && self.lanes.iter().all(|member| member.lane.is_drained());
+        let is_drained =
+            self.draining && !self.drained_told && self.lanes.iter().all(|member| member.lane.is_drained());
         if is_drained || self.settled_tell_us.is_some_and(|at_us| at_us <= now.mono_us) {
             self.settled_tell_us = None;
             for slot in std::mem::take(&mut self.unsettled) {
@@ -618,7 +643,8 @@ impl Shard {
     }
 
     fn announce(&mut self) {
-        let sources = self.sources.values_mut().map(|source| (source.conn_id, &mut source.conn as &mut dyn Announce));
+        let sources =
+            self.sources.values_mut().map(|source| (source.conn_id, &mut source.conn as &mut dyn Announce));
         let sinks = self.sinks.values_mut().map(|sink| (sink.conn_id, &mut sink.conn as &mut dyn Announce));
         for (conn, announcer) in sources.chain(sinks) {
             if announcer.announce() {

@@ -43,7 +43,8 @@ impl Shard {
     pub(super) fn produce(&mut self, now: Now) {
         self.splice(now);
         let more_to_come = self.sources.values().any(|source| source.is_mid_answer());
-        let keys: Vec<Key> = self.sinks.iter().filter(|(_, sink)| !sink.ready.is_empty()).map(|(key, _)| *key).collect();
+        let keys: Vec<Key> =
+            self.sinks.iter().filter(|(_, sink)| !sink.ready.is_empty()).map(|(key, _)| *key).collect();
         for key in keys {
             while self.produce_one(now, key, more_to_come) {}
         }
@@ -72,8 +73,10 @@ impl Shard {
         self.scratch.waiting.clear();
         for slot in sink.ready.drain(..) {
             let member = &mut lanes[slot];
-            let is_full = request.slots.len() >= BATCHES_PER_REQUEST_MAX || request.bytes >= REQUEST_BYTES_MAX;
-            let next = if is_full { None } else { member.lane.next_batch(now, self.lease_until_us, &self.settings) };
+            let is_full =
+                request.slots.len() >= BATCHES_PER_REQUEST_MAX || request.bytes >= REQUEST_BYTES_MAX;
+            let next =
+                if is_full { None } else { member.lane.next_batch(now, self.lease_until_us, &self.settings) };
             if let Some((batch, stamp)) = next {
                 request.bytes += batch.header.batch_bytes;
                 request.slots.push(slot);
@@ -104,7 +107,9 @@ impl Shard {
         let waiting: Vec<Key> = self
             .sources
             .iter()
-            .filter(|(_, source)| matches!(source.walk.as_ref().map(|walk| &walk.payload), Some(Walking::Wait { .. })))
+            .filter(|(_, source)| {
+                matches!(source.walk.as_ref().map(|walk| &walk.payload), Some(Walking::Wait { .. }))
+            })
             .map(|(key, _)| *key)
             .collect();
         for key in waiting {
@@ -119,7 +124,8 @@ impl Shard {
         let Walking::Wait { slot, batch } = &walk.payload else { return };
         let (slot, missing) = (*slot, batch.header.payload_bytes());
         let member = &mut self.lanes[slot];
-        let sink = member.sink_key.and_then(|key| self.sinks.get_mut(&key)).filter(|sink| sink.path == Path::Splice);
+        let sink =
+            member.sink_key.and_then(|key| self.sinks.get_mut(&key)).filter(|sink| sink.path == Path::Splice);
         if sink.is_none() || !member.lane.reads(batch.reading) || !member.lane.is_streaming() {
             // The lane reads it again, over the other path.
             if member.lane.reads(batch.reading) {
@@ -167,7 +173,9 @@ impl Shard {
                     }
                     self.reset_pause(Side::Target, key.0);
                 }
-                Read::Answer { tag: Tag::Produce(request), frame } => self.produced(now, key, request, &frame)?,
+                Read::Answer { tag: Tag::Produce(request), frame } => {
+                    self.produced(now, key, request, &frame)?
+                }
                 Read::Answer { tag, frame } => self.answered(now, key, tag, frame)?,
             }
         }
@@ -195,8 +203,13 @@ impl Shard {
             answers += 1;
             let member = &mut self.lanes[slots[index]];
             let sent = member.lane.oldest_in_flight();
-            let is_unknown =
-                member.lane.handle_acked(now, acked.error, acked.base_offset, &self.settings, &mut self.events);
+            let is_unknown = member.lane.handle_acked(
+                now,
+                acked.error,
+                acked.base_offset,
+                &self.settings,
+                &mut self.events,
+            );
             if is_unknown {
                 self.events.push_back(Event::LeaderUnknown { lane: member.lane.id, side: Side::Target });
             }
@@ -291,8 +304,12 @@ fn send(
             (Piece::Payload(Payload::Ranges(ranges)), _) => {
                 ranges.into_iter().for_each(|range| sink.conn.queue(Out::Bytes(range)));
             }
-            (Piece::Payload(Payload::Stream(bytes)), Some(from)) => sink.conn.queue(Out::Splice { from, bytes }),
-            (Piece::Payload(Payload::Stream(_)), None) => unreachable!("only spliced batches have no buffers"),
+            (Piece::Payload(Payload::Stream(bytes)), Some(from)) => {
+                sink.conn.queue(Out::Splice { from, bytes })
+            }
+            (Piece::Payload(Payload::Stream(_)), None) => {
+                unreachable!("only spliced batches have no buffers")
+            }
         }
     });
 }

@@ -90,8 +90,10 @@ mod tests {
     use super::*;
 
     fn numbering(runs: &[(i64, i64)]) -> Numbering {
-        let runs: Vec<Run> =
-            runs.iter().map(|&(number, source_offset)| Run { number, source_offset, source_epoch: -1 }).collect();
+        let runs: Vec<Run> = runs
+            .iter()
+            .map(|&(number, source_offset)| Run { number, source_offset, source_epoch: -1 })
+            .collect();
         Numbering { durable: runs.len(), runs, delta: Some(0) }
     }
 

@@ -5,11 +5,12 @@
 //! (DescribeProducers itself is not checked), so the one between is the leader's word (exactness.md, rule L). All lanes of a
 //! connection that have a question are asked for together.
 
-use super::api::{Event, Side, StartFrom};
+use super::api::{Event, Side};
 use super::lane::Tail;
 use super::sink::Tag;
 use super::source::{Slot, Tag as SourceTag, list_offsets_timestamp};
 use super::{Key, Shard};
+use crate::config::StartFrom;
 use crate::error::{self, Verdict as ErrorVerdict};
 use crate::limits::BATCH_HEADER_BYTES;
 use crate::time::Now;
@@ -19,10 +20,13 @@ use bytes::Bytes;
 use kafka_protocol::messages::describe_producers_request::TopicRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use kafka_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use kafka_protocol::messages::{
-    BrokerId, DescribeProducersRequest, DescribeProducersResponse, FetchRequest, FetchResponse, ListOffsetsRequest,
-    ListOffsetsResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, TopicName,
+    BrokerId, DescribeProducersRequest, DescribeProducersResponse, FetchRequest, FetchResponse,
+    ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    TopicName,
 };
 use kafka_protocol::protocol::{HeaderVersion, Request, StrBytes};
 use std::collections::BTreeMap;
@@ -86,7 +90,13 @@ impl Shard {
             self.ask_source(now, key, timestamp, &lanes, SourceTag::Locate);
         }
         for (key, lanes) in ranges {
-            self.ask_source(now, key, list_offsets_timestamp(StartFrom::Earliest), &lanes, SourceTag::LogStarts);
+            self.ask_source(
+                now,
+                key,
+                list_offsets_timestamp(StartFrom::Earliest),
+                &lanes,
+                SourceTag::LogStarts,
+            );
             self.ask_source(now, key, list_offsets_timestamp(StartFrom::Latest), &lanes, SourceTag::LogEnds);
         }
     }
@@ -117,27 +127,35 @@ impl Shard {
         if let Some(version) = producers {
             let request = DescribeProducersRequest::default().with_topics(self.by_topic(
                 lanes,
-                |topic, partitions| TopicRequest::default().with_name(topic).with_partition_indexes(partitions),
+                |topic, partitions| {
+                    TopicRequest::default().with_name(topic).with_partition_indexes(partitions)
+                },
                 |member| member.lane.partition,
             ));
             self.send_target(now, key, version, &request, Tag::Producers(lanes.to_vec()));
         }
-        let request = OffsetForLeaderEpochRequest::default().with_replica_id(CONSUMER).with_topics(self.by_topic(
-            lanes,
-            |topic, partitions| OffsetForLeaderTopic::default().with_topic(topic).with_partitions(partitions),
-            |member| {
-                OffsetForLeaderPartition::default()
-                    .with_partition(member.lane.partition)
-                    .with_current_leader_epoch(member.lane.target.epoch)
-                    .with_leader_epoch(member.lane.target.epoch)
-            },
-        ));
+        let request =
+            OffsetForLeaderEpochRequest::default().with_replica_id(CONSUMER).with_topics(self.by_topic(
+                lanes,
+                |topic, partitions| {
+                    OffsetForLeaderTopic::default().with_topic(topic).with_partitions(partitions)
+                },
+                |member| {
+                    OffsetForLeaderPartition::default()
+                        .with_partition(member.lane.partition)
+                        .with_current_leader_epoch(member.lane.target.epoch)
+                        .with_leader_epoch(member.lane.target.epoch)
+                },
+            ));
         self.send_target(now, key, log_ends, &request, Tag::LogEnds(lanes.to_vec()));
     }
 
     /// The last batch in the partition. One at a time for each connection, since the answer brings a whole batch.
     fn ask_tail(&mut self, now: Now, key: Key, slot: Slot) {
-        let Some(sink) = self.sinks.get_mut(&key).filter(|sink| sink.conn.is_ready() && !sink.tail_asked) else { return };
+        let Some(sink) = self.sinks.get_mut(&key).filter(|sink| sink.conn.is_ready() && !sink.tail_asked)
+        else {
+            return;
+        };
         let Some(version) = sink.conn.versions().pick(FETCH_KEY, FETCH_TAIL.0, FETCH_TAIL.1) else { return };
         let member = &mut self.lanes[slot];
         let Some(offset) = member.lane.wants_tail() else { return };
@@ -154,7 +172,9 @@ impl Shard {
             .with_min_bytes(0)
             .with_max_bytes(1)
             .with_session_epoch(-1)
-            .with_topics(vec![FetchTopic::default().with_topic(name(&member.lane.topic)).with_partitions(vec![partition])]);
+            .with_topics(vec![
+                FetchTopic::default().with_topic(name(&member.lane.topic)).with_partitions(vec![partition]),
+            ]);
         let tag = Tag::Tail(slot, member.lane.round);
         self.send_target(now, key, version, &request, tag);
     }
@@ -162,12 +182,16 @@ impl Shard {
     pub(super) fn answered(&mut self, now: Now, key: Key, tag: Tag, frame: Bytes) -> Result<(), String> {
         let Some(sink) = self.sinks.get_mut(&key) else { return Ok(()) };
         let versions = sink.conn.versions();
-        let version = |api: i16, (min, max): (i16, i16)| versions.pick(api, min, max).ok_or("an answer of an unknown API");
+        let version = |api: i16, (min, max): (i16, i16)| {
+            versions.pick(api, min, max).ok_or("an answer of an unknown API")
+        };
         match tag {
             Tag::HighWatermarks(lanes) => {
                 let answer: ListOffsetsResponse = decode(version(LIST_OFFSETS_KEY, LIST_OFFSETS)?, frame)?;
                 let answers = list_offsets_answers(&answer);
-                self.take_answers(now, &lanes, &answers, |lane, offset| lane.asked.high_watermark = Some(offset));
+                self.take_answers(now, &lanes, &answers, |lane, offset| {
+                    lane.asked.high_watermark = Some(offset)
+                });
             }
             Tag::Producers(lanes) => {
                 let answer: DescribeProducersResponse =
@@ -177,13 +201,20 @@ impl Shard {
                 for topic in &answer.topics {
                     for partition in &topic.partitions {
                         let ours = partition.active_producers.iter().find(|producer| {
-                            producer.producer_id.0 == id && producer.producer_epoch == epoch && producer.last_sequence >= 0
+                            producer.producer_id.0 == id
+                                && producer.producer_epoch == epoch
+                                && producer.last_sequence >= 0
                         });
                         let last_sequence = ours.map(|producer| producer.last_sequence);
-                        answers.insert((topic.name.as_str(), partition.partition_index), (partition.error_code, last_sequence));
+                        answers.insert(
+                            (topic.name.as_str(), partition.partition_index),
+                            (partition.error_code, last_sequence),
+                        );
                     }
                 }
-                self.take_answers(now, &lanes, &answers, |lane, last_sequence| lane.asked.last_sequence = last_sequence);
+                self.take_answers(now, &lanes, &answers, |lane, last_sequence| {
+                    lane.asked.last_sequence = last_sequence
+                });
             }
             Tag::LogEnds(lanes) => {
                 let answer: OffsetForLeaderEpochResponse =
@@ -191,10 +222,13 @@ impl Shard {
                 let mut answers = BTreeMap::new();
                 for topic in &answer.topics {
                     for end in &topic.partitions {
-                        answers.insert((topic.topic.as_str(), end.partition), (end.error_code, end.end_offset));
+                        answers
+                            .insert((topic.topic.as_str(), end.partition), (end.error_code, end.end_offset));
                     }
                 }
-                self.take_answers(now, &lanes, &answers, |lane, offset| lane.asked.log_end = Some(offset).filter(|&end| end >= 0));
+                self.take_answers(now, &lanes, &answers, |lane, offset| {
+                    lane.asked.log_end = Some(offset).filter(|&end| end >= 0)
+                });
                 for (slot, round) in lanes {
                     let lane = &mut self.lanes[slot].lane;
                     if lane.round == round {
@@ -253,7 +287,14 @@ impl Shard {
 
     // The source.
 
-    fn ask_source(&mut self, now: Now, key: Key, timestamp: i64, lanes: &Lanes, tag: impl FnOnce(Lanes) -> SourceTag) {
+    fn ask_source(
+        &mut self,
+        now: Now,
+        key: Key,
+        timestamp: i64,
+        lanes: &Lanes,
+        tag: impl FnOnce(Lanes) -> SourceTag,
+    ) {
         let Some(source) = self.sources.get(&key).filter(|source| source.conn.is_ready()) else { return };
         let (min, max) = LIST_OFFSETS_SOURCE;
         let Some(version) = source.conn.versions().pick(LIST_OFFSETS_KEY, min, max) else { return };
@@ -268,7 +309,13 @@ impl Shard {
         source.conn.send(now, tag(lanes.clone()), patience_ms, request);
     }
 
-    pub(super) fn handle_located(&mut self, now: Now, key: Key, lanes: &Lanes, frame: Bytes) -> Result<(), String> {
+    pub(super) fn handle_located(
+        &mut self,
+        now: Now,
+        key: Key,
+        lanes: &Lanes,
+        frame: Bytes,
+    ) -> Result<(), String> {
         self.take_source_answers(now, key, lanes, frame, |shard, slot, offset| {
             let lane = &mut shard.lanes[slot].lane;
             // No record is that young.
@@ -276,13 +323,25 @@ impl Shard {
         })
     }
 
-    pub(super) fn handle_log_starts(&mut self, now: Now, key: Key, lanes: &Lanes, frame: Bytes) -> Result<(), String> {
+    pub(super) fn handle_log_starts(
+        &mut self,
+        now: Now,
+        key: Key,
+        lanes: &Lanes,
+        frame: Bytes,
+    ) -> Result<(), String> {
         self.take_source_answers(now, key, lanes, frame, |shard, slot, offset| {
             shard.lanes[slot].lane.handle_log_start(offset);
         })
     }
 
-    pub(super) fn handle_log_ends(&mut self, now: Now, key: Key, lanes: &Lanes, frame: Bytes) -> Result<(), String> {
+    pub(super) fn handle_log_ends(
+        &mut self,
+        now: Now,
+        key: Key,
+        lanes: &Lanes,
+        frame: Bytes,
+    ) -> Result<(), String> {
         self.take_source_answers(now, key, lanes, frame, |shard, slot, offset| {
             shard.lanes[slot].lane.handle_log_end(now, offset, &shard.settings, &mut shard.events);
         })
@@ -298,7 +357,8 @@ impl Shard {
     ) -> Result<(), String> {
         let Some(source) = self.sources.get(&key) else { return Ok(()) };
         let (min, max) = LIST_OFFSETS_SOURCE;
-        let version = source.conn.versions().pick(LIST_OFFSETS_KEY, min, max).ok_or("an answer of an unknown API")?;
+        let version =
+            source.conn.versions().pick(LIST_OFFSETS_KEY, min, max).ok_or("an answer of an unknown API")?;
         let answer: ListOffsetsResponse = decode(version, frame)?;
         let answers = list_offsets_answers(&answer);
         for &(slot, round) in lanes {
@@ -312,12 +372,19 @@ impl Shard {
                     let code = answer.map_or(-1, |&(code, _)| code);
                     match error::of_fetch(code) {
                         ErrorVerdict::Stop(kind) => {
-                            let detail = format!("asking the source for offsets: {}: {}", error::name(code), error::advice(code));
+                            let detail = format!(
+                                "asking the source for offsets: {}: {}",
+                                error::name(code),
+                                error::advice(code)
+                            );
                             member.lane.stop(kind, detail, &mut self.events);
                         }
                         verdict => {
                             if verdict == ErrorVerdict::LeaderUnknown {
-                                self.events.push_back(Event::LeaderUnknown { lane: member.lane.id, side: Side::Source });
+                                self.events.push_back(Event::LeaderUnknown {
+                                    lane: member.lane.id,
+                                    side: Side::Source,
+                                });
                             }
                             member.lane.forget_source_questions();
                             member.fetch_pause_until_us = now.after_ms(FETCH_PAUSE_MS);
@@ -333,7 +400,14 @@ impl Shard {
 
     // Requests.
 
-    fn send_target<R: Request + HeaderVersion>(&mut self, now: Now, key: Key, version: i16, request: &R, tag: Tag) {
+    fn send_target<R: Request + HeaderVersion>(
+        &mut self,
+        now: Now,
+        key: Key,
+        version: i16,
+        request: &R,
+        tag: Tag,
+    ) {
         let Some(sink) = self.sinks.get_mut(&key) else { return };
         let request = control::encode(request, version, sink.conn.next_correlation_id(), &self.client_id);
         sink.conn.send(now, tag, 0, request);
@@ -376,7 +450,10 @@ fn name(topic: &str) -> TopicName {
     TopicName(StrBytes::from_string(topic.to_owned()))
 }
 
-fn decode<T: kafka_protocol::protocol::Decodable + HeaderVersion>(version: i16, frame: Bytes) -> Result<T, String> {
+fn decode<T: kafka_protocol::protocol::Decodable + HeaderVersion>(
+    version: i16,
+    frame: Bytes,
+) -> Result<T, String> {
     control::decode(version, frame).map_err(|bad| bad.to_string())
 }
 
@@ -384,7 +461,10 @@ fn list_offsets_answers(answer: &ListOffsetsResponse) -> BTreeMap<(&str, i32), (
     let mut answers = BTreeMap::new();
     for topic in &answer.topics {
         for partition in &topic.partitions {
-            answers.insert((topic.name.as_str(), partition.partition_index), (partition.error_code, partition.offset));
+            answers.insert(
+                (topic.name.as_str(), partition.partition_index),
+                (partition.error_code, partition.offset),
+            );
         }
     }
     answers
@@ -409,5 +489,6 @@ fn read_tail(answer: &FetchResponse) -> Result<Result<Tail, i16>, String> {
         tail = Some((header.producer_id, next));
         records = records.get(header.batch_bytes..).unwrap_or_default();
     }
-    Ok(Ok(tail))
+    // There is a record below the log end, so an answer without any is not to be believed.
+    Ok(tail.map_or(Err(-1), |tail| Ok(Some(tail))))
 }

@@ -32,7 +32,6 @@ pub(super) struct Request {
 }
 
 pub(super) struct Sink {
-    pub(super) broker: i32,
     pub(super) path: Path,
     pub(super) conn_id: ConnId,
     pub(super) conn: Conn<Tag>,
@@ -51,9 +50,8 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn new(broker: i32, path: Path, conn_id: ConnId, conn: Conn<Tag>) -> Self {
+    pub(super) fn new(path: Path, conn_id: ConnId, conn: Conn<Tag>) -> Self {
         Self {
-            broker,
             path,
             conn_id,
             conn,

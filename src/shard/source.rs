@@ -3,8 +3,9 @@
 //! The broker remembers which partitions the session reads and from where, so a request names only what changed, and ten
 //! thousand quiet lanes cost nothing. A lane that is full is taken out of the session: that is the back-pressure.
 
-use super::api::{ConnId, StartFrom};
+use super::api::ConnId;
 use super::lane::{Batch, FetchFrom, Path};
+use crate::config::StartFrom;
 use crate::conn::Conn;
 use crate::wire::TopicKey;
 use crate::wire::fetch::FetchWalk;
@@ -21,7 +22,10 @@ const DIRTY_MAX: usize = 1024;
 /// What a source connection waits for.
 pub(super) enum Tag {
     /// Fetch of that version, which may bring so many bytes.
-    Fetch { version: i16, bytes: usize },
+    Fetch {
+        version: i16,
+        bytes: usize,
+    },
     /// ListOffsets for lanes that have no position yet; the slot, and the lane's round.
     Locate(Vec<(Slot, u32)>),
     /// ListOffsets, earliest and then latest, for lanes whose position is not in the source's log.
@@ -30,7 +34,6 @@ pub(super) enum Tag {
 }
 
 pub(super) struct Source {
-    pub(super) broker: i32,
     pub(super) path: Path,
     pub(super) conn_id: ConnId,
     pub(super) conn: Conn<Tag>,
@@ -64,12 +67,25 @@ pub(super) struct Walk {
 pub(super) enum Walking {
     Heads,
     /// An accepted batch's payload is being collected.
-    Collect { slot: Slot, batch: Batch, ranges: SmallVec<[Bytes; 2]>, missing: usize },
+    Collect {
+        slot: Slot,
+        batch: Batch,
+        ranges: SmallVec<[Bytes; 2]>,
+        missing: usize,
+    },
     /// An accepted batch's payload goes straight to the connection.
-    Splice { into: ConnId, missing: usize },
+    Splice {
+        into: ConnId,
+        missing: usize,
+    },
     /// A batch to be spliced waits until its lane may send.
-    Wait { slot: Slot, batch: Batch },
-    Drop { missing: usize },
+    Wait {
+        slot: Slot,
+        batch: Batch,
+    },
+    Drop {
+        missing: usize,
+    },
 }
 
 #[derive(Default)]
@@ -90,9 +106,8 @@ pub(super) struct Changes {
 }
 
 impl Source {
-    pub(super) fn new(broker: i32, path: Path, conn_id: ConnId, conn: Conn<Tag>) -> Self {
+    pub(super) fn new(path: Path, conn_id: ConnId, conn: Conn<Tag>) -> Self {
         Self {
-            broker,
             path,
             conn_id,
             conn,
@@ -129,7 +144,11 @@ impl Source {
 
     /// Whether a request would fetch anything, `wanted` telling what each lane wants by now. Sessions before version 7 do not
     /// exist: then every request is a whole one.
-    pub(super) fn changes(&mut self, has_sessions: bool, wanted: impl Fn(Slot) -> Option<FetchFrom>) -> Option<Changes> {
+    pub(super) fn changes(
+        &mut self,
+        has_sessions: bool,
+        wanted: impl Fn(Slot) -> Option<FetchFrom>,
+    ) -> Option<Changes> {
         let mut changes = Changes::default();
         let whole = self.session.epoch == 0 || !has_sessions;
         if whole {
@@ -224,7 +243,9 @@ impl Source {
     /// Whether an accepted batch of this lane is not whole yet.
     pub(super) fn is_collecting(&self, slot: Slot) -> bool {
         match self.walk.as_ref().map(|walk| &walk.payload) {
-            Some(Walking::Collect { slot: collecting, .. } | Walking::Wait { slot: collecting, .. }) => *collecting == slot,
+            Some(Walking::Collect { slot: collecting, .. } | Walking::Wait { slot: collecting, .. }) => {
+                *collecting == slot
+            }
             _ => false,
         }
     }
