@@ -72,6 +72,26 @@ impl BatchHeader {
         if header.magic == 2 { header.checked(length) } else { Ok(header) }
     }
 
+    /// The header's bytes, with the CRC as it is in `self`; [`seal`] writes one that fits.
+    pub fn to_raw(&self) -> [u8; BATCH_HEADER_BYTES] {
+        let mut raw = [0; BATCH_HEADER_BYTES];
+        let length = self.batch_bytes.saturating_sub(LOG_OVERHEAD_BYTES) as u32;
+        put(&mut raw, 0, self.base_offset.to_be_bytes());
+        put(&mut raw, 8, length.to_be_bytes());
+        put(&mut raw, 12, self.leader_epoch.to_be_bytes());
+        raw[16] = self.magic as u8;
+        put(&mut raw, CRC_AT, self.crc.to_be_bytes());
+        put(&mut raw, ATTRIBUTES_AT, self.attributes.to_be_bytes());
+        put(&mut raw, 23, self.last_offset_delta.to_be_bytes());
+        put(&mut raw, 27, self.base_timestamp_ms.to_be_bytes());
+        put(&mut raw, 35, self.max_timestamp_ms.to_be_bytes());
+        put(&mut raw, 43, self.producer_id.to_be_bytes());
+        put(&mut raw, 51, self.producer_epoch.to_be_bytes());
+        put(&mut raw, 53, self.base_sequence.to_be_bytes());
+        put(&mut raw, 57, self.record_count.to_be_bytes());
+        raw
+    }
+
     fn checked(self, length: i32) -> Result<Self, BadBatch> {
         if !(BATCH_HEADER_BYTES..=BATCH_BYTES_MAX).contains(&self.batch_bytes) {
             return Err(BadBatch::Length(length));
@@ -182,4 +202,148 @@ fn field<const N: usize>(raw: &[u8; BATCH_HEADER_BYTES], at: usize) -> [u8; N] {
 
 fn put<const N: usize>(raw: &mut [u8; BATCH_HEADER_BYTES], at: usize, value: [u8; N]) {
     raw[at..at + N].copy_from_slice(&value);
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A header as brokers write them, for a payload of that many bytes.
+    pub(in crate::wire) fn header(payload_bytes: usize) -> impl Strategy<Value = BatchHeader> {
+        let offsets = (0..i64::MAX / 2, any::<i32>(), 0..i32::MAX);
+        let contents = (any::<i16>(), any::<i64>(), any::<i64>(), 0..i32::MAX);
+        let producer = (any::<i64>(), any::<i16>(), any::<i32>());
+        (offsets, contents, producer, any::<u32>()).prop_map(move |(offsets, contents, producer, crc)| {
+            BatchHeader {
+                base_offset: offsets.0,
+                batch_bytes: BATCH_HEADER_BYTES + payload_bytes,
+                leader_epoch: offsets.1,
+                magic: 2,
+                crc,
+                attributes: contents.0,
+                last_offset_delta: offsets.2,
+                base_timestamp_ms: contents.1,
+                max_timestamp_ms: contents.2,
+                producer_id: producer.0,
+                producer_epoch: producer.1,
+                base_sequence: producer.2,
+                record_count: contents.3,
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_comes_back_as_written(header in header(1000)) {
+            prop_assert_eq!(BatchHeader::parse(&header.to_raw()), Ok(header));
+        }
+
+        #[test]
+        fn any_bytes_are_a_header_or_refused(raw in proptest::array::uniform32(any::<[u8; 2]>())) {
+            let bytes = raw.concat();
+            let mut raw: [u8; BATCH_HEADER_BYTES] = bytes[..BATCH_HEADER_BYTES].try_into().unwrap();
+            raw[16] = 2;
+            if let Ok(header) = BatchHeader::parse(&raw) {
+                prop_assert!(header.batch_bytes <= BATCH_BYTES_MAX);
+                prop_assert!(header.next_offset() > header.base_offset);
+                prop_assert!(header.last_sequence() >= 0);
+            }
+        }
+
+        #[test]
+        fn a_restamped_header_fits_the_payload_it_was_not_shown(
+            mut header in header(0),
+            payload in proptest::collection::vec(any::<u8>(), 0..5000),
+            producer_id: i64,
+            producer_epoch: i16,
+            base_sequence: i32,
+        ) {
+            header.batch_bytes += payload.len();
+            let mut raw = header.to_raw();
+            seal(&mut raw, &payload);
+            restamp(&mut raw, Stamp { producer_id, producer_epoch, base_sequence });
+
+            prop_assert!(is_intact(&raw, &payload));
+            let new = BatchHeader::parse(&raw).unwrap();
+            prop_assert_eq!(new, BatchHeader {
+                base_offset: 0,
+                leader_epoch: -1,
+                attributes: header.attributes & !0x18,
+                producer_id,
+                producer_epoch,
+                base_sequence,
+                crc: new.crc,
+                ..header
+            });
+        }
+
+        #[test]
+        fn damage_to_the_payload_outlives_the_new_header(
+            header in header(300),
+            mut payload in proptest::collection::vec(any::<u8>(), 300),
+            damaged in 0usize..300,
+            bit in 0u8..8,
+        ) {
+            let mut raw = header.to_raw();
+            seal(&mut raw, &payload);
+            payload[damaged] ^= 1 << bit;
+            restamp(&mut raw, Stamp { producer_id: 7, producer_epoch: 0, base_sequence: 0 });
+            prop_assert!(!is_intact(&raw, &payload));
+        }
+    }
+
+    fn plain() -> BatchHeader {
+        BatchHeader {
+            base_offset: 100,
+            batch_bytes: 71,
+            leader_epoch: 0,
+            magic: 2,
+            crc: 0,
+            attributes: 0,
+            last_offset_delta: 9,
+            base_timestamp_ms: 0,
+            max_timestamp_ms: 0,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            record_count: 10,
+        }
+    }
+
+    #[test]
+    fn lengths_offsets_and_attributes_are_what_kafka_means_by_them() {
+        let header = plain();
+        assert_eq!((header.payload_bytes(), header.last_offset(), header.next_offset()), (10, 109, 110));
+        assert!(header.is_contiguous() && !BatchHeader { record_count: 9, ..header }.is_contiguous());
+        assert!(!BatchHeader { last_offset_delta: i32::MAX, record_count: 0, ..header }.is_contiguous());
+        let with = |attributes| BatchHeader { attributes, ..header };
+        assert_eq!(with(0x3c).codec(), 4);
+        assert!(with(0x08).is_log_append_time() && !with(!0x08).is_log_append_time());
+        assert!(with(0x10).is_transactional() && !with(!0x10).is_transactional());
+        assert!(with(0x20).is_control() && !with(!0x20).is_control());
+    }
+
+    #[test]
+    fn sequences_go_on_with_0_after_the_largest() {
+        let last = |base_sequence| BatchHeader { base_sequence, ..plain() }.last_sequence();
+        assert_eq!(last(5), 14);
+        assert_eq!(last(i32::MAX - 9), i32::MAX);
+        assert_eq!(last(i32::MAX - 8), 0);
+        assert_eq!(last(i32::MAX), 8);
+    }
+
+    #[test]
+    fn impossible_headers_are_refused() {
+        let refused = |header: BatchHeader| BatchHeader::parse(&header.to_raw()).is_err();
+        assert!(!refused(plain()));
+        assert!(refused(BatchHeader { batch_bytes: 60, ..plain() }));
+        assert!(refused(BatchHeader { batch_bytes: BATCH_BYTES_MAX + 1, ..plain() }));
+        assert!(refused(BatchHeader { batch_bytes: (1 << 31) + 71, ..plain() }));
+        assert!(refused(BatchHeader { base_offset: -1, ..plain() }));
+        assert!(refused(BatchHeader { base_offset: i64::MAX - 10, ..plain() }));
+        assert!(refused(BatchHeader { record_count: -1, ..plain() }));
+        assert!(refused(BatchHeader { last_offset_delta: -1, ..plain() }));
+        assert!(!refused(BatchHeader { magic: 1, record_count: -1, ..plain() }));
+    }
 }

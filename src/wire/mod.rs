@@ -13,6 +13,9 @@ pub mod frame;
 pub mod produce;
 pub mod versions;
 
+#[cfg(test)]
+mod oracle;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use std::borrow::Cow;
 use uuid::Uuid;
