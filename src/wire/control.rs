@@ -91,3 +91,46 @@ fn short_type_name<T>() -> &'static str {
     let name = std::any::type_name::<T>();
     name.rsplit("::").next().unwrap_or(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Buf;
+    use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
+
+    #[test]
+    fn a_request_and_its_answer_come_back_as_written() {
+        for version in 4..=12 {
+            let request = MetadataRequest::default().with_allow_auto_topic_creation(false);
+            let mut wire = encode(&request, version, 9, "twinlog");
+            assert_eq!(wire.get_i32() as usize, wire.len());
+            let header = decode_request_header(&mut wire).unwrap();
+            assert_eq!((header.request_api_key, header.request_api_version), (3, version));
+            assert_eq!((header.correlation_id, header.client_id.as_deref()), (9, Some("twinlog")));
+            assert_eq!(MetadataRequest::decode(&mut wire, version).unwrap(), request);
+
+            let answer = MetadataResponse::default().with_controller_id(5.into());
+            let frame = encode_response(&answer, version, 9).slice(SIZE_BYTES..);
+            assert_eq!(correlation_id(&frame), Ok(9));
+            assert_eq!(decode::<MetadataResponse>(version, frame), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn short_and_long_answers_are_refused_with_their_name() {
+        let frame = encode_response(&MetadataResponse::default(), 12, 9).slice(SIZE_BYTES..);
+        for cut in 0..frame.len() {
+            let cause = decode::<MetadataResponse>(12, frame.slice(..cut)).unwrap_err().to_string();
+            assert!(cause.starts_with("MetadataResponse v12: "), "{cause}");
+        }
+        let longer = Bytes::from([&frame[..], &[0]].concat());
+        assert!(decode::<MetadataResponse>(12, longer).unwrap_err().to_string().contains("bytes follow"));
+        assert!(correlation_id(&frame[..3]).is_err());
+    }
+
+    #[test]
+    fn a_request_for_no_known_api_is_refused() {
+        let mut frame = Bytes::from_static(&[0x7f, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(decode_request_header(&mut frame).unwrap_err().to_string().contains("32512"));
+    }
+}
