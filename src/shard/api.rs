@@ -137,7 +137,7 @@ pub enum LossCause {
     TargetTruncation,
 }
 
-/// Why a lane stands still for good. Its `Display` says what to do.
+/// Why a lane stands still for good. Its text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
     pub kind: StopKind,
@@ -202,4 +202,10 @@ pub enum Out {
         from: ConnId,
         bytes: usize,
     },
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
 }

@@ -168,7 +168,9 @@ impl Shard {
         }
         let Some((slot, _)) = current else { return };
         if head.error == 0 {
-            self.lanes[slot].lane.handle_watermark(head.last_stable_offset);
+            let end =
+                if head.last_stable_offset >= 0 { head.last_stable_offset } else { head.high_watermark };
+            self.lanes[slot].lane.handle_watermark(end);
             return;
         }
         let member = &mut self.lanes[slot];

@@ -570,6 +570,11 @@ impl Lane {
             self.skip_to(header.next_offset(), header.leader_epoch);
             return Verdict::Skip;
         }
+        if header.record_count == 0 {
+            // Compaction leaves an empty batch where a producer's last sequence has to be remembered.
+            self.skip_to(header.next_offset(), header.leader_epoch);
+            return Verdict::Skip;
+        }
         if !header.is_contiguous() {
             return Verdict::Rebuild(StopKind::Holes);
         }
@@ -842,7 +847,7 @@ impl Lane {
                 self.damaged = (verdict == ErrorVerdict::Damaged).then_some(sent.number);
                 if verdict != ErrorVerdict::Retry {
                     // It may have been appended, and may yet be replicated.
-                    self.zombies_until_us = self.zombies_until_us.max(now.after_ms(settings.zombie_bound_ms));
+                    self.suspect(now, settings);
                 }
                 self.doubt();
                 self.hold(now, ASK_AGAIN_MS);
@@ -886,12 +891,19 @@ impl Lane {
     /// The connection to the target is gone; what was in flight on it may or may not be appended, now or a little later.
     pub(super) fn handle_connection_lost(&mut self, now: Now, settings: &Settings) {
         if !self.in_flight.is_empty() {
-            self.zombies_until_us = self.zombies_until_us.max(now.after_ms(settings.zombie_bound_ms));
-            self.zombie_numbers = self.zombie_numbers.max(self.send_number);
+            self.suspect(now, settings);
             self.in_flight.clear();
         }
         self.doubt();
         self.forget_questions();
+    }
+
+    /// What was sent so far may still be appended for a while, though nobody will tell us.
+    fn suspect(&mut self, now: Now, settings: &Settings) {
+        let are_gone = now.mono_us >= self.zombies_until_us;
+        self.zombie_numbers =
+            if are_gone { self.send_number } else { self.zombie_numbers.max(self.send_number) };
+        self.zombies_until_us = self.zombies_until_us.max(now.after_ms(settings.zombie_bound_ms));
     }
 
     /// Guarded: the broker will remember the producer of a batch with this timestamp until every doubt is resolved.

@@ -75,6 +75,7 @@ pub struct Shard {
     paused: BTreeSet<Slot>,
     unsettled: Vec<Slot>,
     settled_tell_us: Option<u64>,
+    pumped_us: u64,
     /// Payload bytes of accepted batches, not yet framed.
     pending_bytes: usize,
     scratch: output::Scratch,
@@ -158,6 +159,7 @@ impl Shard {
             paused: BTreeSet::new(),
             unsettled: Vec::new(),
             settled_tell_us: None,
+            pumped_us: 0,
             pending_bytes: 0,
             scratch: output::Scratch::default(),
             counters: Counters::default(),
@@ -292,9 +294,11 @@ impl Shard {
     /// When `handle_timeout` is to be called, on the steady clock (µs).
     pub fn poll_timeout(&self) -> Option<u64> {
         let deadlines = self.deadlines().map(|(_, deadline_us, _)| deadline_us);
-        let wakes = self.asking.iter().filter_map(|&slot| self.lanes[slot].lane.wake_us());
+        // What was due at the last look and did not happen waits for something else.
+        let is_ahead = |at_us: &u64| *at_us > self.pumped_us;
+        let wakes = self.asking.iter().filter_map(|&slot| self.lanes[slot].lane.wake_us()).filter(is_ahead);
         let pauses = self.paused.iter().map(|&slot| self.lanes[slot].fetch_pause_until_us);
-        let dials = self.unbound.iter().filter_map(|&slot| self.dial_wait_us(slot));
+        let dials = self.unbound.iter().filter_map(|&slot| self.dial_wait_us(slot)).filter(is_ahead);
         deadlines.chain(wakes).chain(pauses).chain(dials).chain(self.settled_tell_us).min()
     }
 
@@ -528,7 +532,7 @@ impl Shard {
             member.source_key.is_none().then_some(source_us),
             member.sink_key.is_none().then_some(target_us),
         ];
-        waits.into_iter().flatten().max().filter(|&at_us| at_us > 0)
+        waits.into_iter().flatten().max()
     }
 
     /// The connection is gone, with all that was under way on it.
@@ -611,6 +615,7 @@ impl Shard {
 
     /// Does everything that can be done now. Called after whatever happened; the only place that knows the order.
     fn pump(&mut self, now: Now) {
+        self.pumped_us = now.mono_us;
         for slot in std::mem::take(&mut self.unbound) {
             if !self.bind(now, slot) {
                 self.unbound.insert(slot);
