@@ -89,8 +89,8 @@ fn restamping(criterion: &mut Criterion) {
             bencher.iter(|| restamp(black_box(&mut raw), black_box(stamp(&header))));
         });
     }
-    group.bench_function("CRC without the processor's help, 1 MiB", |bencher| {
-        bencher.iter(|| change_in_software(black_box(&[0x5a; 40]), black_box(1 << 20)));
+    group.bench_function("CRC change by tables alone, 1000000 bytes", |bencher| {
+        bencher.iter(|| change_in_software(black_box(&[0x5a; 40]), black_box(1_000_000)));
     });
     group.finish();
 }
