@@ -1,0 +1,473 @@
+//! One lane: one source partition on its way to one target partition, and the protocol that keeps it exact.
+//!
+//! ```text
+//!            leaders known             position found             acknowledged, state confirmed
+//! Waiting ──► Locate ──► Ask ────────────────► Probe ──────────────────────► Stream
+//!            (first time  ▲ │ ▲                  │ batch too old to guard        │ many in flight
+//!             only)       │ ▼ │                  ▼                               │
+//!                        Hold └─────────────── Single ◄──────────────────────────┘
+//!                 zombies may be               one in flight, while the lease is valid
+//!                 under way
+//! ```
+//!
+//! Any doubt (an error, a lost answer, a new leader) leads back to Ask; nothing is sent again from memory, the source is read
+//! again from the position that the target reports. A lane that cannot go on is Stopped, with the cause; the others go on.
+//!
+//! [`position`] finds where the lane stands, [`reading`] judges the source's batches, [`sending`] says when a batch may go and
+//! what its answer means. The lane calls nobody. The shard hands in what happened and takes out what the lane wants ([`Lane::fetch_from`],
+//! [`Lane::next_batch`], [`Lane::wants_ask`], ...).
+
+mod position;
+mod reading;
+mod sending;
+
+use super::LaneSnapshot;
+use super::api::{Checkpoint, Event, LaneId, LaneStart, Run, Stop, StopKind};
+use super::progress::Numbering;
+use crate::config::StartFrom;
+use crate::error;
+use crate::time::Now;
+use crate::wire::batch::BatchHeader;
+use crate::wire::produce::Payload;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A batch is guarded only if the broker will remember it for at least this long: two clocks may differ by an hour.
+const GUARD_SLACK_MS: i64 = 3_600_000;
+/// Time between two questions when the first had no clear answer.
+const ASK_AGAIN_MS: u64 = 50;
+/// Answers that contradict each other this many times in a row are not a matter of time any more.
+const CONTRADICTIONS_MAX: u32 = 20;
+/// Weight of the newest batch in the average batch size, as a power of two.
+const AVERAGE_SHIFT: usize = 3;
+
+/// Runs kept in memory though all their records are settled, for a target that loses acknowledged records.
+const RUNS_KEPT: usize = 64;
+
+/// What is to become of a source batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Goes on with a new header, payload untouched.
+    Pass,
+    /// Is not for the target (or not now: the lane reads it again later).
+    Skip,
+    /// Can only go on when it is taken apart.
+    Rebuild(StopKind),
+    Stop(Stop),
+}
+
+/// A source batch on its way: accepted, not sent yet.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) header: BatchHeader,
+    /// The header's bytes as the source sent them.
+    pub(super) raw: [u8; 61],
+    pub(super) payload: Payload,
+    pub(super) number: i64,
+    /// The reading it belongs to, see [`Lane::reading`].
+    pub(super) reading: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    number: i64,
+    count: i64,
+    bytes: usize,
+    next_offset: i64,
+    max_timestamp_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// For leaders.
+    Waiting,
+    /// The source is asked where to begin; only for a lane that never wrote.
+    Locate,
+    Ask,
+    /// As Ask, but not before this moment.
+    Hold {
+        until_us: u64,
+    },
+    Probe,
+    Stream,
+    Single,
+    Stopped,
+}
+
+/// What the target's leader said about the partition, leader-checked before and after (exactness.md, rule L).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    pub(super) high_watermark: Option<i64>,
+    /// Last sequence of our producer id at our epoch.
+    pub(super) last_sequence: Option<i32>,
+    pub(super) log_end: Option<i64>,
+}
+
+/// The last batch in the target partition: who wrote it, and which sequence comes after it. None: the partition is empty.
+pub(super) type Tail = Option<(i64, i32)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leader {
+    pub(super) broker: i32,
+    pub(super) epoch: i32,
+}
+
+/// One lane's part of a fetch request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FetchFrom {
+    pub(super) offset: i64,
+    /// Leader epoch of the last batch read, -1 when unknown: by it the source notices that it was truncated.
+    pub(super) epoch: i32,
+    pub(super) reading: u32,
+}
+
+const NOBODY: Leader = Leader { broker: -1, epoch: -1 };
+
+/// How a lane's payloads travel, and over which connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Path {
+    Copy,
+    Splice,
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) id: LaneId,
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) source_topic_id: Uuid,
+    pub(super) target_topic_id: Uuid,
+    pub(super) source: Leader,
+    pub(super) target: Leader,
+    pub(super) path: Path,
+    /// Where the source sent the lane for its first offset is asked once, and the target for the position.
+    pub(super) is_asking: bool,
+    /// Answers to questions of an earlier round are not listened to.
+    pub(super) round: u32,
+    pub(super) asked: Asked,
+    from: StartFrom,
+    state: State,
+    numbering: Numbering,
+    /// The log end is to be compared with the last batch's header before it is believed.
+    wants_tail: bool,
+    /// The probe was acknowledged by this leader; what is asked next confirms it.
+    probed: Option<Leader>,
+    contradictions: u32,
+    contradicted_by: Option<i32>,
+
+    /// Counts the times that the lane began to read anew. What was fetched for an earlier reading is not looked at: a batch
+    /// further on would pass for the other side of a gap.
+    reading: u32,
+    /// Source offset that the next accepted batch should begin at.
+    read_offset: i64,
+    /// Leader epoch of the last batch read, for divergence detection (KIP-595); -1 at first.
+    read_epoch: i32,
+    /// Number of the next accepted batch.
+    read_number: i64,
+    pending: VecDeque<Batch>,
+    pending_bytes: usize,
+    /// Number of the next batch to send.
+    send_number: i64,
+    in_flight: VecDeque<Sent>,
+    settled: Checkpoint,
+    settled_told: Checkpoint,
+    /// A batch that the target found damaged.
+    damaged: Option<i64>,
+    /// Timestamp of the last acknowledged batch: by it the broker's memory of us is dated.
+    settled_timestamp_ms: i64,
+    /// Requests of lost connections or of a previous owner may append until then.
+    zombies_until_us: u64,
+    /// Numbers below may be in such a request with the records they stood for then; for a previous owner, all.
+    zombie_numbers: i64,
+    /// Producer ids whose open transaction will be aborted, as the fetch answers say.
+    aborted: Vec<(i64, i64)>,
+    source_end: i64,
+    batch_bytes_average: usize,
+    /// The source says that the position is not in its log.
+    out_of_range: bool,
+    log_start: Option<i64>,
+    caught_up: bool,
+    draining: bool,
+}
+
+impl Lane {
+    pub(super) fn new(start: LaneStart, path: Path) -> Self {
+        let settled = start.checkpoint.unwrap_or(Checkpoint { number: 0, source_offset: -1 });
+        Self {
+            id: start.lane,
+            numbering: Numbering::new(&start),
+            topic: start.topic,
+            partition: start.partition,
+            source_topic_id: start.source_topic_id,
+            target_topic_id: start.target_topic_id,
+            source: NOBODY,
+            target: NOBODY,
+            path,
+            is_asking: false,
+            round: 0,
+            asked: Asked::default(),
+            from: start.from,
+            state: State::Waiting,
+            wants_tail: false,
+            probed: None,
+            contradictions: 0,
+            contradicted_by: None,
+            reading: 0,
+            read_offset: settled.source_offset,
+            read_epoch: -1,
+            read_number: settled.number,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            send_number: settled.number,
+            in_flight: VecDeque::new(),
+            settled,
+            settled_told: settled,
+            damaged: None,
+            settled_timestamp_ms: i64::MIN,
+            zombies_until_us: start.zombies_until_us,
+            zombie_numbers: i64::MAX,
+            aborted: Vec::new(),
+            source_end: -1,
+            out_of_range: false,
+            log_start: None,
+            batch_bytes_average: 0,
+            caught_up: false,
+            draining: false,
+        }
+    }
+
+    // What the lane wants.
+
+    /// Where the source is to be asked for the first offset: the lane has none.
+    pub(super) fn wants_locate(&self) -> Option<StartFrom> {
+        (self.state == State::Locate && !self.is_asking).then_some(self.from)
+    }
+
+    /// Whether the target is to be asked for the position. Everything that was sent is answered or lost by then.
+    pub(super) fn wants_ask(&self, now: Now) -> bool {
+        let asking = match self.state {
+            State::Ask => true,
+            State::Hold { until_us } => until_us <= now.mono_us,
+            _ => false,
+        };
+        asking
+            && !self.is_asking
+            && self.in_flight.is_empty()
+            && self.numbering.is_confirmed()
+            && self.target.broker >= 0
+    }
+
+    /// As [`Self::wants_ask`], for the last batch's header.
+    pub(super) fn wants_tail(&self) -> Option<i64> {
+        if self.wants_tail { self.asked.log_end.map(|end| end - 1) } else { None }
+    }
+
+    /// Where to fetch from. None: the lane wants nothing now.
+    pub(super) fn fetch_from(&self, pending_bytes_max: usize) -> Option<FetchFrom> {
+        let wanted = self.is_reading()
+            && !self.draining
+            && !self.out_of_range
+            && self.pending_bytes <= pending_bytes_max;
+        wanted.then_some(FetchFrom {
+            offset: self.read_offset,
+            epoch: self.read_epoch,
+            reading: self.reading,
+        })
+    }
+
+    /// While the probe is being confirmed, too: what is read then is good unless the confirmation fails.
+    fn is_reading(&self) -> bool {
+        match self.state {
+            State::Probe | State::Stream | State::Single => true,
+            State::Ask | State::Hold { .. } => self.probed.is_some(),
+            State::Waiting | State::Locate | State::Stopped => false,
+        }
+    }
+
+    /// Whether what was fetched for this reading is still of use.
+    pub(super) fn reads(&self, reading: u32) -> bool {
+        self.reading == reading && self.is_reading()
+    }
+
+    /// When the lane must be looked at again though nothing happened.
+    pub(super) fn wake_us(&self) -> Option<u64> {
+        match self.state {
+            State::Hold { until_us } => Some(until_us),
+            _ => None,
+        }
+    }
+
+    pub(super) fn batch_bytes_average(&self) -> usize {
+        self.batch_bytes_average
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state == State::Stopped
+    }
+
+    /// Nothing is under way: the lane may change its connections, or go.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.pending.is_empty()
+    }
+
+    pub(super) fn is_streaming(&self) -> bool {
+        self.state == State::Stream
+    }
+
+    fn state_name(&self) -> &'static str {
+        match self.state {
+            State::Waiting => "waiting",
+            State::Locate => "locate",
+            State::Ask => "ask",
+            State::Hold { .. } => "hold",
+            State::Probe => "probe",
+            State::Stream => "stream",
+            State::Single => "single",
+            State::Stopped => "stopped",
+        }
+    }
+
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    /// Whether the lane waits for an answer, or for the time to ask.
+    pub(super) fn has_question(&self) -> bool {
+        matches!(self.state, State::Locate | State::Ask | State::Hold { .. }) || self.out_of_range
+    }
+
+    /// Whether the source is to be asked for the range of its log, because the position is not in it.
+    pub(super) fn wants_range(&self) -> bool {
+        self.out_of_range && !self.is_asking && self.in_flight.is_empty()
+    }
+
+    pub(super) fn has_unsettled(&self) -> bool {
+        self.settled != self.settled_told && self.numbering.is_begun()
+    }
+
+    /// Nothing is accepted that is not sent and answered: the lane may change its connections.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_idle() && self.read_number == self.send_number
+    }
+
+    pub(super) fn snapshot(&self) -> LaneSnapshot {
+        LaneSnapshot {
+            lane: self.id,
+            state: self.state_name(),
+            settled: self.settled,
+            source_end: self.source_end,
+            settled_timestamp_ms: (self.settled_timestamp_ms != i64::MIN)
+                .then_some(self.settled_timestamp_ms),
+            batch_bytes_average: self.batch_bytes_average,
+        }
+    }
+
+    // Leaders.
+
+    pub(super) fn set_source(&mut self, leader: Leader) {
+        self.source = leader;
+        self.begin();
+    }
+
+    /// A new leader may know less of us than the old one did.
+    pub(super) fn set_target(&mut self, leader: Leader) {
+        if self.target == leader {
+            return;
+        }
+        self.target = leader;
+        self.begin();
+        self.doubt();
+        if self.state != State::Locate {
+            self.forget_questions();
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.state == State::Waiting && self.source.broker >= 0 && self.target.broker >= 0 {
+            self.state = if self.numbering.is_begun() { State::Ask } else { State::Locate };
+        }
+    }
+
+    // Doubt.
+
+    /// Nothing is certain any more: the target is asked before the next batch.
+    fn doubt(&mut self) {
+        self.probed = None;
+        if matches!(self.state, State::Probe | State::Stream | State::Single) {
+            self.state = State::Ask;
+        }
+        // It would be read again from the position that comes out.
+        self.read_anew();
+    }
+
+    /// Asks again a little later.
+    fn hold(&mut self, now: Now, ms: u64) {
+        self.forget_questions();
+        if matches!(self.state, State::Ask | State::Hold { .. }) {
+            self.state = State::Hold { until_us: now.after_ms(ms) };
+        }
+    }
+
+    fn hold_for_zombies(&mut self) {
+        self.forget_questions();
+        self.state = State::Hold { until_us: self.zombies_until_us };
+    }
+
+    fn forget_questions(&mut self) {
+        self.is_asking = false;
+        self.wants_tail = false;
+        self.asked = Asked::default();
+        self.round = self.round.wrapping_add(1);
+    }
+
+    fn open(&mut self, run: Run, events: &mut VecDeque<Event>) {
+        let Some(target_delta) = self.numbering.delta() else { return };
+        self.numbering.open(run);
+        events.push_back(Event::RunWanted { lane: self.id, run, target_delta });
+    }
+
+    /// The ledger has the run.
+    pub(super) fn handle_run_durable(&mut self, number: i64) {
+        self.numbering.confirm(number);
+    }
+
+    // Ending.
+
+    /// Reads no more; what was accepted is still sent.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Nothing more will come of this lane without a command: nothing in flight, and nothing that may be sent.
+    pub(super) fn is_drained(&self) -> bool {
+        self.in_flight.is_empty()
+            && (self.pending.is_empty() || !matches!(self.state, State::Stream | State::Single))
+    }
+
+    pub(super) fn stop(&mut self, kind: StopKind, detail: String, events: &mut VecDeque<Event>) {
+        if self.state == State::Stopped {
+            return;
+        }
+        self.state = State::Stopped;
+        self.read_anew();
+        self.forget_questions();
+        events.push_back(Event::Stopped { lane: self.id, stop: Stop { kind, detail } });
+    }
+
+    fn refused(&self, code: i16) -> String {
+        format!("{} at number {}", describe(code), self.settled.number)
+    }
+
+    /// The position, if it moved since it was last taken.
+    pub(super) fn take_settled(&mut self) -> Option<Checkpoint> {
+        let moved = self.settled != self.settled_told && self.numbering.is_begun();
+        self.settled_told = self.settled;
+        moved.then_some(self.settled)
+    }
+}
+
+/// A Kafka error in words, with what to do about it.
+fn describe(code: i16) -> String {
+    format!("the target answered {}: {}", error::name(code), error::advice(code))
+}

@@ -1,0 +1,176 @@
+//! Where the lane stands: what the answers to its questions mean.
+
+use super::{ASK_AGAIN_MS, Asked, CONTRADICTIONS_MAX, Lane, State, Tail, describe};
+use crate::error::{self, Verdict as ErrorVerdict};
+use crate::shard::api::{Checkpoint, Event, LossCause, Run, Settings, StopKind};
+use crate::shard::progress::sequence;
+use crate::time::Now;
+use std::collections::VecDeque;
+
+impl Lane {
+    /// The source says that the lane's first record is at `offset`.
+    pub(in crate::shard) fn handle_located(&mut self, offset: i64) {
+        if self.state == State::Locate {
+            self.forget_questions();
+            self.read_offset = offset;
+            self.state = State::Ask;
+        }
+    }
+
+    /// One of the questions failed. Returns true if the leader should be looked up.
+    pub(in crate::shard) fn handle_ask_failed(
+        &mut self,
+        now: Now,
+        code: i16,
+        events: &mut VecDeque<Event>,
+    ) -> bool {
+        match error::of_produce(code) {
+            ErrorVerdict::Stop(kind) => {
+                self.stop(kind, format!("asking the target for the position: {}", describe(code)), events);
+                false
+            }
+            verdict => {
+                self.hold(now, ASK_AGAIN_MS);
+                verdict == ErrorVerdict::LeaderUnknown
+            }
+        }
+    }
+
+    /// The target's leader has answered. With the answers the lane finds its position, asks again, or stops.
+    pub(in crate::shard) fn handle_asked(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) {
+        let Asked { high_watermark: Some(high_watermark), last_sequence, log_end: Some(log_end) } =
+            self.asked
+        else {
+            return self.hold(now, ASK_AGAIN_MS);
+        };
+        let Some(delta) = self.numbering.delta() else {
+            return self.begin_partition(now, log_end, settings, events);
+        };
+        let number = log_end - delta;
+        if high_watermark < log_end {
+            // Something is not replicated yet, or came between the questions.
+            return self.hold(now, ASK_AGAIN_MS);
+        }
+        match last_sequence {
+            Some(last) if sequence(number - 1) == last => self.resume(now, number, settings, events),
+            Some(_) => self.contradict(now, settings, events),
+            // The broker does not know us. Only when no request can be under way any more does the log itself tell.
+            None if now.mono_us < self.zombies_until_us => self.hold_for_zombies(),
+            None => self.wants_tail = true,
+        }
+    }
+
+    /// The last batch of the target partition, asked for because the broker does not know our producer id.
+    pub(in crate::shard) fn handle_tail(
+        &mut self,
+        now: Now,
+        tail: Tail,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) {
+        let (Some(log_end), Some(delta)) = (self.asked.log_end, self.numbering.delta()) else { return };
+        self.wants_tail = false;
+        let number = log_end - delta;
+        match tail {
+            None => self.resume(now, number, settings, events),
+            Some((producer_id, next)) if producer_id == settings.producer_id && next == sequence(number) => {
+                self.resume(now, number, settings, events);
+            }
+            Some(_) => self.contradict(now, settings, events),
+        }
+    }
+
+    /// The link never wrote here: the partition must be empty, or its records are somebody else's.
+    fn begin_partition(&mut self, now: Now, log_end: i64, settings: &Settings, events: &mut VecDeque<Event>) {
+        if self.asked.high_watermark != Some(log_end) {
+            return self.hold(now, ASK_AGAIN_MS);
+        }
+        if log_end > 0 {
+            let detail = format!(
+                "the target partition already has records (up to offset {log_end}) that this link did not write; mirror into a \
+                 new topic, or use the --link name that wrote them"
+            );
+            return self.stop(StopKind::OtherWriter, detail, events);
+        }
+        let run = Run { number: self.read_offset, source_offset: self.read_offset, source_epoch: -1 };
+        self.numbering.set_delta(log_end - run.number);
+        self.open(run, events);
+        self.settled = Checkpoint { number: run.number, source_offset: run.source_offset };
+        self.resume(now, run.number, settings, events);
+    }
+
+    /// The position is known: records below `number` are on the target, replicated; the next one is `number`.
+    fn resume(&mut self, now: Now, number: i64, settings: &Settings, events: &mut VecDeque<Event>) {
+        self.contradictions = 0;
+        let confirmed = self.probed == Some(self.target) && self.asked.last_sequence.is_some();
+        self.probed = None;
+        self.forget_questions();
+        if now.mono_us >= self.zombies_until_us {
+            self.zombie_numbers = number;
+        }
+        if number < self.settled.number {
+            let Some(from_offset) = self.numbering.source_of(number) else {
+                return self.position_unknown(number, events);
+            };
+            let to_offset = self.settled.source_offset;
+            events.push_back(Event::Lost {
+                lane: self.id,
+                from_offset,
+                to_offset,
+                cause: LossCause::TargetTruncation,
+            });
+            self.settled = Checkpoint { number, source_offset: from_offset };
+        }
+        if number != self.send_number || !confirmed {
+            let offset = match self.settled.number == number && self.settled.source_offset >= 0 {
+                // Beyond what is settled there may be offsets that were skipped already.
+                true => Some(self.settled.source_offset),
+                false => self.numbering.source_of(number),
+            };
+            let Some(offset) = offset else { return self.position_unknown(number, events) };
+            self.read_anew();
+            self.read_offset = offset;
+            self.read_epoch = -1;
+            self.read_number = number;
+            self.send_number = number;
+            self.settled = Checkpoint { number, source_offset: offset };
+            self.aborted.clear();
+        }
+        let guarded = confirmed && self.is_guarded(now, settings, self.settled_timestamp_ms);
+        self.state = match (confirmed, guarded) {
+            (true, true) => State::Stream,
+            (true, false) => State::Single,
+            (false, _) => State::Probe,
+        };
+    }
+
+    /// The target's answers do not fit our records. A request that was under way explains it for a moment, not for ever.
+    fn contradict(&mut self, now: Now, settings: &Settings, events: &mut VecDeque<Event>) {
+        // Somebody is still sending in our name, an older instance that does not know it yet.
+        let moving = self.contradicted_by != self.asked.last_sequence;
+        self.contradicted_by = self.asked.last_sequence;
+        self.contradictions = if moving { 0 } else { self.contradictions + 1 };
+        if self.contradictions < CONTRADICTIONS_MAX {
+            return self.hold(now, ASK_AGAIN_MS);
+        }
+        let Asked { last_sequence, log_end, .. } = self.asked;
+        let detail = format!(
+            "the target partition ends at offset {log_end:?} with sequence {last_sequence:?} of producer {}, which does not fit \
+             what this link wrote: somebody else writes to it, or it was recreated. Delete the target topic to mirror it anew",
+            settings.producer_id
+        );
+        self.stop(StopKind::OtherWriter, detail, events);
+    }
+
+    fn position_unknown(&mut self, number: i64, events: &mut VecDeque<Event>) {
+        let detail = format!(
+            "the target lost records that it had acknowledged (next number {number}), and the ledger does not reach back that far"
+        );
+        self.stop(StopKind::PositionUnknown, detail, events);
+    }
+}

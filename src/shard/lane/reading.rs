@@ -1,0 +1,231 @@
+//! What becomes of the source's batches, and of a source that is not what it was.
+
+use super::{AVERAGE_SHIFT, Batch, Lane, State, Verdict};
+use crate::config::StartFrom;
+use crate::shard::api::{Event, LossCause, Run, Settings, Stop, StopKind};
+use crate::time::Now;
+use crate::wire::batch::BatchHeader;
+use crate::wire::produce::Payload;
+use std::collections::VecDeque;
+
+impl Lane {
+    /// A fetch answer names a transaction that was aborted: drop its batches from `first_offset` on, up to its marker.
+    pub(in crate::shard) fn handle_aborted(&mut self, producer_id: i64, first_offset: i64) {
+        if !self.aborted.contains(&(producer_id, first_offset)) {
+            self.aborted.push((producer_id, first_offset));
+        }
+    }
+
+    /// Decides about the batch whose header has just been read. After `Pass` the batch is handed in by [`Self::push`].
+    pub(in crate::shard) fn judge(
+        &mut self,
+        now: Now,
+        header: &BatchHeader,
+        events: &mut VecDeque<Event>,
+    ) -> Verdict {
+        if header.last_offset() < self.read_offset {
+            return Verdict::Skip;
+        }
+        if header.magic < 2 {
+            return Verdict::Rebuild(StopKind::OldFormat);
+        }
+        if header.is_control() {
+            // Whatever the marker says, it ends the producer's transaction.
+            self.aborted.retain(|&(id, first)| id != header.producer_id || first > header.base_offset);
+            self.skip_to(header.next_offset(), header.leader_epoch);
+            return Verdict::Skip;
+        }
+        let is_aborted = |&(id, first): &(i64, i64)| id == header.producer_id && first <= header.base_offset;
+        if header.is_transactional() && self.aborted.iter().any(is_aborted) {
+            self.skip_to(header.next_offset(), header.leader_epoch);
+            return Verdict::Skip;
+        }
+        if header.record_count == 0 {
+            // Compaction leaves an empty batch where a producer's last sequence has to be remembered.
+            self.skip_to(header.next_offset(), header.leader_epoch);
+            return Verdict::Skip;
+        }
+        if !header.is_contiguous() {
+            return Verdict::Rebuild(StopKind::Holes);
+        }
+        if self.numbering.source_of(self.read_number) == Some(header.base_offset) {
+            return Verdict::Pass;
+        }
+        let is_first = self.numbering.delta().is_some_and(|delta| self.read_number + delta == 0);
+        if header.base_offset < self.read_offset && !is_first {
+            let detail = format!(
+                "the source's batch at offset {} begins before the position {}; it would have to be cut",
+                header.base_offset, self.read_offset
+            );
+            return Verdict::Stop(Stop { kind: StopKind::Holes, detail });
+        }
+        if now.mono_us < self.zombies_until_us && self.read_number < self.zombie_numbers {
+            // The number may be on its way to the target with the record it stood for before.
+            self.read_anew();
+            self.doubt();
+            self.hold_for_zombies();
+            return Verdict::Skip;
+        }
+        let run = Run {
+            number: self.read_number,
+            source_offset: header.base_offset,
+            source_epoch: header.leader_epoch,
+        };
+        self.open(run, events);
+        Verdict::Pass
+    }
+
+    /// The accepted batch is read on from here, though its payload is still under way.
+    pub(in crate::shard) fn accept(&mut self, header: &BatchHeader, raw: [u8; 61]) -> Batch {
+        let number = self.read_number;
+        self.read_number += i64::from(header.record_count);
+        self.read_offset = header.next_offset();
+        self.read_epoch = header.leader_epoch;
+        let average = self.batch_bytes_average;
+        self.batch_bytes_average = match average {
+            0 => header.batch_bytes,
+            _ => average - (average >> AVERAGE_SHIFT) + (header.batch_bytes >> AVERAGE_SHIFT),
+        };
+        Batch {
+            header: *header,
+            raw,
+            payload: Payload::Stream(header.payload_bytes()),
+            number,
+            reading: self.reading,
+        }
+    }
+
+    /// The accepted batch is whole. Dropped if the lane has been sent back since its header was read.
+    pub(in crate::shard) fn push(&mut self, batch: Batch) {
+        if batch.reading == self.reading {
+            self.pending_bytes += batch.header.payload_bytes();
+            self.pending.push_back(batch);
+        }
+    }
+
+    /// The fetch answer's word on the partition: where decided data ends.
+    pub(in crate::shard) fn handle_watermark(&mut self, end_offset: i64) {
+        self.source_end = end_offset;
+    }
+
+    /// The fetch answer had nothing (more) for this lane. True when this is the first time that the lane has read all there is.
+    pub(in crate::shard) fn is_caught_up(&mut self) -> bool {
+        let reached = self.is_reading()
+            && self.is_idle()
+            && self.read_number == self.send_number
+            && self.source_end >= 0
+            && self.read_offset >= self.source_end;
+        let first = reached && !self.caught_up;
+        self.caught_up |= reached;
+        if reached {
+            self.settled.source_offset = self.settled.source_offset.max(self.read_offset);
+        }
+        first
+    }
+
+    /// The source says that the position is not in its log: it is asked for the log's range.
+    pub(in crate::shard) fn handle_out_of_range(&mut self) {
+        self.out_of_range = true;
+        self.log_start = None;
+    }
+
+    pub(in crate::shard) fn handle_log_start(&mut self, offset: i64) {
+        self.log_start = Some(offset);
+    }
+
+    pub(in crate::shard) fn handle_log_end(
+        &mut self,
+        now: Now,
+        end: i64,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) {
+        let Some(start) = self.log_start.take().filter(|_| self.out_of_range) else { return };
+        self.out_of_range = false;
+        self.is_asking = false;
+        self.handle_source_start(start, events);
+        self.handle_source_truncated(now, end, settings, events);
+    }
+
+    /// A question to the source was not answered, or not well.
+    pub(in crate::shard) fn forget_source_questions(&mut self) {
+        if self.state == State::Locate || self.out_of_range {
+            self.is_asking = false;
+            self.round = self.round.wrapping_add(1);
+        }
+    }
+
+    /// Where to begin by time found nothing that young: begin at the end.
+    pub(in crate::shard) fn locate_at_end(&mut self) {
+        self.from = StartFrom::Latest;
+        self.is_asking = false;
+    }
+
+    /// A batch that was accepted will not come whole: read on from the last one that did.
+    pub(in crate::shard) fn rewind(&mut self) {
+        let (number, offset, epoch) = match (self.pending.back(), self.in_flight.back()) {
+            (Some(Batch { header, number, .. }), _) => {
+                (number + i64::from(header.record_count), header.next_offset(), header.leader_epoch)
+            }
+            (None, Some(sent)) => (sent.number + sent.count, sent.next_offset, -1),
+            (None, None) => (self.settled.number, self.settled.source_offset, -1),
+        };
+        self.read_number = number;
+        self.read_offset = offset;
+        self.read_epoch = epoch;
+        self.reading = self.reading.wrapping_add(1);
+    }
+
+    /// The source begins at `log_start` by now: what lies before it is lost.
+    fn handle_source_start(&mut self, log_start: i64, events: &mut VecDeque<Event>) {
+        if log_start > self.read_offset {
+            let (from_offset, to_offset) = (self.read_offset, log_start);
+            events.push_back(Event::Lost {
+                lane: self.id,
+                from_offset,
+                to_offset,
+                cause: LossCause::SourceRetention,
+            });
+            self.skip_to(log_start, -1);
+        }
+    }
+
+    /// The source's log ends before our position, or took another course from `end_offset` on (unclean election): what was
+    /// mirrored beyond stays on the target, and reading goes on from there once nothing old can be under way.
+    pub(in crate::shard) fn handle_source_truncated(
+        &mut self,
+        now: Now,
+        end_offset: i64,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) {
+        if end_offset >= self.read_offset {
+            return;
+        }
+        let (from_offset, to_offset) = (end_offset, self.read_offset);
+        events.push_back(Event::Lost {
+            lane: self.id,
+            from_offset,
+            to_offset,
+            cause: LossCause::SourceTruncation,
+        });
+        self.doubt();
+        self.read_anew();
+        self.zombies_until_us = now.after_ms(settings.zombie_bound_ms);
+        self.zombie_numbers = i64::MAX;
+        self.settled.source_offset = end_offset;
+        self.hold_for_zombies();
+    }
+
+    fn skip_to(&mut self, offset: i64, epoch: i32) {
+        self.read_offset = offset;
+        self.read_epoch = epoch;
+    }
+
+    /// What was fetched, or is being fetched, is of no use any more.
+    pub(super) fn read_anew(&mut self) {
+        self.reading = self.reading.wrapping_add(1);
+        self.pending.clear();
+        self.pending_bytes = 0;
+    }
+}

@@ -1,0 +1,170 @@
+//! When a batch may go, and what its answer means.
+
+use super::{ASK_AGAIN_MS, Batch, GUARD_SLACK_MS, Lane, RUNS_KEPT, Sent, State};
+use crate::error::{self, Verdict as ErrorVerdict};
+use crate::shard::api::{Checkpoint, Event, Settings, StopKind};
+use crate::shard::progress::sequence;
+use crate::time::Now;
+use crate::wire::batch::Stamp;
+use std::collections::VecDeque;
+
+impl Lane {
+    /// The next batch, if the protocol lets it go now, with the stamp for its header.
+    pub(in crate::shard) fn next_batch(
+        &mut self,
+        now: Now,
+        lease_until_us: u64,
+        settings: &Settings,
+    ) -> Option<(Batch, Stamp)> {
+        let batch = self.pending.front()?;
+        if !self.numbering.is_durable(batch.number) || !self.may_send(now, lease_until_us, settings) {
+            return None;
+        }
+        let batch = self.pending.pop_front()?;
+        self.pending_bytes -= batch.header.payload_bytes();
+        let count = i64::from(batch.header.record_count);
+        self.in_flight.push_back(Sent {
+            number: batch.number,
+            count,
+            bytes: batch.header.batch_bytes,
+            next_offset: batch.header.next_offset(),
+            max_timestamp_ms: batch.header.max_timestamp_ms,
+        });
+        self.send_number = batch.number + count;
+        let stamp = Stamp {
+            producer_id: settings.producer_id,
+            producer_epoch: settings.producer_epoch,
+            base_sequence: sequence(batch.number),
+        };
+        Some((batch, stamp))
+    }
+
+    /// Whether [`Self::next_batch`] would give one: cheap, and may change the state from Stream to Single or Probe.
+    pub(in crate::shard) fn may_send(&mut self, now: Now, lease_until_us: u64, settings: &Settings) -> bool {
+        let Some(batch) = self.pending.front() else { return false };
+        let timestamp_ms = batch.header.max_timestamp_ms;
+        if self.state == State::Stream {
+            if self.is_guarded(now, settings, timestamp_ms) {
+                if !self.in_flight.is_empty() || self.is_guarded(now, settings, self.settled_timestamp_ms) {
+                    return true;
+                }
+                // So long ago that the broker may have forgotten us.
+                self.state = State::Probe;
+            } else if self.in_flight.is_empty() {
+                self.state = State::Single;
+            }
+        }
+        matches!(self.state, State::Probe | State::Single)
+            && self.in_flight.is_empty()
+            && now.mono_us < lease_until_us
+    }
+
+    /// Records and bytes of the batch whose answer is next.
+    pub(in crate::shard) fn oldest_in_flight(&self) -> Option<(u64, u64)> {
+        self.in_flight.front().map(|sent| (sent.count.unsigned_abs(), sent.bytes as u64))
+    }
+
+    /// Takes back what was accepted and cannot be sent.
+    pub(in crate::shard) fn drop_pending(&mut self) {
+        self.read_anew();
+        self.rewind();
+    }
+
+    /// The broker's answer to the oldest batch in flight. Returns true if the leader should be looked up.
+    pub(in crate::shard) fn handle_acked(
+        &mut self,
+        now: Now,
+        code: i16,
+        base_offset: i64,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) -> bool {
+        let Some(sent) = self.in_flight.pop_front() else { return false };
+        if !matches!(self.state, State::Probe | State::Stream | State::Single) {
+            // Answered after a doubt: the next question tells.
+            return false;
+        }
+        match error::of_produce(code) {
+            ErrorVerdict::Ok => {
+                self.settle(now, sent, base_offset, settings, events);
+                false
+            }
+            ErrorVerdict::Stop(kind) => {
+                self.stop(kind, self.refused(code), events);
+                false
+            }
+            ErrorVerdict::Damaged if self.damaged == Some(sent.number) => {
+                self.stop(StopKind::DamagedBatch, self.refused(code), events);
+                false
+            }
+            verdict => {
+                // The bytes may have suffered on the way: they are fetched once more.
+                self.damaged = (verdict == ErrorVerdict::Damaged).then_some(sent.number);
+                if verdict != ErrorVerdict::Retry {
+                    // It may have been appended, and may yet be replicated.
+                    self.suspect(now, settings);
+                }
+                self.doubt();
+                self.hold(now, ASK_AGAIN_MS);
+                verdict == ErrorVerdict::LeaderUnknown
+            }
+        }
+    }
+
+    fn settle(
+        &mut self,
+        now: Now,
+        sent: Sent,
+        base_offset: i64,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) {
+        let expected = self.numbering.delta().map(|delta| sent.number + delta);
+        if Some(base_offset) != expected {
+            let detail = format!(
+                "the target appended a batch at offset {base_offset} that was expected at {}: somebody else writes to the \
+                 partition, or it was recreated",
+                expected.unwrap_or(-1)
+            );
+            return self.stop(StopKind::OtherWriter, detail, events);
+        }
+        self.settled = Checkpoint { number: sent.number + sent.count, source_offset: sent.next_offset };
+        self.settled_timestamp_ms = sent.max_timestamp_ms;
+        self.numbering.forget_before(self.settled.number, RUNS_KEPT);
+        if self.state == State::Probe {
+            if self.is_guarded(now, settings, sent.max_timestamp_ms) {
+                self.probed = Some(self.target);
+                self.state = State::Ask;
+            } else {
+                self.state = State::Single;
+            }
+        } else if self.state == State::Single && self.is_guarded(now, settings, sent.max_timestamp_ms) {
+            self.state = State::Probe;
+        }
+    }
+
+    /// The connection to the target is gone; what was in flight on it may or may not be appended, now or a little later.
+    pub(in crate::shard) fn handle_connection_lost(&mut self, now: Now, settings: &Settings) {
+        if !self.in_flight.is_empty() {
+            self.suspect(now, settings);
+            self.in_flight.clear();
+        }
+        self.doubt();
+        self.forget_questions();
+    }
+
+    /// What was sent so far may still be appended for a while, though nobody will tell us.
+    fn suspect(&mut self, now: Now, settings: &Settings) {
+        let are_gone = now.mono_us >= self.zombies_until_us;
+        self.zombie_numbers =
+            if are_gone { self.send_number } else { self.zombie_numbers.max(self.send_number) };
+        self.zombies_until_us = self.zombies_until_us.max(now.after_ms(settings.zombie_bound_ms));
+    }
+
+    /// Guarded: the broker will remember the producer of a batch with this timestamp until every doubt is resolved.
+    pub(super) fn is_guarded(&self, now: Now, settings: &Settings, timestamp_ms: i64) -> bool {
+        settings.producer_id_expiration_ms.is_some_and(|expiration_ms| {
+            timestamp_ms > now.wall_ms.saturating_sub(expiration_ms).saturating_add(GUARD_SLACK_MS)
+        })
+    }
+}
