@@ -17,8 +17,15 @@ pub struct Counters {
     pub bytes: u64,
     /// Batches that were read and not mirrored: control batches, or already on the target.
     pub batches_skipped: u64,
+    /// Of `batches`: sent without entering user space.
+    pub batches_spliced: u64,
     pub fetch_requests: u64,
     pub produce_requests: u64,
+    /// Times that lanes had to ask the target for their position.
+    pub questions: u64,
+    pub connections_lost: u64,
+    /// Milliseconds for which brokers said they throttled us (quotas).
+    pub throttled_ms: u64,
     /// Payload bytes held at this moment.
     pub buffered_bytes: u64,
     /// CPU time of the shard's thread, user and system, in µs.
@@ -31,8 +38,12 @@ impl AddAssign for Counters {
         self.records += other.records;
         self.bytes += other.bytes;
         self.batches_skipped += other.batches_skipped;
+        self.batches_spliced += other.batches_spliced;
         self.fetch_requests += other.fetch_requests;
         self.produce_requests += other.produce_requests;
+        self.questions += other.questions;
+        self.connections_lost += other.connections_lost;
+        self.throttled_ms += other.throttled_ms;
         self.buffered_bytes += other.buffered_bytes;
         self.cpu_us += other.cpu_us;
     }
