@@ -1,0 +1,90 @@
+//! Answers that are not due yet: fetches that wait for data, produces that wait for replicas, group members that wait for
+//! each other.
+
+use super::api::fetch_1::PendingFetch;
+use super::api::produce_0::PendingProduce;
+use super::response::Response;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Names an answer that will come later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+#[derive(Debug)]
+pub enum Waiting {
+    Fetch(PendingFetch),
+    Produce(PendingProduce),
+    /// The group coordinator holds the rest and finishes it by [`Delayed::finish`].
+    Group,
+}
+
+#[derive(Debug, Default)]
+pub struct Delayed {
+    tickets: u64,
+    waiting: BTreeMap<Ticket, (Waiting, u64)>,
+    deadlines: BTreeSet<(u64, Ticket)>,
+    /// Something they wait for has moved.
+    awake: VecDeque<Ticket>,
+    finished: VecDeque<(Ticket, Response)>,
+}
+
+impl Delayed {
+    /// Keeps an answer until something wakes it, at the latest until `deadline_us` (steady clock).
+    pub fn add(&mut self, waiting: Waiting, deadline_us: u64) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.put_back(ticket, waiting, deadline_us);
+        ticket
+    }
+
+    /// Keeps waiting after a look that changed nothing.
+    pub fn put_back(&mut self, ticket: Ticket, waiting: Waiting, deadline_us: u64) {
+        self.deadlines.insert((deadline_us, ticket));
+        self.waiting.insert(ticket, (waiting, deadline_us));
+    }
+
+    pub fn wake(&mut self, tickets: impl IntoIterator<Item = Ticket>) {
+        self.awake.extend(tickets);
+    }
+
+    /// Whoever asked has gone.
+    pub fn cancel(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let (waiting, deadline_us) = self.waiting.remove(&ticket)?;
+        self.deadlines.remove(&(deadline_us, ticket));
+        Some(waiting)
+    }
+
+    /// The answer to a waiting request is known; ignored when the ticket was cancelled.
+    pub fn finish(&mut self, ticket: Ticket, response: Response) {
+        if self.cancel(ticket).is_some() {
+            self.finished.push_back((ticket, response));
+        }
+    }
+
+    pub fn next_finished(&mut self) -> Option<(Ticket, Response)> {
+        self.finished.pop_front()
+    }
+
+    /// The next one to look at: woken, or due at `now_us`. It is taken out, with its deadline.
+    pub fn next_to_check(&mut self, now_us: u64) -> Option<(Ticket, Waiting, u64)> {
+        while let Some(ticket) = self.awake.pop_front() {
+            if let Some((waiting, deadline_us)) = self.waiting.remove(&ticket) {
+                self.deadlines.remove(&(deadline_us, ticket));
+                return Some((ticket, waiting, deadline_us));
+            }
+        }
+        let &(deadline_us, ticket) =
+            self.deadlines.first().filter(|(deadline_us, _)| *deadline_us <= now_us)?;
+        self.deadlines.remove(&(deadline_us, ticket));
+        self.waiting.remove(&ticket).map(|(waiting, _)| (ticket, waiting, deadline_us))
+    }
+
+    /// 0 when there is something to do at once.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        if self.finished.is_empty() && self.awake.is_empty() {
+            self.deadlines.first().map(|&(deadline_us, _)| deadline_us)
+        } else {
+            Some(0)
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Topics and partitions: who leads, who replicates, which log.
+
+use super::delayed::Ticket;
+use super::log::Log;
+use super::producer_state::ProducerStates;
+use super::topic_config::TopicConfig;
+use crate::limits::TOPIC_NAME_BYTES_MAX;
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::TopicName;
+use kafka_protocol::protocol::StrBytes;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// A topic's place among all topics that ever were: a recreated topic gets another one.
+pub type TopicIndex = usize;
+
+/// One partition of one incarnation of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartitionKey {
+    pub topic: TopicIndex,
+    pub partition: i32,
+}
+
+/// All topics by index, name and id.
+#[derive(Debug, Default)]
+pub struct Topics {
+    /// None where a topic was deleted.
+    slots: Vec<Option<Topic>>,
+    by_name: BTreeMap<String, TopicIndex>,
+    by_id: BTreeMap<Uuid, TopicIndex>,
+}
+
+#[derive(Debug)]
+pub struct Topic {
+    pub name: TopicName,
+    pub id: Uuid,
+    pub config: TopicConfig,
+    pub partitions: Vec<Partition>,
+}
+
+#[derive(Debug)]
+pub struct Partition {
+    /// -1 while no replica is up.
+    pub leader: i32,
+    pub leader_epoch: i32,
+    pub replicas: Vec<i32>,
+    pub log: Log,
+    /// The high watermark stays where it is until a hook moves it.
+    pub high_watermark_held: bool,
+    /// Old states that brokers which do not lead answer DescribeProducers with.
+    pub stale_producers: BTreeMap<i32, ProducerStates>,
+    /// Answers that wait for this partition's log to move.
+    pub waiters: Vec<Ticket>,
+}
+
+impl Partition {
+    pub fn new(replicas: Vec<i32>) -> Self {
+        Self {
+            leader: replicas.first().copied().unwrap_or(-1),
+            leader_epoch: 0,
+            replicas,
+            log: Log::default(),
+            high_watermark_held: false,
+            stale_producers: BTreeMap::new(),
+            waiters: Vec::new(),
+        }
+    }
+
+    /// Whether a request at `node` may be served that names `current_leader_epoch` (-1: none), as `Partition.scala` checks it.
+    ///
+    /// # Errors
+    /// FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NOT_LEADER_OR_FOLLOWER.
+    pub fn check_leader(&self, node: i32, current_leader_epoch: i32) -> Result<(), ResponseError> {
+        if current_leader_epoch >= 0 && current_leader_epoch < self.leader_epoch {
+            Err(ResponseError::FencedLeaderEpoch)
+        } else if current_leader_epoch > self.leader_epoch {
+            Err(ResponseError::UnknownLeaderEpoch)
+        } else if self.leader != node {
+            Err(ResponseError::NotLeaderOrFollower)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub fn lead(&mut self, leader: i32, leader_epoch: i32) {
+        self.leader = leader;
+        self.leader_epoch = leader_epoch;
+        if leader >= 0 {
+            self.log.begin_epoch(leader_epoch);
+        }
+    }
+}
+
+impl Topics {
+    /// Adds a topic under a name that is free.
+    pub fn add(
+        &mut self,
+        name: &str,
+        id: Uuid,
+        config: TopicConfig,
+        partitions: Vec<Partition>,
+    ) -> TopicIndex {
+        let index = self.slots.len();
+        let topic_name = TopicName(StrBytes::from_string(name.to_owned()));
+        self.slots.push(Some(Topic { name: topic_name, id, config, partitions }));
+        self.by_name.insert(name.to_owned(), index);
+        self.by_id.insert(id, index);
+        index
+    }
+
+    pub fn remove(&mut self, index: TopicIndex) -> Option<Topic> {
+        let topic = self.slots.get_mut(index)?.take()?;
+        self.by_name.remove(topic.name.as_str());
+        self.by_id.remove(&topic.id);
+        Some(topic)
+    }
+
+    pub fn index_of(&self, name: &str) -> Option<TopicIndex> {
+        self.by_name.get(name).copied()
+    }
+
+    pub fn index_of_id(&self, id: &Uuid) -> Option<TopicIndex> {
+        self.by_id.get(id).copied()
+    }
+
+    pub fn get(&self, index: TopicIndex) -> Option<&Topic> {
+        self.slots.get(index)?.as_ref()
+    }
+
+    pub fn get_mut(&mut self, index: TopicIndex) -> Option<&mut Topic> {
+        self.slots.get_mut(index)?.as_mut()
+    }
+
+    pub fn partition(&self, key: PartitionKey) -> Option<&Partition> {
+        self.get(key.topic)?.partitions.get(usize::try_from(key.partition).ok()?)
+    }
+
+    pub fn partition_mut(&mut self, key: PartitionKey) -> Option<&mut Partition> {
+        self.get_mut(key.topic)?.partitions.get_mut(usize::try_from(key.partition).ok()?)
+    }
+
+    pub fn key(&self, name: &str, partition: i32) -> Option<PartitionKey> {
+        let key = PartitionKey { topic: self.index_of(name)?, partition };
+        self.partition(key).map(|_| key)
+    }
+
+    /// In the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.by_name.values().filter_map(|&index| self.get(index))
+    }
+
+    pub fn indexes(&self) -> Vec<TopicIndex> {
+        self.by_name.values().copied().collect()
+    }
+
+    pub fn partitions_mut(&mut self) -> impl Iterator<Item = &mut Partition> {
+        self.slots.iter_mut().flatten().flat_map(|topic| topic.partitions.iter_mut())
+    }
+}
+
+/// Kafka's rule for topic names (`Topic.validate`).
+pub fn name_is_valid(name: &str) -> bool {
+    !name.is_empty()
+        && name != "."
+        && name != ".."
+        && name.len() <= TOPIC_NAME_BYTES_MAX
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
