@@ -134,19 +134,16 @@ impl Shard {
             ));
             self.send_target(now, key, version, &request, Tag::Producers(lanes.to_vec()));
         }
-        let request =
-            OffsetForLeaderEpochRequest::default().with_replica_id(CONSUMER).with_topics(self.by_topic(
-                lanes,
-                |topic, partitions| {
-                    OffsetForLeaderTopic::default().with_topic(topic).with_partitions(partitions)
-                },
-                |member| {
-                    OffsetForLeaderPartition::default()
-                        .with_partition(member.lane.partition)
-                        .with_current_leader_epoch(member.lane.target.epoch)
-                        .with_leader_epoch(member.lane.target.epoch)
-                },
-            ));
+        let request = OffsetForLeaderEpochRequest::default().with_topics(self.by_topic(
+            lanes,
+            |topic, partitions| OffsetForLeaderTopic::default().with_topic(topic).with_partitions(partitions),
+            |member| {
+                OffsetForLeaderPartition::default()
+                    .with_partition(member.lane.partition)
+                    .with_current_leader_epoch(member.lane.target.epoch)
+                    .with_leader_epoch(member.lane.target.epoch)
+            },
+        ));
         self.send_target(now, key, log_ends, &request, Tag::LogEnds(lanes.to_vec()));
     }
 
