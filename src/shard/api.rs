@@ -89,10 +89,11 @@ pub enum Command {
         broker: i32,
         epoch: i32,
     },
-    /// The run is in the ledger, acknowledged: batches from `number` on may be sent.
+    /// The run is in the ledger, acknowledged, and so is every earlier one that it did not replace (a run replaces those that
+    /// were wanted before it with the same number): batches from its number on may be sent.
     RunDurable {
         lane: LaneId,
-        number: i64,
+        run: Run,
     },
     /// This instance owns the link until the given moment (steady clock, µs). Unguarded lanes send only while it does.
     Lease {
@@ -109,7 +110,7 @@ pub enum Command {
 /// Shard → control.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Make this run durable, then answer with `RunDurable`. `target_delta` goes into the ledger with it.
+    /// Make this run durable, then answer with `RunDurable`, in the order in which runs are wanted. `target_delta` goes into the ledger with it.
     RunWanted { lane: LaneId, run: Run, target_delta: i64 },
     /// The lane's position moved; for the next checkpoint, and for progress displays.
     Settled { lane: LaneId, checkpoint: Checkpoint },

@@ -126,6 +126,15 @@ pub struct Counters {
     pub throttled_ms: u64,
 }
 
+/// A look at the shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    pub counters: Counters,
+    /// Payload bytes held, in any form: accepted, being collected, or waiting to be sent.
+    pub held_bytes: usize,
+    pub lanes: Vec<LaneSnapshot>,
+}
+
 /// A look at one lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneSnapshot {
@@ -177,9 +186,9 @@ impl Shard {
             Command::Leader { lane, side, broker, epoch } => {
                 self.set_leader(now, lane, side, Leader { broker, epoch })
             }
-            Command::RunDurable { lane, number } => {
+            Command::RunDurable { lane, run } => {
                 if let Some(&slot) = self.slots.get(&lane) {
-                    self.lanes[slot].lane.handle_run_durable(number);
+                    self.lanes[slot].lane.handle_run_durable(run);
                     self.refresh(now, slot);
                 }
             }
@@ -304,15 +313,12 @@ impl Shard {
 
     // A look.
 
-    pub fn counters(&self) -> Counters {
-        self.counters
+    pub fn snapshot(&self) -> Snapshot {
+        let lanes = self.lanes.iter().filter(|member| !member.removed).map(|member| member.lane.snapshot());
+        Snapshot { counters: self.counters, held_bytes: self.held_bytes(), lanes: lanes.collect() }
     }
 
-    pub fn lanes(&self) -> impl Iterator<Item = LaneSnapshot> {
-        self.lanes.iter().filter(|member| !member.removed).map(|member| member.lane.snapshot())
-    }
-
-    /// Payload bytes held, in any form: accepted, being collected, or waiting to be sent.
+    /// See [`Snapshot::held_bytes`].
     pub fn held_bytes(&self) -> usize {
         let outgoing: usize = self.sinks.values().map(|sink| sink.conn.outgoing_bytes()).sum();
         let collecting: usize = self.sources.values().map(Source::collecting_bytes).sum();

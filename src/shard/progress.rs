@@ -52,11 +52,10 @@ impl Numbering {
         self.runs.push(run);
     }
 
-    /// The ledger has the oldest run that was asked for.
-    pub(super) fn confirm(&mut self, number: i64) {
-        let Some(run) = self.runs.get(self.durable) else { return };
-        debug_assert_eq!(run.number, number, "the ledger confirms runs in the order they were asked for");
-        self.durable += 1;
+    /// The ledger has this run, and those asked for before it that it did not replace.
+    pub(super) fn confirm(&mut self, run: Run) {
+        let asked = self.runs.iter().skip(self.durable).position(|asked| *asked == run);
+        self.durable += asked.map_or(0, |at| at + 1);
     }
 
     /// Whether the ledger has every run that was asked for.
@@ -112,8 +111,24 @@ mod tests {
         let mut numbering = numbering(&[(0, 0)]);
         numbering.open(Run { number: 10, source_offset: 12, source_epoch: 1 });
         assert!(numbering.is_durable(9) && !numbering.is_durable(10));
-        numbering.confirm(10);
+        numbering.confirm(Run { number: 10, source_offset: 12, source_epoch: 1 });
         assert!(numbering.is_durable(10) && numbering.is_confirmed());
+    }
+
+    #[test]
+    fn of_two_runs_with_one_number_both_must_be_confirmed_or_the_later() {
+        let (first, second) = (
+            Run { number: 10, source_offset: 12, source_epoch: 1 },
+            Run { number: 10, source_offset: 15, source_epoch: 1 },
+        );
+        let mut numbering = numbering(&[(0, 0)]);
+        numbering.open(first);
+        numbering.open(second);
+        numbering.confirm(first);
+        assert!(!numbering.is_durable(10));
+        numbering.confirm(second);
+        assert!(numbering.is_durable(10) && numbering.is_confirmed());
+        assert_eq!(numbering.source_of(11), Some(16));
     }
 
     #[test]

@@ -428,8 +428,8 @@ impl Lane {
     }
 
     /// The ledger has the run.
-    pub(super) fn handle_run_durable(&mut self, number: i64) {
-        self.numbering.confirm(number);
+    pub(super) fn handle_run_durable(&mut self, run: Run) {
+        self.numbering.confirm(run);
     }
 
     // Ending.
