@@ -1,0 +1,342 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.util.*;
+import java.util.concurrent.ExecutionException;
+import java.util.stream.Collectors;
+import org.apache.kafka.clients.admin.*;
+import org.apache.kafka.clients.consumer.*;
+import org.apache.kafka.clients.producer.*;
+import org.apache.kafka.common.*;
+import org.apache.kafka.common.acl.*;
+import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.header.internals.RecordHeaders;
+import org.apache.kafka.common.record.TimestampType;
+import org.apache.kafka.common.resource.*;
+import org.apache.kafka.common.serialization.*;
+
+/**
+ * Kafka's own clients as load and as judge of the end-to-end tests. Reads commands from standard input, one a line, words
+ * separated by blanks; answers each with any number of lines and then "ok", or "error ..." alone. One JVM serves a whole test.
+ *
+ * <pre>
+ *   create BOOTSTRAP TOPIC PARTITIONS REPLICAS [CONFIG=VALUE]...
+ *   grow BOOTSTRAP TOPIC PARTITIONS
+ *   delete BOOTSTRAP TOPIC
+ *   configs BOOTSTRAP TOPIC                 the topic's own settings, sorted, one a line
+ *   alter BOOTSTRAP TOPIC CONFIG=VALUE...
+ *   topics BOOTSTRAP                        name and partition count of each topic, internal ones too
+ *   produce BOOTSTRAP TOPIC SEED BYTES [key=value]...
+ *       codec=none|gzip|snappy|lz4|zstd  record=1000 (mean bytes)  batch=65536  ago=0 (ms; how old the first record is)
+ *       span=0 (ms from first to last timestamp)  keys=true  headers=true  only=PARTITION  unhurried=false (one batch a time)
+ *       Records are a function of the seed. Prints the number of records acknowledged.
+ *   read BOOTSTRAP TOPIC [values]           one line a partition: number, first offset, end offset, records, SHA-256 over
+ *       every record's offset, timestamp, timestamp type, key, headers and value. With "values" a second digest without offsets.
+ *   list BOOTSTRAP TOPIC                    one line a record
+ *   ends BOOTSTRAP TOPIC                    one line a partition: number, end offset
+ *   leaders BOOTSTRAP TOPIC                 one line a partition: number, leader, in-sync replicas
+ *   deny BOOTSTRAP TOPIC OPERATION          an ACL that takes OPERATION on the topic from everybody
+ *   acl BOOTSTRAP TOPIC                     an ACL that leaves the topic to a principal that nobody is
+ * </pre>
+ */
+public final class Judge {
+    private static final long PATIENCE_MS = 120_000;
+    private static final Map<String, Admin> ADMINS = new HashMap<>();
+    private static final PrintStream OUT = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+
+    public static void main(String[] args) throws Exception {
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            try {
+                run(line.trim().split("\\s+"));
+                OUT.println("ok");
+            } catch (Exception e) {
+                Throwable cause = e instanceof ExecutionException && e.getCause() != null ? e.getCause() : e;
+                OUT.println("error " + cause.toString().replace('\n', ' '));
+            }
+            OUT.flush();
+        }
+        System.exit(0);
+    }
+
+    private static void run(String[] words) throws Exception {
+        String bootstrap = words[1];
+        String topic = words.length > 2 ? words[2] : null;
+        List<String> rest = words.length > 3 ? Arrays.asList(words).subList(3, words.length) : List.of();
+        switch (words[0]) {
+            case "create" -> {
+                NewTopic wanted = new NewTopic(topic, Integer.parseInt(rest.get(0)), Short.parseShort(rest.get(1)));
+                admin(bootstrap).createTopics(List.of(wanted.configs(pairs(rest.subList(2, rest.size()))))).all().get();
+                awaitTopic(bootstrap, topic);
+            }
+            case "grow" -> admin(bootstrap)
+                    .createPartitions(Map.of(topic, NewPartitions.increaseTo(Integer.parseInt(rest.get(0))))).all().get();
+            case "delete" -> admin(bootstrap).deleteTopics(List.of(topic)).all().get();
+            case "configs" -> configs(bootstrap, topic);
+            case "alter" -> {
+                List<AlterConfigOp> ops = new ArrayList<>();
+                pairs(rest).forEach((key, value) ->
+                        ops.add(new AlterConfigOp(new ConfigEntry(key, value), AlterConfigOp.OpType.SET)));
+                admin(bootstrap).incrementalAlterConfigs(
+                        Map.of(new ConfigResource(ConfigResource.Type.TOPIC, topic), ops)).all().get();
+            }
+            case "topics" -> {
+                Set<String> names = new TreeSet<>(
+                        admin(bootstrap).listTopics(new ListTopicsOptions().listInternal(true)).names().get());
+                admin(bootstrap).describeTopics(names).allTopicNames().get().values().stream()
+                        .sorted(Comparator.comparing(TopicDescription::name))
+                        .forEach(each -> OUT.println(each.name() + " " + each.partitions().size()));
+            }
+            case "produce" -> produce(bootstrap, topic, Long.parseLong(rest.get(0)), Long.parseLong(rest.get(1)),
+                    pairs(rest.subList(2, rest.size())));
+            case "read" -> read(bootstrap, topic, rest.contains("values"));
+            case "list" -> list(bootstrap, topic);
+            case "ends" -> {
+                try (Consumer<byte[], byte[]> consumer = consumer(bootstrap)) {
+                    consumer.endOffsets(partitions(consumer, topic)).entrySet().stream()
+                            .sorted(Comparator.comparing(each -> each.getKey().partition()))
+                            .forEach(each -> OUT.println(each.getKey().partition() + " " + each.getValue()));
+                }
+            }
+            case "leaders" -> {
+                for (TopicPartitionInfo each : awaitTopic(bootstrap, topic).partitions()) {
+                    OUT.println(each.partition() + " " + (each.leader() == null ? -1 : each.leader().id()) + " "
+                            + each.isr().stream().map(Node::idString).collect(Collectors.joining(",")));
+                }
+            }
+            case "deny" -> deny(bootstrap, topic, "User:*", AclOperation.fromString(rest.get(0)), AclPermissionType.DENY);
+            case "acl" -> deny(bootstrap, topic, "User:nobody", AclOperation.ALL, AclPermissionType.ALLOW);
+            default -> throw new IllegalArgumentException("unknown command " + words[0]);
+        }
+    }
+
+    private static void deny(String bootstrap, String topic, String who, AclOperation what, AclPermissionType how)
+            throws Exception {
+        ResourcePattern resource = new ResourcePattern(ResourceType.TOPIC, topic, PatternType.LITERAL);
+        admin(bootstrap).createAcls(List.of(
+                new AclBinding(resource, new AccessControlEntry(who, "*", what, how)))).all().get();
+    }
+
+    private static void configs(String bootstrap, String topic) throws Exception {
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+        admin(bootstrap).describeConfigs(List.of(resource)).all().get().get(resource).entries().stream()
+                .filter(each -> each.source() == ConfigEntry.ConfigSource.DYNAMIC_TOPIC_CONFIG)
+                .map(each -> each.name() + "=" + each.value()).sorted().forEach(OUT::println);
+    }
+
+    // --- load
+
+    private static void produce(String bootstrap, String topic, long seed, long bytes, Map<String, String> with)
+            throws Exception {
+        int mean = Integer.parseInt(with.getOrDefault("record", "1000"));
+        boolean keys = Boolean.parseBoolean(with.getOrDefault("keys", "true"));
+        boolean headers = Boolean.parseBoolean(with.getOrDefault("headers", "true"));
+        boolean unhurried = Boolean.parseBoolean(with.getOrDefault("unhurried", "false"));
+        long first = System.currentTimeMillis() - Long.parseLong(with.getOrDefault("ago", "0"));
+        long span = Long.parseLong(with.getOrDefault("span", "0"));
+        Properties settings = new Properties();
+        settings.put("bootstrap.servers", bootstrap);
+        settings.put("key.serializer", ByteArraySerializer.class.getName());
+        settings.put("value.serializer", ByteArraySerializer.class.getName());
+        settings.put("compression.type", with.getOrDefault("codec", "none"));
+        settings.put("batch.size", with.getOrDefault("batch", "65536"));
+        settings.put("max.request.size", Integer.toString(64 << 20));
+        settings.put("buffer.memory", Integer.toString(64 << 20));
+        settings.put("linger.ms", "5");
+        settings.put("acks", "all");
+        settings.put("delivery.timeout.ms", Long.toString(PATIENCE_MS));
+        settings.put("request.timeout.ms", "10000");
+        int count = awaitTopic(bootstrap, topic).partitions().size();
+        SplittableRandom random = new SplittableRandom(seed);
+        Exception[] failure = new Exception[1];
+        long[] acknowledged = new long[1];
+        try (Producer<byte[], byte[]> producer = new KafkaProducer<>(settings)) {
+            long sent = 0;
+            while (sent < bytes && failure[0] == null) {
+                byte[] value = value(random, mean);
+                Integer partition = with.containsKey("only")
+                        ? Integer.valueOf(with.get("only")) : Integer.valueOf(random.nextInt(count));
+                long timestamp = first + (bytes <= 0 ? 0 : (long) ((double) sent / bytes * span));
+                ProducerRecord<byte[], byte[]> each = new ProducerRecord<>(topic, partition, timestamp,
+                        keys ? key(random) : null, value, headers ? headers(random) : null);
+                var answer = producer.send(each, (metadata, e) -> {
+                    if (e != null) failure[0] = e;
+                    else acknowledged[0]++;
+                });
+                if (unhurried) answer.get();
+                sent += value.length;
+            }
+            producer.flush();
+        }
+        if (failure[0] != null) throw failure[0];
+        OUT.println(acknowledged[0]);
+    }
+
+    /** About {@code mean} bytes of text that compresses as logs do; now and then empty. */
+    private static byte[] value(SplittableRandom random, int mean) {
+        int kind = random.nextInt(1000);
+        if (kind == 0) return new byte[0];
+        int length = Math.max(1, mean / 2 + random.nextInt(mean + 1));
+        ByteBuffer out = ByteBuffer.allocate(length + 80);
+        while (out.position() < length) {
+            String part = "{\"id\":" + random.nextLong() + ",\"level\":\"" + (random.nextInt(9) == 0 ? "WARN" : "INFO")
+                    + "\",\"took_ms\":" + random.nextInt(5000) + "}\n";
+            out.put(part.getBytes(StandardCharsets.UTF_8));
+        }
+        return Arrays.copyOf(out.array(), length);
+    }
+
+    private static byte[] key(SplittableRandom random) {
+        return switch (random.nextInt(10)) {
+            case 0 -> null;
+            case 1 -> new byte[0];
+            default -> ("key-" + random.nextInt(100_000)).getBytes(StandardCharsets.UTF_8);
+        };
+    }
+
+    private static RecordHeaders headers(SplittableRandom random) {
+        RecordHeaders made = new RecordHeaders();
+        int count = random.nextInt(4);
+        for (int i = 0; i < count; i++) {
+            byte[] value = random.nextInt(5) == 0 ? null : Long.toHexString(random.nextLong()).getBytes(StandardCharsets.UTF_8);
+            made.add(random.nextInt(7) == 0 ? "" : "header-" + random.nextInt(20), value);
+        }
+        return made;
+    }
+
+    // --- judge
+
+    private static final class Digest {
+        final MessageDigest exact = sha256();
+        final MessageDigest values = sha256();
+        long records;
+    }
+
+    private static void read(String bootstrap, String topic, boolean withValues) throws Exception {
+        try (Consumer<byte[], byte[]> consumer = consumer(bootstrap)) {
+            List<TopicPartition> all = partitions(consumer, topic);
+            Map<TopicPartition, Long> begins = consumer.beginningOffsets(all);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(all);
+            Map<TopicPartition, Digest> digests = new HashMap<>();
+            all.forEach(each -> digests.put(each, new Digest()));
+            each(consumer, all, ends, record -> {
+                Digest digest = digests.get(new TopicPartition(record.topic(), record.partition()));
+                digest.records++;
+                digest.exact.update(ByteBuffer.allocate(8).putLong(record.offset()).flip());
+                content(digest.exact, record);
+                if (withValues) content(digest.values, record);
+            });
+            for (TopicPartition each : all) {
+                Digest digest = digests.get(each);
+                OUT.println(each.partition() + " " + begins.get(each) + " " + ends.get(each) + " " + digest.records + " "
+                        + hex(digest.exact) + (withValues ? " " + hex(digest.values) : ""));
+            }
+        }
+    }
+
+    private static void list(String bootstrap, String topic) throws Exception {
+        try (Consumer<byte[], byte[]> consumer = consumer(bootstrap)) {
+            List<TopicPartition> all = partitions(consumer, topic);
+            each(consumer, all, consumer.endOffsets(all), record -> {
+                MessageDigest digest = sha256();
+                content(digest, record);
+                OUT.println(record.partition() + " " + record.offset() + " " + record.timestamp() + " " + hex(digest));
+            });
+        }
+    }
+
+    private static void each(Consumer<byte[], byte[]> consumer, List<TopicPartition> all, Map<TopicPartition, Long> ends,
+            java.util.function.Consumer<ConsumerRecord<byte[], byte[]>> sink) {
+        consumer.assign(all);
+        consumer.seekToBeginning(all);
+        long deadline = System.nanoTime() + PATIENCE_MS * 1_000_000;
+        while (all.stream().anyMatch(each -> consumer.position(each) < ends.get(each))) {
+            ConsumerRecords<byte[], byte[]> some = consumer.poll(Duration.ofMillis(500));
+            some.forEach(sink);
+            if (!some.isEmpty()) deadline = System.nanoTime() + PATIENCE_MS * 1_000_000;
+            if (System.nanoTime() > deadline) throw new IllegalStateException("nothing came while reading to " + ends);
+        }
+    }
+
+    private static void content(MessageDigest digest, ConsumerRecord<byte[], byte[]> record) {
+        digest.update(ByteBuffer.allocate(8).putLong(record.timestamp()).flip());
+        digest.update((byte) (record.timestampType() == TimestampType.CREATE_TIME ? 0 : 1));
+        bytes(digest, record.key());
+        bytes(digest, record.value());
+        for (Header header : record.headers()) {
+            bytes(digest, header.key().getBytes(StandardCharsets.UTF_8));
+            bytes(digest, header.value());
+        }
+    }
+
+    private static void bytes(MessageDigest digest, byte[] bytes) {
+        digest.update(ByteBuffer.allocate(4).putInt(bytes == null ? -1 : bytes.length).flip());
+        if (bytes != null) digest.update(bytes);
+    }
+
+    // --- connections
+
+    private static Consumer<byte[], byte[]> consumer(String bootstrap) {
+        Properties settings = new Properties();
+        settings.put("bootstrap.servers", bootstrap);
+        settings.put("key.deserializer", ByteArrayDeserializer.class.getName());
+        settings.put("value.deserializer", ByteArrayDeserializer.class.getName());
+        settings.put("max.poll.records", "10000");
+        settings.put("max.partition.fetch.bytes", Integer.toString(8 << 20));
+        settings.put("allow.auto.create.topics", "false");
+        return new KafkaConsumer<>(settings);
+    }
+
+    private static List<TopicPartition> partitions(Consumer<?, ?> consumer, String topic) {
+        List<PartitionInfo> found = consumer.partitionsFor(topic);
+        if (found.isEmpty()) throw new IllegalArgumentException("there is no topic " + topic);
+        return found.stream().map(each -> new TopicPartition(topic, each.partition()))
+                .sorted(Comparator.comparing(TopicPartition::partition)).toList();
+    }
+
+    private static Admin admin(String bootstrap) {
+        return ADMINS.computeIfAbsent(bootstrap, where -> Admin.create(Map.of("bootstrap.servers", where)));
+    }
+
+    private static TopicDescription awaitTopic(String bootstrap, String topic) throws Exception {
+        for (int tries = 0; ; tries++) {
+            try {
+                TopicDescription found =
+                        admin(bootstrap).describeTopics(List.of(topic)).allTopicNames().get().get(topic);
+                if (tries > 100 || found.partitions().stream().allMatch(each -> each.leader() != null)) return found;
+            } catch (ExecutionException e) {
+                if (tries > 100) throw e;
+            }
+            Thread.sleep(100);
+        }
+    }
+
+    private static Map<String, String> pairs(List<String> words) {
+        Map<String, String> made = new LinkedHashMap<>();
+        for (String word : words) {
+            int at = word.indexOf('=');
+            if (at < 0) throw new IllegalArgumentException("'" + word + "' is not key=value");
+            made.put(word.substring(0, at), word.substring(at + 1));
+        }
+        return made;
+    }
+
+    private static MessageDigest sha256() {
+        try {
+            return MessageDigest.getInstance("SHA-256");
+        } catch (java.security.NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private static String hex(MessageDigest digest) {
+        StringBuilder text = new StringBuilder();
+        for (byte each : digest.digest()) text.append(String.format("%02x", each));
+        return text.substring(0, 32);
+    }
+}
