@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A file longer than this has outgrown one reader.
 const FILE_LINES_MAX: usize = 1000;
-const LINE_CHARS_MAX: usize = 125;
+const LINE_CHARS_MAX: usize = 132;
 
 /// Modules in dependency order: each may use those before it.
 const ORDER: [&str; 13] = [
