@@ -2,7 +2,28 @@
 //!
 //! Source: Kafka's `Errors.java`. Codes that a newer broker invents are named `UNKNOWN` and treated with the most caution.
 
-use crate::shard::StopKind;
+/// Why a lane stands still for good. Its text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    pub kind: StopKind,
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopKind {
+    /// A batch with holes (compaction) cannot be passed without rebuilding it.
+    Holes,
+    /// A batch of message format 0 or 1 cannot be passed without rebuilding it.
+    OldFormat,
+    DamagedBatch,
+    BatchTooLarge,
+    OtherWriter,
+    TargetRecreated,
+    SourceRecreated,
+    Unauthorized,
+    TargetRefuses,
+    PositionUnknown,
+}
 
 /// What a lane does about the error code that came with its partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

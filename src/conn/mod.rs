@@ -5,7 +5,6 @@
 //! [`Conn::read`], and go out through [`Conn::poll_transmit`].
 
 use crate::limits::ANSWER_BYTES_MAX;
-use crate::shard::Out;
 use crate::time::Now;
 use crate::wire::control;
 use crate::wire::frame::split_frame;
@@ -18,6 +17,21 @@ use std::sync::Arc;
 
 /// KIP-511 asks for a name and a version with the first request; brokers show them in their metrics.
 const SOFTWARE_NAME: &str = "twinlog";
+
+/// One TCP connection of one shard. Never used again after it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u32);
+
+/// What a connection's writer should send next, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Out {
+    Bytes(Bytes),
+    /// The next `bytes` that the source connection `from` puts into its pipe.
+    Splice {
+        from: ConnId,
+        bytes: usize,
+    },
+}
 
 pub struct Conn<T> {
     client_id: Arc<str>,

@@ -1,6 +1,8 @@
 //! The words that a shard and whoever drives it exchange.
 
 use crate::config::{Address, Mover, StartFrom};
+pub use crate::conn::{ConnId, Out};
+pub use crate::error::{Stop, StopKind};
 use bytes::Bytes;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -8,10 +10,6 @@ use uuid::Uuid;
 /// One lane of the whole link: an index that control gives out and never uses again for another partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId(pub u32);
-
-/// One TCP connection of one shard. Never used again after it is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(pub u32);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
@@ -138,29 +136,6 @@ pub enum LossCause {
     TargetTruncation,
 }
 
-/// Why a lane stands still for good. Its text says what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stop {
-    pub kind: StopKind,
-    pub detail: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StopKind {
-    /// A batch with holes (compaction) cannot be passed without rebuilding it.
-    Holes,
-    /// A batch of message format 0 or 1 cannot be passed without rebuilding it.
-    OldFormat,
-    DamagedBatch,
-    BatchTooLarge,
-    OtherWriter,
-    TargetRecreated,
-    SourceRecreated,
-    Unauthorized,
-    TargetRefuses,
-    PositionUnknown,
-}
-
 /// A connection of the shard, seen from the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -192,17 +167,6 @@ pub enum Want {
     Discard { bytes: usize },
     /// Leave the socket alone until the next `Transmit` or `handle_*`.
     Pause,
-}
-
-/// What a connection's writer should send next, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Out {
-    Bytes(Bytes),
-    /// The next `bytes` that the source connection `from` puts into its pipe.
-    Splice {
-        from: ConnId,
-        bytes: usize,
-    },
 }
 
 impl std::fmt::Display for Stop {

@@ -9,12 +9,21 @@ const LINE_CHARS_MAX: usize = 132;
 
 /// Modules in dependency order: each may use those before it.
 const ORDER: [&str; 13] = [
-    "time", "limits", "error", "config", "wire", "stats", "conn", "shard", "control", "broker", "load", "sim", "edge",
+    "time", "limits", "error", "config", "wire", "stats", "conn", "shard", "control", "broker", "load",
+    "sim", "edge",
 ];
 
 /// What only `edge`, the command line and the tests may name.
 const IMPURE: [&str; 9] = [
-    "glommio", "rustix", "libc::", "std::thread", "std::process", "std::fs", "TcpStream", "Instant::now", "SystemTime",
+    "glommio",
+    "rustix",
+    "libc::",
+    "std::thread",
+    "std::process",
+    "std::fs",
+    "TcpStream",
+    "Instant::now",
+    "SystemTime",
 ];
 
 struct Source {
@@ -72,7 +81,8 @@ fn nothing_unfinished_is_left() {
 /// The project speaks of itself alone: no path of somebody's machine, no host of a package registry.
 #[test]
 fn no_machine_is_named() {
-    let marks = ["/work/", "/root/", "/home/", "crates.io", "pypi.org", "repo1.maven", "repo.maven", "proxy.golang"];
+    let marks =
+        ["/work/", "/root/", "/home/", "crates.io", "pypi.org", "repo1.maven", "repo.maven", "proxy.golang"];
     none(&mentions(all_texts(), &marks));
 }
 
@@ -151,7 +161,11 @@ fn rust_sources() -> Vec<Source> {
 fn all_texts() -> Vec<Source> {
     let mut found = rust_sources();
     for folder in ["scripts", "perf", ".ci"] {
-        collect(&root().join(folder), &["", "sh", "md", "xml", "java", "json", "csv", "py", "properties"], &mut found);
+        collect(
+            &root().join(folder),
+            &["", "sh", "md", "xml", "java", "json", "csv", "py", "properties"],
+            &mut found,
+        );
     }
     for file in ["README.md", "Cargo.toml", ".clippy.toml", ".deny.toml", ".gitignore"] {
         add(&root().join(file), &mut found);
