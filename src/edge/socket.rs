@@ -1,0 +1,170 @@
+//! One TCP connection: what can be done without waiting, done on the bare descriptor, and the two ways of waiting, left to
+//! glommio.
+
+use super::pipes::Pipe;
+use super::sys;
+use crate::config::Address;
+use bytes::BytesMut;
+use futures_lite::{AsyncRead, AsyncWrite};
+use glommio::net::TcpStream;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustix::pipe::{SpliceFlags, splice};
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::BorrowedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// All attempts of one dial together take no longer, however many addresses a name has.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A mark that was set too high costs this much and no more.
+const LOW_MARK_WATCHDOG: Duration = Duration::from_millis(100);
+/// The largest mark: a wake costs as much as copying some tens of KiB, and waiting for more only delays.
+const LOW_MARK_BYTES_MAX: usize = 128 << 10;
+const DISCARD_BYTES: usize = 64 << 10;
+
+/// What came of one operation that must not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    Moved(usize),
+    /// Nothing can be moved right now.
+    Blocked,
+    /// The peer has ended its side.
+    Ended,
+}
+
+/// A connected TCP socket in non-blocking mode.
+pub struct Socket {
+    stream: RefCell<TcpStream>,
+    low_mark: Cell<usize>,
+}
+
+impl Socket {
+    /// Connects to the first of the name's addresses that answers. The error says what was tried.
+    pub async fn dial(address: &Address) -> Result<Self, String> {
+        let addresses =
+            resolve(address).await.map_err(|e| format!("cannot resolve {}: {e}", address.host))?;
+        let patience = DIAL_TIMEOUT / addresses.len().max(1) as u32;
+        let mut cause = format!("{} has no address", address.host);
+        for address in addresses {
+            match TcpStream::connect_timeout(address, patience).await {
+                Ok(stream) => return Self::new(stream).map_err(|e| format!("cannot set up the socket: {e}")),
+                Err(e) => cause = format!("cannot connect to {address}: {}", io::Error::from(e)),
+            }
+        }
+        Err(cause)
+    }
+
+    fn new(stream: TcpStream) -> io::Result<Self> {
+        let fd = sys::borrow(&stream);
+        // glommio leaves its sockets blocking and asks call by call; splice has no such flag that also holds for sockets.
+        fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?;
+        rustix::net::sockopt::set_tcp_nodelay(fd, true)?;
+        Ok(Self { stream: RefCell::new(stream), low_mark: Cell::new(1) })
+    }
+
+    /// Receives up to `at_most` bytes behind what is in `buffer`, within its capacity.
+    pub fn receive(&self, buffer: &mut BytesMut, at_most: usize) -> io::Result<Tried> {
+        self.with_fd(|fd| ended_at_zero(sys::receive(fd, buffer, at_most)))
+    }
+
+    /// Receives and drops up to `bytes`.
+    pub fn discard(&self, bytes: usize) -> io::Result<Tried> {
+        let mut scratch = [MaybeUninit::<u8>::uninit(); DISCARD_BYTES];
+        let len = bytes.min(DISCARD_BYTES);
+        self.with_fd(|fd| {
+            ended_at_zero(rustix::net::recv(fd, &mut scratch[..len], RecvFlags::DONTWAIT).map(|(_, n)| n))
+        })
+    }
+
+    /// Sends as much of the slices as the socket takes. `more`: something follows at once, so do not send a short segment.
+    pub fn send(&self, slices: &[IoSlice<'_>], more: bool) -> io::Result<Tried> {
+        let mut flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        flags.set(SendFlags::MORE, more);
+        self.with_fd(|fd| tried(rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), flags)))
+    }
+
+    /// Moves up to `bytes` of what has arrived into the pipe. `Blocked` may also mean that the pipe is full.
+    pub fn splice_into(&self, pipe: &mut Pipe, bytes: usize) -> io::Result<Tried> {
+        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        let moved = self.with_fd(|fd| ended_at_zero(splice(fd, None, &pipe.writer, None, bytes, flags)))?;
+        if let Tried::Moved(n) = moved {
+            pipe.bytes += n;
+        }
+        Ok(moved)
+    }
+
+    /// Sends up to `bytes` out of the pipe.
+    pub fn splice_from(&self, pipe: &mut Pipe, bytes: usize, more: bool) -> io::Result<Tried> {
+        let mut flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        flags.set(SpliceFlags::MORE, more);
+        let moved = self.with_fd(|fd| tried(splice(&pipe.reader, None, fd, None, bytes, flags)))?;
+        if let Tried::Moved(n) = moved {
+            pipe.bytes -= n;
+        }
+        Ok(moved)
+    }
+
+    /// From how many bytes on the socket counts as readable. They should be sure to come: when they are not, each wait takes
+    /// the watchdog's time.
+    pub fn expect(&self, bytes: usize) -> io::Result<()> {
+        let mark = bytes.clamp(1, LOW_MARK_BYTES_MAX);
+        if mark == self.low_mark.get() {
+            return Ok(());
+        }
+        self.with_fd(|fd| sys::set_low_mark(fd, mark))?;
+        self.low_mark.set(mark);
+        let watchdog = (mark > 1).then_some(LOW_MARK_WATCHDOG);
+        self.stream.borrow().set_read_timeout(watchdog).map_err(io::Error::from)
+    }
+
+    /// Ready when there is something to receive: bytes, the end, an error; or when the watchdog barked. Which of them, only
+    /// receiving tells. Takes nothing out of the socket.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut []).map(drop)
+    }
+
+    /// Sends some of `bytes` as soon as the socket takes any. glommio has no other way to wait for room.
+    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes)
+    }
+
+    /// Resets the connection at once; what the kernel still held for sending is dropped.
+    pub fn abort(&self) {
+        // Fails only when the connection is already gone.
+        let _ = self.with_fd(|fd| rustix::net::connect_unspec(fd));
+    }
+
+    fn with_fd<T>(&self, operation: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+        operation(sys::borrow(&*self.stream.borrow()))
+    }
+}
+
+/// getaddrinfo blocks, so it runs on the executor's helper thread; an address that is none needs no look-up.
+async fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = address.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, address.port)]);
+    }
+    let name = (address.host.clone(), address.port);
+    glommio::executor().spawn_blocking(move || name.to_socket_addrs().map(Iterator::collect)).await
+}
+
+fn tried(result: rustix::io::Result<usize>) -> io::Result<Tried> {
+    match result {
+        Ok(n) => Ok(Tried::Moved(n)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(Tried::Blocked),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn ended_at_zero(result: rustix::io::Result<usize>) -> io::Result<Tried> {
+    Ok(match tried(result)? {
+        Tried::Moved(0) => Tried::Ended,
+        other => other,
+    })
+}
