@@ -92,6 +92,8 @@ impl Pool {
 /// The receiving end of one connection: what has arrived and the shard has not taken yet, with room behind it.
 pub struct Inlet {
     buffer: BytesMut,
+    /// `buffer` is a chunk of the pool. A chunk that was filled and taken to its last byte cannot be told by its capacity.
+    has_chunk: bool,
     /// An incomplete head on its way to the next chunk, when there was none to be had. It has memory of its own: two
     /// connections that held on to a chunk each for a head could wait for each other for ever.
     carried: BytesMut,
@@ -111,7 +113,7 @@ enum Kind {
 impl Inlet {
     /// For a connection that receives payloads.
     pub fn pooled() -> Self {
-        Self { buffer: BytesMut::new(), carried: BytesMut::new(), kind: Kind::Pooled }
+        Self { buffer: BytesMut::new(), has_chunk: false, carried: BytesMut::new(), kind: Kind::Pooled }
     }
 
     /// For a connection that receives only small answers.
@@ -162,13 +164,15 @@ impl Inlet {
         }
         let Some(chunk) = pool.take_with_room(head + in_one_piece.max(ROOM_BYTES_MIN)) else { return false };
         self.buffer = chunk;
+        self.has_chunk = true;
         self.buffer.extend_from_slice(&std::mem::take(&mut self.carried));
         true
     }
 
     /// Called before waiting for the peer: a chunk with nothing unread in it goes back, for others to use meanwhile.
     pub fn rest(&mut self, pool: &mut Pool) {
-        if self.kind == Kind::Pooled && self.buffer.is_empty() && self.buffer.capacity() > 0 {
+        if self.has_chunk && self.buffer.is_empty() {
+            self.has_chunk = false;
             pool.put_back(std::mem::take(&mut self.buffer));
         }
     }
@@ -236,6 +240,19 @@ mod tests {
         assert_eq!(&inlet.buffer()[..], b"0123456789");
         assert!(inlet.room() >= 61);
         assert_eq!(slice.len(), CHUNK_BYTES - 10);
+    }
+
+    #[test]
+    fn a_chunk_that_was_filled_to_its_last_byte_comes_back() {
+        let mut pool = Pool::new(2 * CHUNK_BYTES);
+        let mut inlet = Inlet::pooled();
+        for _ in 0..5 {
+            assert!(inlet.make_room(&mut pool, 1, usize::MAX));
+            let room = inlet.room();
+            drop(fill(inlet.buffer(), room));
+        }
+        inlet.rest(&mut pool);
+        assert!(pool.take().is_some() && pool.take().is_some());
     }
 
     #[test]

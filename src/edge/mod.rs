@@ -1,8 +1,21 @@
 //! The only place with sockets, threads, time and files.
+//!
+//! How bytes move, from the bottom up: [`socket`] does one non-blocking operation on one socket, [`buffers`] and [`pipes`]
+//! hold what is on its way, [`mover`] empties a connection's queue into its socket, and [`shard_task`] drives a
+//! [`Shard`](crate::shard::Shard) with them on the executor that [`runtime`] pinned to a core.
+
 // Clocks, threads and environment variables are what this folder is for.
 #![allow(clippy::disallowed_methods)]
 
+pub mod buffers;
 pub mod client;
+pub mod clock;
 pub mod logging;
+pub mod mover;
+pub mod pipes;
 pub mod progress;
+pub mod runtime;
+pub mod shard_task;
 pub mod signals;
+pub mod socket;
+mod sys;

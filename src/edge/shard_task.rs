@@ -403,19 +403,24 @@ async fn read<M: Machine + 'static>(driver: Rc<Driver<M>>, conn: Rc<Conn>) {
             Ok(Next::Wait { at_least }) => {
                 inlet.rest(&mut driver.pool.borrow_mut());
                 driver.count(|counts| counts.reader_waits += 1);
-                if let Err(e) = conn.socket.expect(at_least) {
-                    driver.broke(conn.id, &format!("waiting failed: {e}"));
+                if let Err(e) = wait(&conn, at_least).await {
+                    driver.broke(conn.id, &receiving(e));
                 }
-                poll_fn(|cx| match conn.reader.poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(()),
-                    Poll::Pending => conn.socket.poll_readable(cx),
-                })
-                .await;
             }
             Err(cause) => driver.broke(conn.id, &cause),
         }
     }
     inlet.close(&mut driver.pool.borrow_mut());
+}
+
+/// Waits until there is something to receive, or until somebody nudges the reader.
+async fn wait(conn: &Conn, at_least: usize) -> io::Result<()> {
+    conn.socket.expect(at_least)?;
+    poll_fn(|cx| match conn.reader.poll(cx) {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending => conn.socket.poll_readable(cx),
+    })
+    .await
 }
 
 /// What a reader does after one attempt.

@@ -123,10 +123,13 @@ impl Socket {
         self.stream.borrow().set_read_timeout(watchdog).map_err(io::Error::from)
     }
 
-    /// Ready when there is something to receive: bytes, the end, an error; or when the watchdog barked. Which of them, only
-    /// receiving tells. Takes nothing out of the socket.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut []).map(drop)
+    /// Ready when there is something to receive, bytes or the end, or when the watchdog barked: only receiving tells. Takes
+    /// nothing out of the socket but its error, which the kernel tells only once.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut []).map(|result| match result {
+            Err(e) if e.kind() != io::ErrorKind::TimedOut => Err(e),
+            _ => Ok(()),
+        })
     }
 
     /// Sends some of `bytes` as soon as the socket takes any. glommio has no other way to wait for room.
