@@ -3,7 +3,7 @@
 use super::clock;
 use super::shard_task::{Commands, Machine, Snapshot, drive};
 use super::sys;
-use crate::shard::{Command, Event};
+use crate::shard::{Command, Event, Settings, Shard};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
@@ -112,17 +112,27 @@ fn kernel_version(release: &str) -> Option<(u32, u32)> {
 }
 
 /// A running shard, seen from control.
-pub struct ShardHandle<M: Machine> {
+pub struct ShardHandle<M: Machine = Shard> {
     core: usize,
     commands: Option<mpsc::Sender<Command>>,
     bell: UnixStream,
     rung: Arc<AtomicBool>,
-    published: Arc<Mutex<Snapshot<M::Counters>>>,
+    published: Arc<Mutex<Snapshot<M::Look>>>,
     executor: Option<ExecutorJoinHandle<()>>,
 }
 
-/// Starts a shard on `core`. `machine` is called on the shard's own thread. Events arrive tagged with `index`.
-pub fn spawn_shard<M: Machine + 'static>(
+/// Starts a shard on `core`. Its events arrive tagged with `index`.
+pub fn spawn_shard(
+    core: usize,
+    index: usize,
+    settings: Settings,
+    events: mpsc::Sender<(usize, Event)>,
+) -> Result<ShardHandle, RuntimeError> {
+    spawn_machine(core, index, settings.buffer_bytes, move || Shard::new(settings), events)
+}
+
+/// [`spawn_shard`] for any machine, which is made on the new thread.
+pub fn spawn_machine<M: Machine + 'static>(
     core: usize,
     index: usize,
     buffer_bytes: usize,
@@ -143,8 +153,8 @@ pub fn spawn_shard<M: Machine + 'static>(
         .ring_depth(RING_DEPTH)
         .preempt_timer(PREEMPT_AFTER)
         .spawn({
-            let commands = Commands { queue, bell: far_bell, rung: rung.clone() };
-            let published = published.clone();
+            let commands = Commands { queue, bell: far_bell, rung: Arc::clone(&rung) };
+            let published = Arc::clone(&published);
             move || async move {
                 // Fails only when the spawner has given up waiting, which it never does.
                 let _ = started.send(());
@@ -179,13 +189,13 @@ impl<M: Machine> ShardHandle<M> {
     }
 
     /// What the shard has done so far.
-    pub fn snapshot(&self) -> Snapshot<M::Counters> {
+    pub fn snapshot(&self) -> Snapshot<M::Look> {
         self.published.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the shard at once, dropping what is under way, and returns its last snapshot. To lose no time in resending, drain
     /// it first. The error is why the shard had ended by itself.
-    pub fn join(mut self) -> Result<Snapshot<M::Counters>, RuntimeError> {
+    pub fn join(mut self) -> Result<Snapshot<M::Look>, RuntimeError> {
         self.end().map_err(|cause| RuntimeError::Start { core: self.core, cause })?;
         Ok(self.snapshot())
     }

@@ -11,7 +11,7 @@ use super::mover::{Flushed, Outlet};
 use super::pipes::Pipes;
 use super::socket::{Socket, Tried};
 use crate::config::Address;
-use crate::shard::{Action, Command, ConnId, Event, Out, Side, Want};
+use crate::shard::{self, Action, Command, ConnId, Event, Out, Shard, Side, Want};
 use crate::time::Now;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
@@ -29,9 +29,10 @@ const SNAPSHOT_EVERY_US: u64 = 200_000;
 /// What a blocked writer hands to the kernel to wait with.
 const SEND_BYTES: usize = 64 << 10;
 
-/// What a driver needs of the thing it drives. `Shard` is the one that matters, and documents the methods.
+/// What a driver needs of the thing it drives. [`Shard`] is the one that matters, and documents the methods.
 pub trait Machine {
-    type Counters: Clone + Default + Send + 'static;
+    /// What [`Machine::snapshot`] gives.
+    type Look: Clone + Default + Send + 'static;
 
     fn handle_command(&mut self, now: Now, command: Command);
     fn handle_connected(&mut self, now: Now, conn: ConnId);
@@ -44,14 +45,66 @@ pub trait Machine {
     fn poll_transmit(&mut self, conn: ConnId) -> Option<Out>;
     fn poll_event(&mut self) -> Option<Event>;
     fn poll_timeout(&self) -> Option<u64>;
-    fn counters(&self) -> Self::Counters;
+    fn snapshot(&self) -> Self::Look;
+}
+
+impl Machine for Shard {
+    type Look = shard::Snapshot;
+
+    fn handle_command(&mut self, now: Now, command: Command) {
+        self.handle_command(now, command);
+    }
+
+    fn handle_connected(&mut self, now: Now, conn: ConnId) {
+        self.handle_connected(now, conn);
+    }
+
+    fn handle_closed(&mut self, now: Now, conn: ConnId, cause: &str) {
+        self.handle_closed(now, conn, cause);
+    }
+
+    fn handle_input(&mut self, now: Now, conn: ConnId, input: &mut BytesMut) {
+        self.handle_input(now, conn, input);
+    }
+
+    fn handle_moved(&mut self, now: Now, conn: ConnId, bytes: usize) {
+        self.handle_moved(now, conn, bytes);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.handle_timeout(now);
+    }
+
+    fn want(&self, conn: ConnId) -> Want {
+        self.want(conn)
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.poll_action()
+    }
+
+    fn poll_transmit(&mut self, conn: ConnId) -> Option<Out> {
+        self.poll_transmit(conn)
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.poll_event()
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        self.poll_timeout()
+    }
+
+    fn snapshot(&self) -> shard::Snapshot {
+        self.snapshot()
+    }
 }
 
 /// What a shard's thread has done so far. At most 0.2 s old while it is busy.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot<C> {
-    /// The shard's own counters.
-    pub shard: C,
+pub struct Snapshot<Look> {
+    /// The shard's own account.
+    pub shard: Look,
     /// CPU time of the thread, user and system.
     pub cpu_us: u64,
     /// Payload memory allocated; never shrinks, never exceeds the budget.
@@ -72,7 +125,7 @@ pub async fn drive<M: Machine + 'static>(
     buffer_bytes: usize,
     commands: Commands,
     events: mpsc::Sender<(usize, Event)>,
-    published: Arc<Mutex<Snapshot<M::Counters>>>,
+    published: Arc<Mutex<Snapshot<M::Look>>>,
 ) {
     let driver = Rc::new(Driver {
         machine: RefCell::new(machine),
@@ -89,7 +142,7 @@ pub async fn drive<M: Machine + 'static>(
         publish_at_us: Cell::new(None),
         counts: Cell::default(),
     });
-    glommio::spawn_local(keep_time(driver.clone())).detach();
+    glommio::spawn_local(keep_time(Rc::clone(&driver))).detach();
     driver.turn(clock::now());
     commands
         .each(|now, batch| {
@@ -141,7 +194,7 @@ struct Driver<M: Machine> {
     machine: RefCell<M>,
     index: usize,
     events: mpsc::Sender<(usize, Event)>,
-    published: Arc<Mutex<Snapshot<M::Counters>>>,
+    published: Arc<Mutex<Snapshot<M::Look>>>,
     conns: RefCell<BTreeMap<ConnId, Rc<Conn>>>,
     dialing: RefCell<BTreeSet<ConnId>>,
     pipes: RefCell<Pipes>,
@@ -194,7 +247,7 @@ impl<M: Machine + 'static> Driver<M> {
             match action {
                 Action::Dial { conn, side, address } => {
                     self.dialing.borrow_mut().insert(conn);
-                    glommio::spawn_local(dial(self.clone(), conn, side, address)).detach();
+                    glommio::spawn_local(dial(Rc::clone(self), conn, side, address)).detach();
                 }
                 Action::Close { conn } => self.close(conn),
                 Action::Transmit { conn } => self.flush(now, conn),
@@ -241,7 +294,7 @@ impl<M: Machine + 'static> Driver<M> {
             Ok(Flushed::Blocked) => {
                 conn.writing.set(true);
                 self.count(|counts| counts.writer_waits += 1);
-                glommio::spawn_local(write_blocked(self.clone(), conn)).detach();
+                glommio::spawn_local(write_blocked(Rc::clone(self), conn)).detach();
             }
             Err(e) => self.lose(now, id, &format!("sending failed: {e}")),
         }
@@ -317,7 +370,7 @@ impl<M: Machine + 'static> Driver<M> {
     fn publish_now(&self) {
         let counts = self.counts.get();
         let snapshot = Snapshot {
-            shard: self.machine.borrow().counters(),
+            shard: self.machine.borrow().snapshot(),
             cpu_us: clock::thread_cpu_us(),
             pool_bytes: self.pool.borrow().allocated_bytes(),
             reader_waits: counts.reader_waits,
@@ -367,9 +420,9 @@ async fn dial<M: Machine + 'static>(driver: Rc<Driver<M>>, id: ConnId, side: Sid
                 reader: Nudge::default(),
                 writer: Nudge::default(),
             });
-            driver.conns.borrow_mut().insert(id, conn.clone());
+            driver.conns.borrow_mut().insert(id, Rc::clone(&conn));
             driver.machine.borrow_mut().handle_connected(now, id);
-            glommio::spawn_local(read(driver.clone(), conn)).detach();
+            glommio::spawn_local(read(Rc::clone(&driver), conn)).detach();
         }
         Err(cause) => driver.machine.borrow_mut().handle_closed(now, id, &cause),
     }
@@ -389,10 +442,10 @@ async fn read<M: Machine + 'static>(driver: Rc<Driver<M>>, conn: Rc<Conn>) {
                 inlet.rest(&mut driver.pool.borrow_mut());
                 conn.stands.set(Some(why));
                 match why {
-                    Stand::Paused => driver.standing.borrow_mut().push(conn.clone()),
+                    Stand::Paused => driver.standing.borrow_mut().push(Rc::clone(&conn)),
                     Stand::NoChunk => {
                         driver.count(|counts| counts.pool_waits += 1);
-                        driver.standing.borrow_mut().push(conn.clone());
+                        driver.standing.borrow_mut().push(Rc::clone(&conn));
                     }
                     // Whoever drains the pipe nudges.
                     Stand::FullPipe => {}
@@ -444,7 +497,7 @@ impl<M: Machine + 'static> Driver<M> {
                     return Ok(Next::Stand(Stand::NoChunk));
                 }
                 let asked = inlet.room().min(at_most);
-                let tried = conn.socket.receive(inlet.buffer(), at_most).map_err(receiving)?;
+                let tried = conn.socket.receive(inlet.buffer(), at_most).map_err(|e| receiving(&e))?;
                 let Some(n) = moved(tried)? else { return Ok(Next::Wait { at_least }) };
                 let now = clock::now();
                 self.machine.borrow_mut().handle_input(now, conn.id, inlet.buffer());
@@ -455,7 +508,7 @@ impl<M: Machine + 'static> Driver<M> {
                 self.splice(conn, bytes, into)
             }
             Want::Discard { bytes } | Want::Splice { bytes, .. } => {
-                let tried = conn.socket.discard(bytes).map_err(receiving)?;
+                let tried = conn.socket.discard(bytes).map_err(|e| receiving(&e))?;
                 let Some(n) = moved(tried)? else { return Ok(Next::Wait { at_least: bytes }) };
                 let now = clock::now();
                 self.machine.borrow_mut().handle_moved(now, conn.id, n);
@@ -469,7 +522,7 @@ impl<M: Machine + 'static> Driver<M> {
         let (tried, in_pipe) = {
             let mut pipes = self.pipes.borrow_mut();
             let pipe = pipes.open(conn.id, into).map_err(|e| format!("cannot make a pipe: {e}"))?;
-            (conn.socket.splice_into(pipe, bytes).map_err(receiving)?, pipe.bytes)
+            (conn.socket.splice_into(pipe, bytes).map_err(|e| receiving(&e))?, pipe.bytes)
         };
         let Some(n) = moved(tried)? else {
             // With something in the pipe it may be full, or the socket empty. Draining the pipe decides it.
@@ -512,7 +565,7 @@ fn moved(tried: Tried) -> Result<Option<usize>, String> {
     }
 }
 
-fn receiving(e: io::Error) -> String {
+fn receiving(e: &io::Error) -> String {
     format!("receiving failed: {e}")
 }
 

@@ -26,7 +26,7 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const LOW_MARK_WATCHDOG: Duration = Duration::from_millis(100);
 /// The largest mark: a wake costs as much as copying some tens of KiB, and waiting for more only delays.
 const LOW_MARK_BYTES_MAX: usize = 128 << 10;
-const DISCARD_BYTES: usize = 64 << 10;
+const DISCARD_BYTES: usize = 16 << 10;
 
 /// What came of one operation that must not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

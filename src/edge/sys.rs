@@ -7,20 +7,24 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 
 /// The descriptor behind one of glommio's sockets, which offer only `AsRawFd`.
-pub fn borrow(stream: &impl AsRawFd) -> BorrowedFd<'_> {
+pub(super) fn borrow(stream: &impl AsRawFd) -> BorrowedFd<'_> {
     // SAFETY: glommio's streams own their descriptor and keep it open until they are dropped, and the result borrows the
     // stream, so it cannot outlive it.
     unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
 }
 
 /// Hands a socket over to the glommio executor of this thread.
-pub fn adopt(stream: std::os::unix::net::UnixStream) -> glommio::net::UnixStream {
+pub(super) fn adopt(stream: std::os::unix::net::UnixStream) -> glommio::net::UnixStream {
     // SAFETY: `into_raw_fd` gives up ownership, so the new stream is the only owner of a descriptor that is open.
     unsafe { glommio::net::UnixStream::from_raw_fd(stream.into_raw_fd()) }
 }
 
 /// Receives at most `at_most` bytes into the spare capacity of `buffer`, which it never grows. 0 is the end of the stream.
-pub fn receive(fd: BorrowedFd<'_>, buffer: &mut BytesMut, at_most: usize) -> rustix::io::Result<usize> {
+pub(super) fn receive(
+    fd: BorrowedFd<'_>,
+    buffer: &mut BytesMut,
+    at_most: usize,
+) -> rustix::io::Result<usize> {
     let spare = buffer.spare_capacity_mut();
     let room = spare.len().min(at_most);
     let received = {
@@ -33,7 +37,7 @@ pub fn receive(fd: BorrowedFd<'_>, buffer: &mut BytesMut, at_most: usize) -> rus
 }
 
 /// SO_RCVLOWAT: the socket counts as readable only from this many bytes on (or at its end, or when its buffer is full).
-pub fn set_low_mark(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+pub(super) fn set_low_mark(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
     let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
     // SAFETY: the pointer is to a live `c_int` and the length says so; the descriptor is open for the whole call.
     let failed = unsafe {
@@ -49,7 +53,7 @@ pub fn set_low_mark(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
 }
 
 /// Asks the kernel for a ring and gives it back: can this process use io_uring at all?
-pub fn probe_io_uring() -> io::Result<()> {
+pub(super) fn probe_io_uring() -> io::Result<()> {
     // `struct io_uring_params` is 120 bytes, all zero for a plain ring.
     let mut params = [0u64; 15];
     // SAFETY: the kernel reads and writes 120 bytes at the pointer, which is exactly what is there.

@@ -1,7 +1,7 @@
 //! The driver with a machine that only relays frames, between two threads that play source and target over real sockets.
 
 use super::*;
-use crate::edge::runtime::{ShardHandle, spawn_shard};
+use crate::edge::runtime::{ShardHandle, spawn_machine};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -73,7 +73,7 @@ impl Relay {
 }
 
 impl Machine for Relay {
-    type Counters = usize;
+    type Look = usize;
 
     fn handle_command(&mut self, now: Now, command: Command) {
         match command {
@@ -159,7 +159,7 @@ impl Machine for Relay {
         self.timeout_at
     }
 
-    fn counters(&self) -> usize {
+    fn snapshot(&self) -> usize {
         self.frames
     }
 }
@@ -203,7 +203,7 @@ struct World {
 impl World {
     fn start(relay: impl FnOnce() -> Relay + Send + 'static) -> Self {
         let (tx, events) = mpsc::channel();
-        Self { shard: spawn_shard(0, 7, BUFFER_BYTES, relay, tx).unwrap(), events }
+        Self { shard: spawn_machine(0, 7, BUFFER_BYTES, relay, tx).unwrap(), events }
     }
 
     /// The next trouble that the machine heard of.
