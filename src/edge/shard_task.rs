@@ -457,7 +457,7 @@ async fn read<M: Machine + 'static>(driver: Rc<Driver<M>>, conn: Rc<Conn>) {
                 inlet.rest(&mut driver.pool.borrow_mut());
                 driver.count(|counts| counts.reader_waits += 1);
                 if let Err(e) = wait(&conn, at_least).await {
-                    driver.broke(conn.id, &receiving(e));
+                    driver.broke(conn.id, &receiving(&e));
                 }
             }
             Err(cause) => driver.broke(conn.id, &cause),
