@@ -1,1 +1,4 @@
-//!
+//! What a link should do, decided from what was observed: which topics to mirror, what to create on the target, and what is
+//! durable of the lanes' progress. Pure; `edge` observes and carries out.
+
+pub mod ledger;

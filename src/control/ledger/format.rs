@@ -1,0 +1,285 @@
+//! The state topic's records: JSON keys and values, written as plain record batches (magic 2).
+//!
+//! | key | value |
+//! |---|---|
+//! | `{"t":"owner","pid":P}` | [`Owner`]: an instance that owns, owned or was locked out with the lock's producer id P |
+//! | `{"t":"pid"}` | [`DataPid`]: the producer id of everything the link writes into mirrored topics |
+//! | `{"t":"lane","topic":T,"partition":N}` | [`LaneValue`]: a lane's runs and its checkpoint, whole |
+//! | `{"t":"loss","topic":T,"partition":N,"from":O}` | [`Loss`]: source records that are not on the target, and why |
+//!
+//! Each value is whole, so that the topic may be compacted and reading it to its end gives the state.
+
+use crate::shard::LossCause;
+use crate::wire::cursor::{Cursor, Read, Unread};
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::records::{
+    Compression, NO_PARTITION_LEADER_EPOCH, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A key of the state topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "lowercase")]
+pub enum Key {
+    Owner { pid: i64 },
+    Pid,
+    Lane { topic: String, partition: i32 },
+    Loss { topic: String, partition: i32, from: i64 },
+}
+
+/// An instance that holds or held the link's lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    pub epoch: i16,
+    /// Chosen anew by every instance, to tell its records from others'.
+    pub instance: String,
+    /// After its last acknowledged record it may go on sending for this long...
+    pub lease_ms: u64,
+    /// ...and what it sent may be under way for this long.
+    pub zombie_bound_ms: u64,
+    /// Ended cleanly: everything it sent was answered, and what its predecessors sent may be under way for this long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_ms: Option<u64>,
+    /// Written by a successor with another lock producer id, to lock this one out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fenced: bool,
+}
+
+/// The producer id of everything the link writes, bound to the pair of clusters it was allocated for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataPid {
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    pub source_cluster: String,
+    pub target_cluster: String,
+}
+
+/// All that is durable of a lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneValue {
+    #[serde(with = "uuid_text")]
+    pub source_topic_id: Uuid,
+    #[serde(with = "uuid_text")]
+    pub target_topic_id: Uuid,
+    /// (number, source offset, source leader epoch), oldest first.
+    pub runs: Vec<(i64, i64, i32)>,
+    /// (number, source offset)
+    pub checkpoint: Option<(i64, i64)>,
+    pub target_delta: Option<i64>,
+}
+
+mod uuid_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use uuid::Uuid;
+
+    pub fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Uuid::parse_str(&text).map_err(D::Error::custom)
+    }
+}
+
+/// An entry of the gap ledger: source offsets from the key's `from` up to `to` (exclusive) are not on the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    pub to: i64,
+    pub cause: String,
+    pub recorded_at_ms: i64,
+}
+
+/// What the ledger calls a cause.
+pub fn cause_name(cause: LossCause) -> &'static str {
+    match cause {
+        LossCause::SourceRetention => "source-retention",
+        LossCause::SourceTruncation => "source-truncation",
+        LossCause::TargetTruncation => "target-truncation",
+    }
+}
+
+/// A record of the state topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateRecord {
+    pub offset: i64,
+    pub key: Bytes,
+    /// None deletes the key.
+    pub value: Option<Bytes>,
+}
+
+/// One batch of state records, with offsets from 0 on as a producer sends them.
+pub fn encode_batch(
+    producer_id: i64,
+    producer_epoch: i16,
+    base_sequence: i32,
+    timestamp_ms: i64,
+    records: &[(Bytes, Option<Bytes>)],
+) -> Bytes {
+    let records: Vec<Record> = (0i32..)
+        .zip(records)
+        .map(|(at, (key, value))| Record {
+            transactional: false,
+            control: false,
+            delete_horizon: false,
+            partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
+            producer_id,
+            producer_epoch,
+            timestamp_type: TimestampType::Creation,
+            offset: at.into(),
+            sequence: base_sequence.wrapping_add(at),
+            timestamp: timestamp_ms,
+            key: Some(key.clone()),
+            value: value.clone(),
+            headers: Default::default(),
+        })
+        .collect();
+    let mut batch = BytesMut::new();
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    RecordBatchEncoder::encode(&mut batch, &records, &options)
+        .expect("records of bounded size are encodable");
+    batch.freeze()
+}
+
+/// Record batches as a Fetch answer holds them; an incomplete one at the end is left out. Gives the records at `from` and
+/// after, and the offset after the last whole batch (`from` when there is none).
+pub fn decode_batches(from: i64, mut bytes: Bytes) -> Result<(Vec<StateRecord>, i64), String> {
+    let mut records = Vec::new();
+    let mut end = from;
+    while let Some(batch_bytes) = whole_batch(&bytes) {
+        let batch = bytes.split_to(batch_bytes);
+        let next = decode_batch(&batch, from, &mut records).map_err(|unread| match unread {
+            Unread::Bad(what) => what.to_owned(),
+            Unread::Short(_) => "a record ends after its batch".to_owned(),
+        })?;
+        end = end.max(next);
+    }
+    Ok((records, end))
+}
+
+/// Length of the batch at the front if it is there whole.
+fn whole_batch(bytes: &[u8]) -> Option<usize> {
+    let mut cursor = Cursor::new(bytes);
+    cursor.i64().ok()?;
+    let length = usize::try_from(cursor.i32().ok()?).ok()?;
+    let whole = length.checked_add(12)?;
+    (whole <= bytes.len()).then_some(whole)
+}
+
+fn decode_batch(batch: &Bytes, from: i64, records: &mut Vec<StateRecord>) -> Read<i64> {
+    let mut cursor = Cursor::new(batch);
+    let base_offset = cursor.i64()?;
+    let _length = cursor.i32()?;
+    let _leader_epoch = cursor.i32()?;
+    if cursor.u8()? != 2 {
+        return Err(Unread::Bad("the state topic holds a message of an old format"));
+    }
+    let crc = cursor.i32()? as u32;
+    if crc32c::crc32c(batch.get(21..).unwrap_or_default()) != crc {
+        return Err(Unread::Bad("a batch of the state topic is damaged (wrong checksum)"));
+    }
+    let attributes = cursor.i16()?;
+    let next_offset = base_offset.saturating_add(cursor.i32()?.into()).saturating_add(1);
+    // Timestamps, producer id and epoch, base sequence.
+    cursor.bytes(8 + 8 + 8 + 2 + 4)?;
+    let count = cursor.i32()?;
+    if attributes & 0x20 != 0 {
+        return Ok(next_offset);
+    }
+    if attributes & 0x07 != 0 {
+        return Err(Unread::Bad("the state topic is compressed; its compression.type must be producer"));
+    }
+    for _ in 0..count {
+        let length = varint(&mut cursor)?;
+        let length = usize::try_from(length).map_err(|_| Unread::Bad("a record has a negative length"))?;
+        let mut record = Cursor::new(cursor.bytes(length)?);
+        record.u8()?;
+        skip_varlong(&mut record)?;
+        let offset = base_offset.saturating_add(varint(&mut record)?.into());
+        let key = nullable(&mut record)?;
+        let value = nullable(&mut record)?;
+        if let Some(key) = key
+            && offset >= from
+        {
+            let value = value.map(|value| batch.slice_ref(value));
+            records.push(StateRecord { offset, key: batch.slice_ref(key), value });
+        }
+    }
+    Ok(next_offset)
+}
+
+fn varint(cursor: &mut Cursor<'_>) -> Read<i32> {
+    let zigzag = cursor.uvarint()?;
+    Ok((zigzag >> 1) as i32 ^ -((zigzag & 1) as i32))
+}
+
+fn skip_varlong(cursor: &mut Cursor<'_>) -> Read<()> {
+    for _ in 0..10 {
+        if cursor.u8()? & 0x80 == 0 {
+            return Ok(());
+        }
+    }
+    Err(Unread::Bad("a varint is longer than 10 bytes"))
+}
+
+fn nullable<'a>(cursor: &mut Cursor<'a>) -> Read<Option<&'a [u8]>> {
+    match varint(cursor)? {
+        -1 => Ok(None),
+        length => {
+            let length = usize::try_from(length).map_err(|_| Unread::Bad("a negative length"))?;
+            cursor.bytes(length).map(Some)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(key: &'static str, value: Option<&'static str>) -> (Bytes, Option<Bytes>) {
+        (Bytes::from(key), value.map(Bytes::from))
+    }
+
+    #[test]
+    fn what_was_encoded_is_read_back() {
+        let records = [pair("a", Some("1")), pair("b", None), pair("", Some(""))];
+        let batch = encode_batch(7, 3, i32::MAX, 1_700_000_000_000, &records);
+        let mut twice = batch.to_vec();
+        twice.extend_from_slice(&batch);
+        // The second batch lies at offset 3.
+        twice[batch.len()..batch.len() + 8].copy_from_slice(&3i64.to_be_bytes());
+        let (read, end) = decode_batches(1, twice.into()).unwrap();
+        assert_eq!(end, 6);
+        assert_eq!(read.iter().map(|record| record.offset).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert_eq!(read[0].key, "b");
+        assert_eq!(read[0].value, None);
+        assert_eq!(read[2].value.as_deref(), Some(b"1".as_slice()));
+    }
+
+    #[test]
+    fn an_incomplete_batch_is_left_for_the_next_answer() {
+        let batch = encode_batch(7, 3, 0, 0, &[pair("a", Some("1"))]);
+        for cut in 0..batch.len() {
+            assert_eq!(decode_batches(5, batch.slice(..cut)), Ok((vec![], 5)));
+        }
+    }
+
+    #[test]
+    fn hostile_bytes_are_refused_without_a_panic() {
+        let batch = encode_batch(7, 3, 0, 0, &[pair("some key", Some("some value"))]);
+        for at in 12..batch.len() {
+            for bit in 0..8 {
+                let mut damaged = batch.to_vec();
+                damaged[at] ^= 1 << bit;
+                let before_the_checksum = (12..16).contains(&at);
+                let read = decode_batches(0, damaged.clone().into());
+                assert_eq!(read.is_ok(), before_the_checksum, "byte {at}");
+                // The same with a right checksum must not panic either.
+                let crc = crc32c::crc32c(&damaged[21..]);
+                damaged[17..21].copy_from_slice(&crc.to_be_bytes());
+                let _ = decode_batches(0, damaged.into());
+            }
+        }
+    }
+}
