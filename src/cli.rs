@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
 use std::ops::Range;
 use std::path::PathBuf;
+use twinlog::broker::SyntheticCluster;
 use twinlog::config::{Address, ConfigError, Draft, LogFormat, Mover, StartFrom, text};
 
 const STYLES: Styles = Styles::styled()
@@ -306,9 +307,35 @@ pub struct BrokerArgs {
     #[arg(long, value_name = "NAME[:PARTITIONS]", value_parser = topic)]
     topic: Vec<(String, i32)>,
 
-    /// How much each partition keeps; older batches are dropped
-    #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, default_value = "64MiB")]
+    /// Memory for all topics together; the oldest batches are dropped, except those of compacted topics
+    #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, default_value = "1GiB")]
     retention_bytes: usize,
+}
+
+impl BrokerArgs {
+    /// # Errors
+    /// The last broker's port would lie above 65535.
+    pub fn settings(self) -> Result<SyntheticCluster, String> {
+        let last = u32::from(self.port) + u32::from(self.brokers) - 1;
+        if last > u32::from(u16::MAX) {
+            return Err(format!(
+                "{} brokers from port {} on need ports up to {last}",
+                self.brokers, self.port
+            ));
+        }
+        let address = |at: u16| Address { host: "127.0.0.1".into(), port: self.port + at };
+        let topics = self.topic.into_iter();
+        Ok(SyntheticCluster {
+            // Mirrors tell clusters apart by their ids.
+            cluster_id: format!("synthetic-{}", self.port),
+            brokers: (0..self.brokers).map(|at| (i32::from(at) + 1, address(at))).collect(),
+            topics: topics
+                .map(|(name, partitions)| (name, usize::try_from(partitions).unwrap_or(1)))
+                .collect(),
+            retention_bytes: self.retention_bytes,
+            ..SyntheticCluster::default()
+        })
+    }
 }
 
 const BROKER_AFTER_HELP: &str = "\

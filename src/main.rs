@@ -3,10 +3,11 @@
 mod cli;
 
 use clap::Parser;
-use cli::{Cli, Command, MirrorArgs};
+use cli::{BrokerArgs, Cli, Command, MirrorArgs};
 use std::process::ExitCode;
 use twinlog::config::{ConfigError, Mirror};
-use twinlog::edge::logging;
+use twinlog::edge::signals::Stop;
+use twinlog::edge::{broker_task, logging};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -14,7 +15,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Mirror(args) => mirror(args),
-        Command::Bench(_) | Command::Broker(_) | Command::Sim(_) => ExitCode::FAILURE,
+        Command::Broker(args) => broker(args),
+        Command::Bench(_) | Command::Sim(_) => ExitCode::FAILURE,
     }
 }
 
@@ -27,6 +29,21 @@ fn mirror(args: MirrorArgs) -> ExitCode {
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(2)
+        }
+    }
+}
+
+fn broker(args: BrokerArgs) -> ExitCode {
+    logging::start(twinlog::config::LogFormat::default());
+    let served = args.settings().map_err(|error| (error, 2)).and_then(|settings| {
+        let stop = Stop::on_signals().map_err(|error| (error.to_string(), 1))?;
+        broker_task::run(settings, stop.flag()).map_err(|error| (error.to_string(), 1))
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((error, code)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(code)
         }
     }
 }

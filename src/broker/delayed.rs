@@ -18,6 +18,13 @@ pub enum Waiting {
     Group,
 }
 
+/// What a look at a waiting answer found.
+#[derive(Debug)]
+pub enum Checked {
+    Answered(Response),
+    StillWaiting(Waiting),
+}
+
 #[derive(Debug, Default)]
 pub struct Delayed {
     tickets: u64,

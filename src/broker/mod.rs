@@ -11,7 +11,7 @@ pub mod api;
 pub mod batch;
 pub mod delayed;
 pub mod faults;
-mod fetch_session;
+pub mod fetch_session;
 pub mod log;
 pub mod producer_state;
 pub mod response;
@@ -27,7 +27,7 @@ use crate::config::Address;
 use crate::limits::BATCH_HEADER_BYTES;
 use crate::time::Now;
 use bytes::Bytes;
-use delayed::{Delayed, Waiting};
+use delayed::{Checked, Delayed, Waiting};
 use faults::Faults;
 use fetch_session::FetchSessions;
 use kafka_protocol::error::ResponseError;
@@ -183,11 +183,11 @@ impl Cluster {
             let checked = match waiting {
                 Waiting::Fetch(pending) => self.check_fetch(ticket, pending, due),
                 Waiting::Produce(pending) => self.check_produce(ticket, pending, due),
-                Waiting::Group => Err(Waiting::Group),
+                Waiting::Group => Checked::StillWaiting(Waiting::Group),
             };
             match checked {
-                Ok(response) => return Some((ticket, response)),
-                Err(waiting) => self.delayed.put_back(ticket, waiting, deadline_us),
+                Checked::Answered(response) => return Some((ticket, response)),
+                Checked::StillWaiting(waiting) => self.delayed.put_back(ticket, waiting, deadline_us),
             }
         }
     }

@@ -7,6 +7,7 @@
 // Clocks, threads and environment variables are what this folder is for.
 #![allow(clippy::disallowed_methods)]
 
+pub mod broker_task;
 pub mod buffers;
 pub mod client;
 pub mod clock;

@@ -6,7 +6,7 @@
 //! The answer is written by hand, so that payloads go out as the slices they are kept in.
 
 use super::Request;
-use crate::broker::delayed::{Ticket, Waiting};
+use crate::broker::delayed::{Checked, Ticket, Waiting};
 use crate::broker::fetch_session::{TopicKey, Wanted};
 use crate::broker::log::Log;
 use crate::broker::response::FrameWriter;
@@ -65,7 +65,7 @@ struct Range {
 }
 
 impl Cluster {
-    pub(super) fn fetch(&mut self, request: Request, body: FetchRequest) -> Option<Reply> {
+    pub(super) fn fetch(&mut self, request: Request, body: &FetchRequest) -> Option<Reply> {
         let by_id = request.version >= 13;
         let mut wanted = Vec::new();
         for topic in &body.topics {
@@ -112,9 +112,8 @@ impl Cluster {
         if max_wait_ms == 0 || min_bytes == 0 {
             return Some(Reply::Now(self.answer_fetch(&mut fetch)));
         }
-        let keys = match self.ready(&mut fetch) {
-            None => return Some(Reply::Now(self.answer_fetch(&mut fetch))),
-            Some(keys) => keys,
+        let Some(keys) = self.ready(&mut fetch) else {
+            return Some(Reply::Now(self.answer_fetch(&mut fetch)));
         };
         let pending = Waiting::Fetch(PendingFetch { fetch, keys: keys.clone() });
         let ticket = self.delayed.add(pending, deadline_us);
@@ -128,20 +127,20 @@ impl Cluster {
         ticket: Ticket,
         mut pending: PendingFetch,
         due: bool,
-    ) -> Result<Response, Waiting> {
+    ) -> Checked {
         let keys = if due { None } else { self.ready(&mut pending.fetch) };
         match keys {
             Some(keys) => {
                 self.wait_for(ticket, keys.iter().copied());
                 pending.keys = keys;
-                Err(Waiting::Fetch(pending))
+                Checked::StillWaiting(Waiting::Fetch(pending))
             }
             None => {
                 let mut waiting = Waiting::Fetch(pending);
                 self.forget_waiter(ticket, &waiting);
                 match &mut waiting {
-                    Waiting::Fetch(pending) => Ok(self.answer_fetch(&mut pending.fetch)),
-                    Waiting::Produce(_) | Waiting::Group => Err(waiting),
+                    Waiting::Fetch(pending) => Checked::Answered(self.answer_fetch(&mut pending.fetch)),
+                    Waiting::Produce(_) | Waiting::Group => Checked::StillWaiting(waiting),
                 }
             }
         }
@@ -153,7 +152,7 @@ impl Cluster {
         let mut bytes = 0;
         let mut keys = Vec::new();
         let mut look = |wanted: &mut Wanted, topics: &Topics| {
-            let found = locate(topics, wanted).and_then(|key| Ok((key, topics.partition(key))));
+            let found = locate(topics, wanted).map(|key| (key, topics.partition(key)));
             let Ok((key, Some(partition))) = found else { return false };
             if partition.check_leader(node, wanted.current_leader_epoch).is_err()
                 || check_offset(&partition.log, wanted).is_err()
@@ -378,6 +377,9 @@ fn serve(
     })
 }
 
+/// A partition's index, its answer, and the log that its records come from.
+type Answered<'a> = (i32, Answer, Option<&'a Log>);
+
 /// Collects what the partitions answer, and writes it out with the counts before it.
 struct AnswerWriter<'a> {
     request: &'a Request,
@@ -385,7 +387,7 @@ struct AnswerWriter<'a> {
     throttle_time_ms: i32,
     error: Option<ResponseError>,
     session_id: i32,
-    topics: Vec<(TopicKey, Vec<(i32, Answer, Option<&'a Log>)>)>,
+    topics: Vec<(TopicKey, Vec<Answered<'a>>)>,
 }
 
 impl<'a> AnswerWriter<'a> {

@@ -13,10 +13,10 @@ impl Cluster {
     pub(super) fn init_producer_id(
         &mut self,
         request: &Request,
-        body: InitProducerIdRequest,
+        body: &InitProducerIdRequest,
     ) -> Option<Reply> {
         let response = InitProducerIdResponse::default();
-        let response = match self.allocate(request, &body) {
+        let response = match self.allocate(request, body) {
             Ok((producer_id, epoch)) => {
                 response.with_producer_id(ProducerId(producer_id)).with_producer_epoch(epoch)
             }

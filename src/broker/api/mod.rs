@@ -66,13 +66,13 @@ impl Cluster {
         request.client_id = header.client_id.unwrap_or_default();
         let body = &mut frame;
         match api {
-            ApiKey::Produce => self.produce(request, decode(body, version)?),
-            ApiKey::Fetch => self.fetch(request, decode(body, version)?),
+            ApiKey::Produce => self.produce(request, &decode(body, version)?),
+            ApiKey::Fetch => self.fetch(request, &decode(body, version)?),
             ApiKey::ListOffsets => self.list_offsets(&request, decode(body, version)?),
             ApiKey::Metadata => self.metadata(&request, decode(body, version)?),
             ApiKey::ApiVersions => self.api_versions(&request),
             ApiKey::CreateTopics => self.create_topics(&request, decode(body, version)?),
-            ApiKey::InitProducerId => self.init_producer_id(&request, decode(body, version)?),
+            ApiKey::InitProducerId => self.init_producer_id(&request, &decode(body, version)?),
             ApiKey::DescribeConfigs => self.describe_configs(&request, decode(body, version)?),
             ApiKey::DescribeProducers => self.describe_producers(&request, decode(body, version)?),
             _ => None,

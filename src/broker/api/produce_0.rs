@@ -6,9 +6,9 @@
 //! With acks=0 there is no answer; an error closes the connection.
 
 use super::Request;
-use crate::broker::delayed::{Ticket, Waiting};
+use crate::broker::delayed::{Checked, Ticket, Waiting};
 use crate::broker::topic::{PartitionKey, TopicIndex};
-use crate::broker::{Batch, Cluster, Reply, Response};
+use crate::broker::{Batch, Cluster, Reply};
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ProduceRequest;
@@ -39,7 +39,7 @@ struct Awaited {
 type Stored = (i64, i64);
 
 impl Cluster {
-    pub(super) fn produce(&mut self, request: Request, body: ProduceRequest) -> Option<Reply> {
+    pub(super) fn produce(&mut self, request: Request, body: &ProduceRequest) -> Option<Reply> {
         let mut response = ProduceResponse::default().with_throttle_time_ms(self.faults.throttle_time_ms);
         let mut awaited = Vec::new();
         let mut failed = false;
@@ -143,7 +143,7 @@ impl Cluster {
         ticket: Ticket,
         mut pending: PendingProduce,
         due: bool,
-    ) -> Result<Response, Waiting> {
+    ) -> Checked {
         let PendingProduce { response, awaited, .. } = &mut pending;
         awaited.retain(|awaited| {
             let error = match self.topics.partition(awaited.key) {
@@ -165,11 +165,11 @@ impl Cluster {
             false
         });
         if pending.awaited.is_empty() {
-            Ok(pending.request.encode(&pending.response).unwrap_or_default())
+            Checked::Answered(pending.request.encode(&pending.response).unwrap_or_default())
         } else {
             let keys: Vec<PartitionKey> = pending.awaited.iter().map(|awaited| awaited.key).collect();
             self.wait_for(ticket, keys);
-            Err(Waiting::Produce(pending))
+            Checked::StillWaiting(Waiting::Produce(pending))
         }
     }
 }
