@@ -144,7 +144,8 @@ pub fn advice(code: i16) -> &'static str {
              min.insync.replicas of the topic"
         }
         29 => {
-            "grant the mirror's principal READ and DESCRIBE_CONFIGS on the source's topics; READ, WRITE, CREATE, ALTER and DESCRIBE_CONFIGS on the target's"
+            "grant the mirror's principal READ and DESCRIBE_CONFIGS on the source's topics; READ, WRITE, \
+             CREATE, ALTER and DESCRIBE_CONFIGS on the target's"
         }
         31 => {
             "grant the mirror's principal IDEMPOTENT_WRITE and CREATE on the target cluster, DESCRIBE_CONFIGS on both"
@@ -163,7 +164,8 @@ pub fn advice(code: i16) -> &'static str {
             "the topic's message format on the target is too old: set message.format.version to 2.0 or later"
         }
         44 => {
-            "a policy of the target forbids it (create.topic.policy.class.name or alter.config.policy.class.name): create the topic by hand"
+            "a policy of the target forbids it (create.topic.policy.class.name or \
+             alter.config.policy.class.name): create the topic by hand"
         }
         45 | 46 | 59 => "somebody else writes with this link's producer id, or the broker lost its state",
         47 | 90 => "another instance of the link took over",
@@ -176,7 +178,8 @@ pub fn advice(code: i16) -> &'static str {
             "the target does not know the batches' compression (zstd needs inter.broker.protocol.version 2.1 or later)"
         }
         87 => {
-            "the target refuses the records, for example those without a key on a compacted topic: make cleanup.policy the same on both sides"
+            "the target refuses the records, for example those without a key on a compacted topic: make \
+             cleanup.policy the same on both sides"
         }
         89 => "a quota of the target slows topic creation down (controller_mutation_rate)",
         _ => "see the broker's server.log",
