@@ -33,7 +33,8 @@ import org.apache.kafka.common.serialization.*;
  *   topics BOOTSTRAP                        name and partition count of each topic, internal ones too
  *   produce BOOTSTRAP TOPIC SEED BYTES [key=value]...
  *       codec=none|gzip|snappy|lz4|zstd  record=1000 (mean bytes)  batch=65536  ago=0 (ms; how old the first record is)
- *       span=0 (ms from first to last timestamp)  keys=true  headers=true  only=PARTITION  unhurried=false (one batch a time)
+ *       span=0 (ms from first to last timestamp)  keys=true|false|unique  headers=true  only=PARTITION
+ *       rate=0 (bytes a second; 0: as fast as it goes)
  *       Records are a function of the seed. Prints the number of records acknowledged.
  *   read BOOTSTRAP TOPIC [values]           one line a partition: number, first offset, end offset, records, SHA-256 over
  *       every record's offset, timestamp, timestamp type, key, headers and value. With "values" a second digest without offsets.
@@ -134,9 +135,9 @@ public final class Judge {
     private static void produce(String bootstrap, String topic, long seed, long bytes, Map<String, String> with)
             throws Exception {
         int mean = Integer.parseInt(with.getOrDefault("record", "1000"));
-        boolean keys = Boolean.parseBoolean(with.getOrDefault("keys", "true"));
+        String keys = with.getOrDefault("keys", "true");
         boolean headers = Boolean.parseBoolean(with.getOrDefault("headers", "true"));
-        boolean unhurried = Boolean.parseBoolean(with.getOrDefault("unhurried", "false"));
+        long rate = Long.parseLong(with.getOrDefault("rate", "0"));
         long first = System.currentTimeMillis() - Long.parseLong(with.getOrDefault("ago", "0"));
         long span = Long.parseLong(with.getOrDefault("span", "0"));
         Properties settings = new Properties();
@@ -157,19 +158,23 @@ public final class Judge {
         long[] acknowledged = new long[1];
         try (Producer<byte[], byte[]> producer = new KafkaProducer<>(settings)) {
             long sent = 0;
+            long begin = System.nanoTime();
             while (sent < bytes && failure[0] == null) {
                 byte[] value = value(random, mean);
                 Integer partition = with.containsKey("only")
                         ? Integer.valueOf(with.get("only")) : Integer.valueOf(random.nextInt(count));
                 long timestamp = first + (bytes <= 0 ? 0 : (long) ((double) sent / bytes * span));
                 ProducerRecord<byte[], byte[]> each = new ProducerRecord<>(topic, partition, timestamp,
-                        keys ? key(random) : null, value, headers ? headers(random) : null);
-                var answer = producer.send(each, (metadata, e) -> {
+                        key(random, keys, sent), value, headers ? headers(random) : null);
+                producer.send(each, (metadata, e) -> {
                     if (e != null) failure[0] = e;
                     else acknowledged[0]++;
                 });
-                if (unhurried) answer.get();
                 sent += value.length;
+                if (rate > 0) {
+                    long ahead = sent * 1_000_000_000 / rate - (System.nanoTime() - begin);
+                    if (ahead > 5_000_000) Thread.sleep(ahead / 1_000_000);
+                }
             }
             producer.flush();
         }
@@ -191,7 +196,9 @@ public final class Judge {
         return Arrays.copyOf(out.array(), length);
     }
 
-    private static byte[] key(SplittableRandom random) {
+    private static byte[] key(SplittableRandom random, String kind, long unique) {
+        if (kind.equals("false")) return null;
+        if (kind.equals("unique")) return Long.toString(unique).getBytes(StandardCharsets.UTF_8);
         return switch (random.nextInt(10)) {
             case 0 -> null;
             case 1 -> new byte[0];

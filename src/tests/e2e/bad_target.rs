@@ -1,0 +1,140 @@
+//! Clusters that do not let a mirror do its work: what can go on does, and what cannot is explained.
+
+use crate::await_until;
+use crate::exact::same;
+use crate::judge::Judge;
+use crate::kafka::{Cluster, Place};
+use crate::mirror::Twinlog;
+use std::time::Duration;
+
+struct World {
+    source: Cluster,
+    target: Cluster,
+    judge: Judge,
+}
+
+impl World {
+    fn new() -> Self {
+        let no_auto_creation = "auto.create.topics.enable=false";
+        let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+        // Everybody may do everything, until a topic has a rule of its own.
+        let open = "allow.everyone.if.no.acl.found=true";
+        let source = Cluster::start(Place::Source, 1, &[no_auto_creation, authorizer, open]);
+        let target = Cluster::start(Place::Target, 1, &[no_auto_creation, authorizer, open]);
+        Self { source, target, judge: Judge::start() }
+    }
+
+    /// A source topic with some records in it.
+    fn topic(&mut self, name: &str, partitions: usize) {
+        self.judge.create(&self.source.bootstrap, name, partitions, 1, "");
+        self.judge.produce(&self.source.bootstrap, name, 1, 200_000, "");
+    }
+
+    /// Each case has its own link, so none sees what another left.
+    fn mirror(&self, topics: &str) -> Twinlog {
+        let link = topics.split('|').next().unwrap_or("link");
+        Twinlog::mirror(&self.source.bootstrap, &self.target.bootstrap, topics)
+            .with(&["--link", link, "--metadata-refresh-ms", "1000"])
+            .until_caught_up()
+            .patience(90)
+    }
+}
+
+#[test]
+#[ignore = "needs real Kafka: scripts/test e2e"]
+fn what_cannot_be_mirrored_is_explained() {
+    let mut world = World::new();
+    no_topic_matches(&mut world);
+    the_target_is_the_source(&mut world);
+    too_few_partitions(&mut world);
+    a_message_too_large(&mut world);
+    another_writer(&mut world);
+    no_right_to_write(&mut world);
+    no_right_to_read(&mut world);
+    too_few_replicas(&mut world);
+}
+
+fn no_topic_matches(world: &mut World) {
+    world.topic("orders", 1);
+    // The existing ones are listed, to find the typing error.
+    world.mirror("ordres").run().ended_with(1, &["ordres", "orders"]);
+}
+
+fn the_target_is_the_source(world: &mut World) {
+    let same = &world.source.bootstrap;
+    Twinlog::mirror(same, same, "orders")
+        .until_caught_up()
+        .patience(60)
+        .run()
+        .ended_with(1, &["same cluster"]);
+}
+
+fn too_few_partitions(world: &mut World) {
+    world.topic("wide", 4);
+    world.judge.create(&world.target.bootstrap, "wide", 2, 1, "");
+    world.judge.produce(&world.target.bootstrap, "wide", 9, 1000, "");
+    let ended = world.mirror("wide").run();
+    assert!(matches!(ended.code, Some(1 | 3)), "{}", ended.text);
+    for word in ["wide", "4", "2", "partitions"] {
+        assert!(ended.text.contains(word), "did not say '{word}' but:\n{}", ended.text);
+    }
+}
+
+/// The lane that carries it stops and names the setting; the other topics are mirrored to the end.
+fn a_message_too_large(world: &mut World) {
+    world.topic("large", 1);
+    world.topic("beside", 2);
+    world.judge.produce(&world.source.bootstrap, "large", 2, 300_000, "record=150000 batch=400000");
+    world.judge.create(&world.target.bootstrap, "large", 1, 1, "max.message.bytes=100000");
+    // Twinlog leaves the settings of a topic that it did not create, or sets them right; in the latter case nothing stops.
+    let ended = world.mirror("large|beside").run();
+    if ended.code == Some(0) {
+        same(&mut world.judge, &world.source, &world.target, "large");
+    } else {
+        ended.ended_with(3, &["large", "max.message.bytes"]);
+    }
+    same(&mut world.judge, &world.source, &world.target, "beside");
+}
+
+/// Somebody else's records in a partition of ours: the lane stops at once and says so; it never writes around them.
+fn another_writer(world: &mut World) {
+    world.topic("shared", 1);
+    world.mirror("shared").run().succeeded();
+    world.judge.produce(&world.target.bootstrap, "shared", 7, 1000, "");
+    world.judge.produce(&world.source.bootstrap, "shared", 8, 100_000, "");
+    world.mirror("shared").run().ended_with(3, &["shared"]);
+}
+
+fn no_right_to_write(world: &mut World) {
+    world.topic("locked", 1);
+    world.topic("unlocked", 1);
+    world.judge.create(&world.target.bootstrap, "locked", 1, 1, "");
+    world.judge.must(&format!("deny {} locked WRITE", world.target.bootstrap));
+    let ended = world.mirror("locked|unlocked").run();
+    ended.ended_with(3, &["locked", "WRITE"]);
+    same(&mut world.judge, &world.source, &world.target, "unlocked");
+}
+
+fn no_right_to_read(world: &mut World) {
+    world.topic("secret", 1);
+    world.topic("public", 1);
+    world.judge.must(&format!("deny {} secret READ", world.source.bootstrap));
+    world.mirror("secret|public").run().ended_with(3, &["secret", "READ"]);
+    same(&mut world.judge, &world.source, &world.target, "public");
+}
+
+/// Waits for the replicas instead of giving up, and goes on when they are there.
+fn too_few_replicas(world: &mut World) {
+    world.topic("durable", 1);
+    world.judge.create(&world.target.bootstrap, "durable", 1, 1, "min.insync.replicas=2");
+    let mut running = world.mirror("durable").start();
+    await_until("the mirror says why it waits", Duration::from_secs(60), || {
+        assert!(!running.has_ended(), "{}", running.text());
+        running.text().contains("NOT_ENOUGH_REPLICAS") || running.text().contains("min.insync.replicas")
+    });
+    world.judge.must(&format!("alter {} durable min.insync.replicas=1", world.target.bootstrap));
+    world.judge.must(&format!("alter {} durable min.insync.replicas=1", world.source.bootstrap));
+    await_until("the mirror catches up", Duration::from_secs(60), || running.has_ended());
+    running.end().succeeded();
+    same(&mut world.judge, &world.source, &world.target, "durable");
+}

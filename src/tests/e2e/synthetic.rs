@@ -1,0 +1,135 @@
+//! `twinlog broker` used by Kafka's own tools and clients.
+
+use crate::await_until;
+use crate::judge::Judge;
+use crate::kafka::script;
+use crate::mirror::{Running, Twinlog};
+use crate::number;
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+/// A synthetic cluster, and its bootstrap address.
+fn serve(port: u64, options: &[&str]) -> (Running, String) {
+    let port = port.to_string();
+    let running = Twinlog::new(&["broker", "--port", &port]).with(options).start();
+    let address = format!("127.0.0.1:{port}");
+    await_until("the synthetic broker listens", Duration::from_secs(20), || {
+        TcpStream::connect(&address).is_ok()
+    });
+    (running, address)
+}
+
+fn base_port() -> u64 {
+    number("TWINLOG_E2E_PORT", 21_000) + 200
+}
+
+/// Runs one of Kafka's tools by its class, with Kafka 4.3.1's jars; its output.
+fn kafka_tool(class: &str, arguments: &[&str], input: &str) -> String {
+    let class_path = script(&["classpath"]).unwrap_or_else(|error| panic!("{error}"));
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), input).expect("a temporary file");
+    let output = Command::new("java")
+        .args([
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
+            "-cp",
+        ])
+        .arg(class_path.trim())
+        .arg(class)
+        .args(arguments)
+        .stdin(std::fs::File::open(file.path()).expect("a temporary file"))
+        .output()
+        .expect("java");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{class} {arguments:?}:\n{text}{errors}");
+    text
+}
+
+#[test]
+#[ignore = "needs Kafka's jars: scripts/test e2e"]
+fn kafkas_tools_work_with_the_synthetic_broker() {
+    let (running, address) = serve(base_port(), &[]);
+    let to = ["--bootstrap-server", address.as_str()];
+    let create = [&to[..], &["--create", "--topic", "typed", "--partitions", "3"]].concat();
+    kafka_tool("org.apache.kafka.tools.TopicCommand", &create, "");
+    let described =
+        kafka_tool("org.apache.kafka.tools.TopicCommand", &[&to[..], &["--describe"]].concat(), "");
+    assert!(described.contains("PartitionCount: 3"), "{described}");
+
+    let lines: String = (0..100).map(|line| format!("line {line}\n")).collect();
+    kafka_tool("org.apache.kafka.tools.ConsoleProducer", &[&to[..], &["--topic", "typed"]].concat(), &lines);
+    let consume = [
+        "--topic",
+        "typed",
+        "--from-beginning",
+        "--max-messages",
+        "100",
+        "--timeout-ms",
+        "20000",
+        "--group",
+        "g",
+    ];
+    let read =
+        kafka_tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &[&to[..], &consume].concat(), "");
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&read), sorted(&lines));
+
+    let load = ["--topic", "typed", "--num-records", "200000", "--record-size", "500", "--throughput", "-1"];
+    let properties = ["--producer-props".to_owned(), format!("bootstrap.servers={address}")];
+    let load: Vec<&str> = load.into_iter().chain(properties.iter().map(String::as_str)).collect();
+    let report = kafka_tool("org.apache.kafka.tools.ProducerPerformance", &load, "");
+    assert!(report.contains("200000 records sent"), "{report}");
+    let read = ["--topic", "typed", "--messages", "200000", "--timeout", "30000"];
+    kafka_tool("org.apache.kafka.tools.ConsumerPerformance", &[&to[..], &read].concat(), "");
+    let groups = kafka_tool(
+        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+        &[&to[..], &["--list"]].concat(),
+        "",
+    );
+    assert!(groups.lines().any(|line| line == "g"), "{groups}");
+    clean_end(running);
+}
+
+#[test]
+#[ignore = "needs Kafka's jars: scripts/test e2e"]
+fn two_synthetic_clusters_are_mirrored() {
+    let (source, from) = serve(base_port(), &["--brokers", "3"]);
+    let (target, to) = serve(base_port() + 10, &["--brokers", "3"]);
+    let mut judge = Judge::start();
+    judge.create(&from, "made", 5, 1, "");
+    judge.produce(&from, "made", 1, 20 << 20, "codec=zstd");
+    Twinlog::mirror(&from, &to, "made").until_caught_up().run().succeeded();
+    assert_eq!(judge.read(&from, "made"), judge.read(&to, "made"));
+    clean_end(source);
+    clean_end(target);
+}
+
+/// librdkafka, by its Python client from PyPI.
+#[test]
+#[ignore = "needs confluent-kafka from PyPI: scripts/test e2e"]
+fn librdkafka_works_with_the_synthetic_broker() {
+    let Some(python) = std::env::var_os("TWINLOG_E2E_PYTHON") else {
+        println!("skipped: TWINLOG_E2E_PYTHON names no Python that has confluent-kafka");
+        return;
+    };
+    let (running, address) = serve(base_port(), &[]);
+    let program = crate::kafka::repository().join("scripts/judge/librdkafka.py");
+    let output = Command::new(python).arg(program).arg(&address).output().expect("python");
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    clean_end(running);
+}
+
+fn clean_end(mut running: Running) {
+    running.interrupt();
+    let ended = running.end();
+    assert!(matches!(ended.code, Some(0 | 130)), "{:?}: {}", ended.code, ended.text);
+}
