@@ -75,7 +75,7 @@ fn files_and_lines_are_short_enough() {
 #[test]
 fn nothing_unfinished_is_left() {
     let marks = ["todo!(", "unimplemented!(", "dbg!(", "TODO", "FIXME", "XXX", "allow(dead_code)"];
-    none(&mentions(rust_sources(), &marks));
+    none(&mentions(&rust_sources(), &marks));
 }
 
 /// The project speaks of itself alone: no path of somebody's machine, no host of a package registry.
@@ -83,7 +83,7 @@ fn nothing_unfinished_is_left() {
 fn no_machine_is_named() {
     let marks =
         ["/work/", "/root/", "/home/", "crates.io", "pypi.org", "repo1.maven", "repo.maven", "proxy.golang"];
-    none(&mentions(all_texts(), &marks));
+    none(&mentions(&all_texts(), &marks));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn none(wrong: &[String]) {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-fn mentions(sources: Vec<Source>, words: &[&str]) -> Vec<String> {
+fn mentions(sources: &[Source], words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for source in sources.iter().filter(|source| source.path != "src/tests/tidy.rs") {
         for (number, line) in source.lines() {

@@ -47,13 +47,6 @@ impl Cluster {
         self.script("start", broker);
     }
 
-    /// One of Kafka's own commands; its output.
-    pub fn tool(&self, tool: &str, arguments: &[&str]) -> Result<String, String> {
-        let mut words = vec!["tool", self.name.as_str(), tool];
-        words.extend(arguments);
-        script(&words)
-    }
-
     fn script(&self, command: &str, broker: usize) {
         script(&[command, &self.name, &broker.to_string()]).unwrap_or_else(|error| panic!("{error}"));
     }
