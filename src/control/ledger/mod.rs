@@ -126,9 +126,11 @@ pub enum Effect {
         /// Requests of earlier owners may be under way until this moment (steady clock, µs).
         zombies_until_us: u64,
     },
+    /// Hand it to the lane's shard as `Command::RunDurable`. In the order in which they were wanted; a run that was replaced
+    /// before it was written is left out.
     RunDurable {
         lane: LaneId,
-        number: i64,
+        run: Run,
     },
     Lease {
         until_us: u64,
@@ -225,7 +227,7 @@ struct InFlight {
     /// Steady clock, µs. A retry does not change it: a lease counts from here.
     first_sent_us: u64,
     /// Runs that become durable with it.
-    runs: Vec<(LaneId, i64)>,
+    runs: Vec<(LaneId, Run)>,
     /// Losses that become durable with it.
     losses: usize,
     /// Its acknowledgement means that the lock is free.
@@ -380,8 +382,8 @@ impl Ledger {
             }
             _ => {
                 self.losses.drain(..done.losses);
-                for (lane, number) in done.runs {
-                    self.effects.push_back(Effect::RunDurable { lane, number });
+                for (lane, run) in done.runs {
+                    self.effects.push_back(Effect::RunDurable { lane, run });
                 }
                 self.effects.push_back(Effect::Lease { until_us: self.lease_until_us });
             }
@@ -720,7 +722,7 @@ impl Ledger {
 
 impl Lane {
     /// Moves wanted runs into what the next append holds, as far as there is room; says whether there were any.
-    fn take_wanted(&mut self, taken: &mut Vec<(LaneId, i64)>) -> bool {
+    fn take_wanted(&mut self, taken: &mut Vec<(LaneId, Run)>) -> bool {
         let before = taken.len();
         while let (Some(id), Some(&run)) = (self.id, self.wanted.front()) {
             self.runs.retain(|known| known.number < run.number);
@@ -729,7 +731,7 @@ impl Lane {
             }
             self.wanted.pop_front();
             self.runs.push(run);
-            taken.push((id, run.number));
+            taken.push((id, run));
         }
         taken.len() > before
     }

@@ -137,7 +137,7 @@ fn a_run_is_durable_only_once_acknowledged_and_survives() {
     assert_eq!(first.poll(at_ms(2)), Some(Todo::Append(append.clone())));
     assert_eq!(target.append(&append.batch), Ok(offset));
     first.on_appended(at_ms(3), offset);
-    assert_eq!(first.poll_effect(), Some(Effect::RunDurable { lane: LaneId(0), number: 0 }));
+    assert_eq!(first.poll_effect(), Some(Effect::RunDurable { lane: LaneId(0), run: run(0, 70) }));
     assert_eq!(
         first.poll_effect(),
         Some(Effect::Lease { until_us: 1_000 + 1_000_000 }),
@@ -163,7 +163,7 @@ fn the_older_instance_is_fenced_by_the_owner_record_not_by_the_claim() {
     old.want_run(LaneId(0), run(0, 7), 0);
     assert!(
         settle_down(&mut target, &mut old, at_ms(2))
-            .contains(&Effect::RunDurable { lane: LaneId(0), number: 0 })
+            .contains(&Effect::RunDurable { lane: LaneId(0), run: run(0, 7) })
     );
     settle_down(&mut target, &mut new, at_ms(3));
     assert_eq!(bind(&mut new).runs, [run(0, 7)]);
@@ -186,7 +186,7 @@ fn an_owner_with_a_forgotten_transactional_id_is_locked_out_too() {
     old.want_run(LaneId(0), run(0, 7), 0);
     assert!(
         settle_down(&mut target, &mut old, at_ms(2))
-            .contains(&Effect::RunDurable { lane: LaneId(0), number: 0 })
+            .contains(&Effect::RunDurable { lane: LaneId(0), run: run(0, 7) })
     );
     let effects = settle_down(&mut target, &mut new, at_ms(3));
     assert!(
@@ -238,7 +238,7 @@ fn another_pair_of_clusters_is_refused_before_anybody_is_locked_out() {
     owner.want_run(LaneId(0), run(0, 7), 0);
     assert_eq!(
         settle_down(&mut target, &mut owner, at_ms(2))[0],
-        Effect::RunDurable { lane: LaneId(0), number: 0 }
+        Effect::RunDurable { lane: LaneId(0), run: run(0, 7) }
     );
 }
 
@@ -373,7 +373,7 @@ fn whatever_the_interleaving_acknowledged_runs_reach_every_later_owner() {
                             "seed {seed}, tick {tick}: an earlier owner may still send"
                         );
                     }
-                    Effect::RunDurable { number, .. } => durable.push(number),
+                    Effect::RunDurable { run, .. } => durable.push(run.number),
                     Effect::Lease { until_us } => leases[at] = until_us,
                     Effect::Released | Effect::Ended(End::Fenced) => instances[at].1 = false,
                     Effect::Ended(end) => panic!("seed {seed}: {end:?}"),
