@@ -4,8 +4,9 @@ use crate::mirror::Twinlog;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-/// Nobody listens on this port.
+/// Nobody listens on these ports.
 const NOBODY: &str = "127.0.0.1:9";
+const NOBODY_EITHER: &str = "127.0.0.1:10";
 
 fn config_file(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
@@ -22,26 +23,31 @@ fn run_config(text: &str) -> crate::mirror::Ended {
 fn wrong_usage_exits_with_2() {
     Twinlog::new(&["mirror"]).patience(10).run().ended_with(2, &["source"]);
     Twinlog::new(&["mirorr"]).patience(10).run().ended_with(2, &["mirror"]);
+    Twinlog::mirror(NOBODY, NOBODY, "x").patience(10).run().ended_with(2, &["same cluster"]);
     Twinlog::mirror(NOBODY, "no-port", "x").patience(10).run().ended_with(2, &["no-port"]);
-    Twinlog::mirror(NOBODY, NOBODY, "(").patience(10).run().ended_with(2, &["("]);
-    Twinlog::mirror(NOBODY, NOBODY, "x")
+    Twinlog::mirror(NOBODY, NOBODY_EITHER, "(").patience(10).run().ended_with(2, &["("]);
+    Twinlog::mirror(NOBODY, NOBODY_EITHER, "x")
         .with(&["--mover", "teleport"])
         .patience(10)
         .run()
         .ended_with(2, &["teleport"]);
-    Twinlog::mirror(NOBODY, NOBODY, "x")
+    Twinlog::mirror(NOBODY, NOBODY_EITHER, "x")
         .with(&["--from", "tuesday"])
         .patience(10)
         .run()
         .ended_with(2, &["tuesday"]);
-    Twinlog::mirror(NOBODY, NOBODY, "x").with(&["--link", "a/b"]).patience(10).run().ended_with(2, &["a/b"]);
+    Twinlog::mirror(NOBODY, NOBODY_EITHER, "x")
+        .with(&["--link", "a/b"])
+        .patience(10)
+        .run()
+        .ended_with(2, &["a/b"]);
 }
 
 #[test]
 fn a_wrong_configuration_names_the_file_the_line_and_the_key() {
     let missing = Twinlog::new(&["mirror", "--config", "no-such-file.toml"]).patience(10).run();
     missing.ended_with(2, &["no-such-file.toml"]);
-    let whole = "[source]\nbootstrap = \"127.0.0.1:9\"\n[target]\nbootstrap = \"127.0.0.1:9\"\n";
+    let whole = "[source]\nbootstrap = \"127.0.0.1:9\"\n[target]\nbootstrap = \"127.0.0.1:10\"\n";
     // An unknown key is answered with the nearest one.
     run_config(&format!("{whole}[mirror]\ntopcis = \"x\"\n")).ended_with(2, &["topcis", "topics", ":6"]);
     run_config(&format!("{whole}[mirror]\ntopics = 7\n")).ended_with(2, &["topics", ":6"]);
@@ -50,9 +56,9 @@ fn a_wrong_configuration_names_the_file_the_line_and_the_key() {
 
 #[test]
 fn a_broker_that_cannot_be_reached_is_named() {
-    Twinlog::mirror(NOBODY, NOBODY, "x").until_caught_up().patience(60).run().ended_with(1, &[NOBODY]);
+    Twinlog::mirror(NOBODY, NOBODY_EITHER, "x").until_caught_up().patience(60).run().ended_with(1, &[NOBODY]);
     let nowhere = "no-such-host.invalid:9092";
-    Twinlog::mirror(nowhere, nowhere, "x")
+    Twinlog::mirror(nowhere, NOBODY, "x")
         .until_caught_up()
         .patience(60)
         .run()
@@ -86,7 +92,7 @@ fn against(answer: &'static [u8], word: &str) {
             let _ = stream.write_all(answer);
         }
     });
-    Twinlog::mirror(&address, &address, "x")
+    Twinlog::mirror(&address, NOBODY, "x")
         .until_caught_up()
         .patience(60)
         .run()
@@ -98,7 +104,7 @@ fn too_little_lockable_memory_is_explained() {
     let limited = std::process::Command::new("bash")
         .args(["-c", "ulimit -l 64 2>/dev/null || exit 77; exec \"$@\"", "bash"])
         .arg(crate::mirror::binary())
-        .args(["mirror", "--source", NOBODY, "--target", NOBODY, "--topics", "x", "--until-caught-up"])
+        .args(["mirror", "--source", NOBODY, "--target", NOBODY_EITHER, "--topics", "x", "--until-caught-up"])
         .output()
         .expect("bash");
     let text = String::from_utf8_lossy(&limited.stderr).into_owned();
