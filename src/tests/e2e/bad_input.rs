@@ -50,7 +50,7 @@ fn a_wrong_configuration_names_the_file_the_line_and_the_key() {
     let whole = "[source]\nbootstrap = \"127.0.0.1:9\"\n[target]\nbootstrap = \"127.0.0.1:10\"\n";
     // An unknown key is answered with the nearest one.
     run_config(&format!("{whole}[mirror]\ntopcis = \"x\"\n")).ended_with(2, &["topcis", "topics", ":6"]);
-    run_config(&format!("{whole}[mirror]\ntopics = 7\n")).ended_with(2, &["topics", ":6"]);
+    run_config(&format!("{whole}[mirror]\ntopics = true\n")).ended_with(2, &["topics", ":6"]);
     run_config("this is no TOML").ended_with(2, &[".toml"]);
 }
 
