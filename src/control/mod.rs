@@ -1,4 +1,8 @@
 //! What a link should do, decided from what was observed: which topics to mirror, what to create on the target, and what is
 //! durable of the lanes' progress. Pure; `edge` observes and carries out.
 
+pub mod configs;
 pub mod ledger;
+pub mod metadata;
+pub mod planner;
+pub mod topics;

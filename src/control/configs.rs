@@ -1,0 +1,267 @@
+//! Topic settings: what is copied to the target, and what on the target stands in the way.
+//!
+//! The target's topic gets what is set on the source's topic, unchanged but for settings that would make the target rewrite or
+//! refuse batches that pass through, or that only make sense where they are. Each deviation is said ([`Copied::notes`]).
+
+use kafka_protocol::messages::DescribeConfigsResponse;
+use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
+use std::collections::BTreeMap;
+
+/// Kafka's `ConfigSource.TOPIC_CONFIG`: set on the topic itself.
+const SET_ON_TOPIC: i8 = 1;
+/// Kafka's `ConfigSource.DEFAULT_CONFIG`: set nowhere.
+const SET_NOWHERE: i8 = 5;
+/// Kafka's `ConfigSource.STATIC_BROKER_CONFIG`: from a broker's properties file.
+const SET_IN_FILE: i8 = 4;
+/// Kafka's resource type of topics, and of brokers.
+pub const TOPIC_RESOURCE: i8 = 2;
+pub const BROKER_RESOURCE: i8 = 4;
+
+const COMPRESSION: &str = "compression.type";
+const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+const MESSAGE_BYTES: &str = "max.message.bytes";
+const IN_SYNC: &str = "min.insync.replicas";
+const EXPIRATION: &str = "producer.id.expiration.ms";
+
+/// A topic's settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicConfigs {
+    /// Set on the topic itself.
+    pub own: BTreeMap<String, String>,
+    /// All that are in force there, whoever set them.
+    pub effective: BTreeMap<String, String>,
+    /// Of `effective`: those that somebody set, on the topic or for a broker.
+    pub chosen: BTreeMap<String, String>,
+}
+
+impl TopicConfigs {
+    /// Reads a DescribeConfigs answer: by topic, its settings or the error code with its message.
+    pub fn read(answer: &DescribeConfigsResponse) -> BTreeMap<String, Result<Self, (i16, String)>> {
+        let topics = answer.results.iter().filter(|result| result.resource_type == TOPIC_RESOURCE);
+        topics.map(|result| (result.resource_name.to_string(), Self::read_one(result))).collect()
+    }
+
+    fn read_one(result: &DescribeConfigsResult) -> Result<Self, (i16, String)> {
+        if result.error_code != 0 {
+            let message = result.error_message.as_ref().map(ToString::to_string).unwrap_or_default();
+            return Err((result.error_code, message));
+        }
+        let mut configs = Self::default();
+        for config in result.configs.iter().filter(|config| !config.is_sensitive) {
+            let Some(value) = &config.value else { continue };
+            let (name, value) = (config.name.to_string(), value.to_string());
+            if config.config_source == SET_ON_TOPIC {
+                configs.own.insert(name.clone(), value.clone());
+            }
+            if config.config_source != SET_NOWHERE {
+                configs.chosen.insert(name.clone(), value.clone());
+            }
+            configs.effective.insert(name, value);
+        }
+        Ok(configs)
+    }
+}
+
+/// Settings for a topic to be created, and sentences on where they differ from the source's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    pub configs: BTreeMap<String, String>,
+    pub notes: Vec<String>,
+}
+
+/// What to create a topic on the target with.
+pub fn for_target(source: &TopicConfigs, replication_factor: i16) -> Copied {
+    let mut copied = Copied::default();
+    for (name, value) in &source.own {
+        let value = match name.as_str() {
+            // Names brokers of the source, while replicas are being moved.
+            "leader.replication.throttled.replicas" | "follower.replication.throttled.replicas" => continue,
+            name if is_tiering(name) => {
+                copied
+                    .notes
+                    .push(format!("{name} is not copied: tiered storage is each cluster's own business"));
+                continue;
+            }
+            COMPRESSION if value != "producer" => {
+                copied.notes.push(format!(
+                    "{COMPRESSION} is producer instead of {value}: batches arrive as the source compressed them, and the \
+                     target must not compress them anew"
+                ));
+                "producer".to_owned()
+            }
+            TIMESTAMP_TYPE if value != "CreateTime" => {
+                copied.notes.push(format!(
+                    "{TIMESTAMP_TYPE} is CreateTime instead of {value}: records keep the timestamps they have on the source"
+                ));
+                "CreateTime".to_owned()
+            }
+            IN_SYNC if value.parse::<i16>().is_ok_and(|least| least > replication_factor) => {
+                copied.notes.push(format!(
+                    "{IN_SYNC} is {replication_factor} instead of {value}: the topic has no more replicas here"
+                ));
+                replication_factor.to_string()
+            }
+            _ => value.clone(),
+        };
+        copied.configs.insert(name.clone(), value);
+    }
+    // The brokers' message.max.bytes is no setting of the topic, but the target must take what the source took.
+    if let (None, Some(value)) = (source.own.get(MESSAGE_BYTES), source.chosen.get(MESSAGE_BYTES)) {
+        copied.notes.push(format!("{MESSAGE_BYTES} is {value}, as the source's brokers are configured"));
+        copied.configs.insert(MESSAGE_BYTES.to_owned(), value.clone());
+    }
+    copied
+}
+
+fn is_tiering(name: &str) -> bool {
+    name.starts_with("remote.") || name.starts_with("local.retention.")
+}
+
+/// Sentences on what of an existing target topic's settings stands in the way of a faithful copy.
+pub fn unfit(topic: &str, source: &TopicConfigs, target: &TopicConfigs) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let on_target = |name: &str| target.effective.get(name).map(String::as_str);
+    if let Some(codec) = on_target(COMPRESSION).filter(|codec| *codec != "producer") {
+        sentences.push(format!(
+            "topic {topic} on the target has {COMPRESSION}={codec}: it compresses batches anew, which costs its CPU; set it to \
+             producer"
+        ));
+    }
+    if let Some(kind) = on_target(TIMESTAMP_TYPE).filter(|kind| *kind != "CreateTime") {
+        sentences.push(format!(
+            "topic {topic} on the target has {TIMESTAMP_TYPE}={kind}: records lose the timestamps they have on the source; set \
+             it to CreateTime"
+        ));
+    }
+    let bytes = |configs: &TopicConfigs| configs.effective.get(MESSAGE_BYTES)?.parse::<u64>().ok();
+    if let (Some(source_bytes), Some(target_bytes)) = (bytes(source), bytes(target))
+        && target_bytes < source_bytes
+    {
+        sentences.push(format!(
+            "topic {topic} on the target has {MESSAGE_BYTES}={target_bytes}, less than the source's {source_bytes}: a larger \
+             batch will stop its partition; raise it"
+        ));
+    }
+    sentences
+}
+
+/// A broker's `producer.id.expiration.ms` that is in force while it loads its logs: the one from its properties file, or the
+/// default, whatever was set later (exactly once rests on it). None when the answer does not tell.
+pub fn producer_id_expiration_ms(answer: &DescribeConfigsResponse) -> Option<i64> {
+    let broker = answer.results.iter().find(|result| result.resource_type == BROKER_RESOURCE)?;
+    let config = broker.configs.iter().find(|config| &*config.name == EXPIRATION)?;
+    let is_static = |source: i8| matches!(source, SET_IN_FILE | SET_NOWHERE);
+    // Synonyms come in the order in which they win: the file's before the default.
+    let synonym =
+        config.synonyms.iter().find(|synonym| is_static(synonym.source)).map(|synonym| &synonym.value);
+    let value = synonym.or_else(|| is_static(config.config_source).then_some(&config.value))?;
+    value.as_ref()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kafka_protocol::messages::describe_configs_response::{
+        DescribeConfigsResourceResult, DescribeConfigsSynonym,
+    };
+    use kafka_protocol::protocol::StrBytes;
+
+    fn entry(name: &'static str, value: &'static str, source: i8) -> DescribeConfigsResourceResult {
+        DescribeConfigsResourceResult::default()
+            .with_name(StrBytes::from_static_str(name))
+            .with_value(Some(StrBytes::from_static_str(value)))
+            .with_config_source(source)
+    }
+
+    fn answer(resource_type: i8, configs: Vec<DescribeConfigsResourceResult>) -> DescribeConfigsResponse {
+        let result = DescribeConfigsResult::default()
+            .with_resource_type(resource_type)
+            .with_resource_name(StrBytes::from_static_str("t"))
+            .with_configs(configs);
+        DescribeConfigsResponse::default().with_results(vec![result])
+    }
+
+    fn configs(entries: Vec<DescribeConfigsResourceResult>) -> TopicConfigs {
+        TopicConfigs::read(&answer(TOPIC_RESOURCE, entries)).remove("t").unwrap().unwrap()
+    }
+
+    fn pairs(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+        entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_set_on_the_topic_is_copied_and_nothing_else() {
+        let source = configs(vec![
+            entry("retention.ms", "1000", 1),
+            entry("cleanup.policy", "compact", 1),
+            entry("segment.bytes", "1073741824", 5),
+            entry("flush.ms", "7", 4),
+            entry("leader.replication.throttled.replicas", "0:1", 1),
+        ]);
+        let copied = for_target(&source, 3);
+        assert_eq!(copied.configs, pairs(&[("retention.ms", "1000"), ("cleanup.policy", "compact")]));
+        assert_eq!(copied.notes, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_would_rewrite_or_refuse_batches_is_changed_and_said() {
+        let source = configs(vec![
+            entry("compression.type", "zstd", 1),
+            entry("message.timestamp.type", "LogAppendTime", 1),
+            entry("min.insync.replicas", "2", 1),
+            entry("remote.storage.enable", "true", 1),
+            entry("max.message.bytes", "9000000", 4),
+        ]);
+        let copied = for_target(&source, 1);
+        let expected = [
+            ("compression.type", "producer"),
+            ("message.timestamp.type", "CreateTime"),
+            ("min.insync.replicas", "1"),
+            ("max.message.bytes", "9000000"),
+        ];
+        assert_eq!(copied.configs, pairs(&expected));
+        assert_eq!(copied.notes.len(), 5);
+        assert_eq!(for_target(&source, 2).configs["min.insync.replicas"], "2");
+    }
+
+    #[test]
+    fn an_existing_topic_that_does_not_fit_is_told() {
+        let target = configs(vec![
+            entry("compression.type", "gzip", 1),
+            entry("message.timestamp.type", "CreateTime", 5),
+            entry("max.message.bytes", "1000", 5),
+        ]);
+        let source = configs(vec![entry("max.message.bytes", "2000", 5)]);
+        let sentences = unfit("t", &source, &target);
+        assert_eq!(sentences.len(), 2, "{sentences:?}");
+        assert!(sentences[1].contains("max.message.bytes=1000, less than the source's 2000"));
+        assert!(unfit("t", &target, &source).is_empty());
+    }
+
+    #[test]
+    fn a_topic_that_may_not_be_described_is_an_error_of_its_own() {
+        let mut refused = answer(TOPIC_RESOURCE, vec![]);
+        refused.results[0].error_code = 29;
+        assert_eq!(TopicConfigs::read(&refused)["t"], Err((29, String::new())));
+    }
+
+    #[test]
+    fn the_static_expiration_counts_not_the_one_set_later() {
+        let synonym = |value: &'static str, source: i8| {
+            DescribeConfigsSynonym::default()
+                .with_value(Some(StrBytes::from_static_str(value)))
+                .with_source(source)
+        };
+        let later = entry(EXPIRATION, "2147483647", 2).with_synonyms(vec![
+            synonym("2147483647", 2),
+            synonym("60000", 4),
+            synonym("86400000", 5),
+        ]);
+        assert_eq!(producer_id_expiration_ms(&answer(BROKER_RESOURCE, vec![later])), Some(60_000));
+        let plain = entry(EXPIRATION, "86400000", 5);
+        assert_eq!(producer_id_expiration_ms(&answer(BROKER_RESOURCE, vec![plain])), Some(86_400_000));
+        let unclear = entry(EXPIRATION, "5", 2);
+        assert_eq!(producer_id_expiration_ms(&answer(BROKER_RESOURCE, vec![unclear])), None);
+        assert_eq!(producer_id_expiration_ms(&answer(BROKER_RESOURCE, vec![])), None);
+    }
+}

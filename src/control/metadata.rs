@@ -1,0 +1,169 @@
+//! A cluster as its brokers describe it.
+
+use crate::config::Address;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
+use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The versions of Metadata that [`Observed::request`] can make and [`Observed::read`] understands. Version 4 is the first
+/// that lets us ask without creating topics.
+pub const METADATA_VERSIONS: (i16, i16) = (4, 12);
+/// More partitions than any cluster has; an answer with a higher number is nonsense.
+const PARTITIONS_MAX: i32 = 1_000_000;
+
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Broker id, -1 when there is none.
+    pub leader: i32,
+    /// -1 when unknown.
+    pub leader_epoch: i32,
+    pub replicas: usize,
+}
+
+impl Default for Partition {
+    fn default() -> Self {
+        Self { leader: -1, leader_epoch: -1, replicas: 0 }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub name: Arc<str>,
+    /// Nil where the cluster has none (before Kafka 2.8).
+    pub id: Uuid,
+    /// By number; one that the answer did not describe has no leader.
+    pub partitions: Vec<Partition>,
+    pub is_internal: bool,
+    /// Kafka's error code, 0 for none.
+    pub error: i16,
+}
+
+/// A cluster at the moment its metadata was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Empty where the cluster has none (before Kafka 0.10.1).
+    pub cluster_id: String,
+    /// Broker id, -1 when unknown.
+    pub controller: i32,
+    pub brokers: BTreeMap<i32, Address>,
+    pub topics: BTreeMap<String, Topic>,
+}
+
+impl Observed {
+    /// Asks for the named topics, or for all that we may see. Never creates any.
+    pub fn request(version: i16, topics: Option<&[String]>) -> MetadataRequest {
+        let named = |name: &String| {
+            MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name.clone()))))
+        };
+        let request =
+            MetadataRequest::default().with_topics(topics.map(|names| names.iter().map(named).collect()));
+        if version >= 4 { request.with_allow_auto_topic_creation(false) } else { request }
+    }
+
+    pub fn read(answer: &MetadataResponse) -> Self {
+        let brokers = answer.brokers.iter().filter_map(|broker| {
+            let port = u16::try_from(broker.port).ok()?;
+            Some((broker.node_id.0, Address { host: broker.host.to_string(), port }))
+        });
+        let topics = answer.topics.iter().filter_map(|topic| {
+            let name = topic.name.as_ref()?.0.to_string();
+            Some((name.clone(), Topic::read(name, topic)))
+        });
+        Self {
+            cluster_id: answer.cluster_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+            controller: answer.controller_id.0,
+            brokers: brokers.collect(),
+            topics: topics.collect(),
+        }
+    }
+
+    /// Who leads a partition; nobody when it is not there.
+    pub fn leader(&self, topic: &str, partition: i32) -> Partition {
+        let partitions = self.topics.get(topic).map(|topic| &topic.partitions);
+        let index = usize::try_from(partition).ok();
+        partitions.zip(index).and_then(|(all, index)| all.get(index)).copied().unwrap_or_default()
+    }
+}
+
+impl Topic {
+    fn read(name: String, answer: &MetadataResponseTopic) -> Self {
+        let numbers = answer.partitions.iter().map(|partition| partition.partition_index);
+        let count =
+            numbers.filter(|number| (0..PARTITIONS_MAX).contains(number)).max().map_or(0, |max| max + 1);
+        let mut partitions = vec![Partition::default(); usize::try_from(count).unwrap_or(0)];
+        for described in &answer.partitions {
+            let place =
+                usize::try_from(described.partition_index).ok().and_then(|index| partitions.get_mut(index));
+            if let Some(place) = place {
+                *place = Partition {
+                    leader: described.leader_id.0,
+                    leader_epoch: described.leader_epoch,
+                    replicas: described.replica_nodes.len(),
+                };
+            }
+        }
+        Self {
+            name: name.into(),
+            id: answer.topic_id,
+            partitions,
+            is_internal: answer.is_internal,
+            error: answer.error_code,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kafka_protocol::messages::BrokerId;
+    use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition};
+
+    #[test]
+    fn partitions_stand_at_their_numbers_and_nonsense_is_dropped() {
+        let partition = |index: i32, leader: i32| {
+            MetadataResponsePartition::default()
+                .with_partition_index(index)
+                .with_leader_id(BrokerId(leader))
+                .with_leader_epoch(3)
+                .with_replica_nodes(vec![BrokerId(1), BrokerId(2)])
+        };
+        let topic = MetadataResponseTopic::default()
+            .with_name(Some(TopicName(StrBytes::from_static_str("t"))))
+            .with_partitions(vec![
+                partition(2, 1),
+                partition(0, -1),
+                partition(-5, 1),
+                partition(i32::MAX, 1),
+            ]);
+        let broker = |id: i32, port: i32| {
+            MetadataResponseBroker::default()
+                .with_node_id(BrokerId(id))
+                .with_host(StrBytes::from_static_str("h"))
+                .with_port(port)
+        };
+        let answer = MetadataResponse::default()
+            .with_cluster_id(Some(StrBytes::from_static_str("A")))
+            .with_brokers(vec![broker(1, 9092), broker(2, 70_000)])
+            .with_topics(vec![topic, MetadataResponseTopic::default().with_name(None)]);
+        let observed = Observed::read(&answer);
+        assert_eq!(observed.cluster_id, "A");
+        assert_eq!(observed.brokers.keys().collect::<Vec<_>>(), [&1]);
+        assert_eq!(observed.topics.len(), 1);
+        assert_eq!(observed.topics["t"].partitions.len(), 3);
+        assert_eq!(observed.leader("t", 2), Partition { leader: 1, leader_epoch: 3, replicas: 2 });
+        for (topic, partition) in [("t", 0), ("t", 1), ("t", 3), ("t", -1), ("u", 0)] {
+            assert_eq!(observed.leader(topic, partition).leader, -1, "{topic}-{partition}");
+        }
+    }
+
+    #[test]
+    fn asking_never_creates() {
+        assert!(!Observed::request(4, Some(&["t".to_owned()])).allow_auto_topic_creation);
+        assert_eq!(Observed::request(4, None).topics, None);
+    }
+}

@@ -1,0 +1,155 @@
+//! Which topics of the source are to be mirrored.
+
+use super::metadata::{Observed, Topic};
+use crate::config::{Mirror, nearest};
+use regex::Regex;
+
+/// Names listed in an error message.
+const NAMES_SHOWN: usize = 10;
+
+/// The topics that the configuration asks for, in the order of their names.
+///
+/// A pattern must match the whole name. Topics that Kafka or its tools keep for themselves (internal, or `__` in front) are
+/// mirrored only when a pattern is literally their name, and Twinlog's own state never is.
+pub fn select<'a>(config: &Mirror, source: &'a Observed) -> Vec<&'a Topic> {
+    source.topics.values().filter(|topic| is_wanted(config, topic)).collect()
+}
+
+fn is_wanted(config: &Mirror, topic: &Topic) -> bool {
+    let name = &*topic.name;
+    if name.starts_with("__twinlog.") || config.exclude.iter().any(|pattern| matches_whole(pattern, name)) {
+        return false;
+    }
+    if topic.is_internal || name.starts_with("__") {
+        return config.topics.iter().any(|pattern| is_literally(pattern, name));
+    }
+    config.topics.iter().any(|pattern| matches_whole(pattern, name))
+}
+
+/// Patterns may or may not carry anchors of their own.
+fn matches_whole(pattern: &Regex, name: &str) -> bool {
+    pattern.find_iter(name).any(|found| found.len() == name.len()) || {
+        // The leftmost match of an alternation may be a short one though another would match the whole.
+        Regex::new(&format!("^(?:{})$", pattern.as_str())).is_ok_and(|whole| whole.is_match(name))
+    }
+}
+
+fn is_literally(pattern: &Regex, name: &str) -> bool {
+    let typed = pattern.as_str().trim_start_matches("^(?:").trim_end_matches(")$");
+    typed.trim_start_matches('^').trim_end_matches('$').replace('\\', "") == name
+}
+
+/// What to tell a user whose patterns match nothing.
+pub fn no_match(config: &Mirror, source: &Observed) -> String {
+    let patterns: Vec<&str> = config.topics.iter().map(Regex::as_str).collect();
+    let names: Vec<&str> = source
+        .topics
+        .values()
+        .filter(|topic| !topic.is_internal && !topic.name.starts_with("__"))
+        .map(|topic| &*topic.name)
+        .collect();
+    let mut text = format!("no topic of the source matches {}", patterns.join(", "));
+    if let Some(alike) = patterns.iter().find_map(|pattern| nearest(pattern, names.iter().copied())) {
+        text += &format!("; did you mean {alike}?");
+    }
+    match names.len() {
+        0 => text += "; it has no topics that this user may see (that takes DESCRIBE on them)",
+        count if count <= NAMES_SHOWN => text += &format!("; its topics are {}", names.join(", ")),
+        count => {
+            let shown = names.get(..NAMES_SHOWN).unwrap_or_default().join(", ");
+            text += &format!("; it has {count} topics, such as {shown}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::{Cluster, Mover, StartFrom};
+    use crate::control::metadata::Partition;
+    use uuid::Uuid;
+
+    pub(crate) fn config(topics: &[&str], exclude: &[&str]) -> Mirror {
+        let patterns = |texts: &[&str]| texts.iter().map(|text| Regex::new(text).unwrap()).collect();
+        Mirror {
+            link: "l".into(),
+            source: Cluster { bootstrap: vec![] },
+            target: Cluster { bootstrap: vec![] },
+            topics: patterns(topics),
+            exclude: patterns(exclude),
+            from: StartFrom::Earliest,
+            until_caught_up: false,
+            mover: Mover::Auto,
+            cores: vec![],
+            buffer_bytes: 1 << 20,
+            replication_factor: None,
+            metadata_refresh_ms: 1_000,
+            zombie_bound_ms: 1_000,
+            client_id: "c".into(),
+            fetch_bytes_max: 1 << 20,
+            fetch_wait_ms: 100,
+            request_timeout_ms: 1_000,
+            connections_per_broker: 1,
+        }
+    }
+
+    pub(crate) fn cluster(brokers: i32, topics: &[(&str, usize)]) -> Observed {
+        let address = |id: i32| crate::config::Address { host: format!("h{id}"), port: 9092 };
+        let topic = |name: &str, partitions: usize| Topic {
+            name: name.into(),
+            id: Uuid::nil(),
+            partitions: vec![Partition { leader: 0, leader_epoch: 1, replicas: 3 }; partitions],
+            is_internal: name == "__consumer_offsets",
+            error: 0,
+        };
+        Observed {
+            cluster_id: "A".into(),
+            controller: 0,
+            brokers: (0..brokers).map(|id| (id, address(id))).collect(),
+            topics: topics
+                .iter()
+                .map(|&(name, partitions)| (name.to_owned(), topic(name, partitions)))
+                .collect(),
+        }
+    }
+
+    fn selected(topics: &[&str], exclude: &[&str]) -> Vec<String> {
+        let names = ["a", "ab", "b", "clicks.eu", "__consumer_offsets", "__mine", "__twinlog.l"];
+        let source = cluster(1, &names.map(|name| (name, 1)));
+        select(&config(topics, exclude), &source).iter().map(|topic| topic.name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_pattern_matches_whole_names() {
+        assert_eq!(selected(&["a"], &[]), ["a"]);
+        assert_eq!(selected(&["a|ab"], &[]), ["a", "ab"]);
+        assert_eq!(selected(&["^a.*$"], &[]), ["a", "ab"]);
+        assert_eq!(selected(&["clicks\\..*", "b"], &[]), ["b", "clicks.eu"]);
+        assert_eq!(selected(&[".*"], &["a.*"]), ["b", "clicks.eu"]);
+    }
+
+    #[test]
+    fn internal_topics_only_by_name_and_our_own_never() {
+        assert_eq!(selected(&["__.*"], &[]), Vec::<String>::new());
+        assert_eq!(selected(&["__mine"], &[]), ["__mine"]);
+        assert_eq!(selected(&["^__consumer_offsets$"], &[]), ["__consumer_offsets"]);
+        assert_eq!(selected(&["__twinlog.l"], &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn who_matches_nothing_learns_what_there_is() {
+        let source = cluster(1, &[("orders", 1), ("clicks", 1), ("__x", 1)]);
+        let text = no_match(&config(&["oders"], &[]), &source);
+        assert_eq!(
+            text,
+            "no topic of the source matches oders; did you mean orders?; its topics are clicks, orders"
+        );
+        assert!(no_match(&config(&["x"], &[]), &cluster(1, &[])).contains("DESCRIBE"));
+        let names: Vec<String> = (0..30).map(|n| format!("t{n:02}")).collect();
+        let many: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        assert!(
+            no_match(&config(&["zzzz"], &[]), &cluster(1, &many)).contains("30 topics, such as t00, t01")
+        );
+    }
+}
