@@ -55,11 +55,14 @@ pub struct Partition {
 
 impl Partition {
     pub fn new(replicas: Vec<i32>) -> Self {
+        // A leader notes where its epoch begins before anything is written.
+        let mut log = Log::default();
+        log.begin_epoch(0);
         Self {
             leader: replicas.first().copied().unwrap_or(-1),
             leader_epoch: 0,
             replicas,
-            log: Log::default(),
+            log,
             high_watermark_held: false,
             stale_producers: BTreeMap::new(),
             waiters: Vec::new(),

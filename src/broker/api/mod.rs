@@ -8,6 +8,7 @@ pub mod fetch_1;
 pub mod init_producer_id_22;
 pub mod list_offsets_2;
 pub mod metadata_3;
+pub mod offset_for_leader_epoch_23;
 pub mod produce_0;
 
 use super::{Cluster, Reply, Response};
@@ -25,6 +26,7 @@ pub const SUPPORTED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::ApiVersions, 0, 4),
     (ApiKey::CreateTopics, 2, 7),
     (ApiKey::InitProducerId, 0, 5),
+    (ApiKey::OffsetForLeaderEpoch, 2, 4),
     (ApiKey::DescribeConfigs, 1, 4),
     (ApiKey::DescribeProducers, 0, 0),
 ];
@@ -73,6 +75,7 @@ impl Cluster {
             ApiKey::ApiVersions => self.api_versions(&request),
             ApiKey::CreateTopics => self.create_topics(&request, decode(body, version)?),
             ApiKey::InitProducerId => self.init_producer_id(&request, &decode(body, version)?),
+            ApiKey::OffsetForLeaderEpoch => self.offset_for_leader_epoch(&request, decode(body, version)?),
             ApiKey::DescribeConfigs => self.describe_configs(&request, decode(body, version)?),
             ApiKey::DescribeProducers => self.describe_producers(&request, decode(body, version)?),
             _ => None,
