@@ -358,20 +358,27 @@ fn topic(text: &str) -> Result<(String, i32), String> {
 #[command(
     after_help = "Examples:\n  twinlog sim --seeds 0..2000\n  twinlog sim --seed 1234    # replays one run"
 )]
-#[group(required = true, multiple = false)]
 pub struct SimArgs {
     /// The one run to do
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", required_unless_present = "seeds", conflicts_with = "seeds")]
     seed: Option<u64>,
 
     /// The runs to do, the last number excluded
     #[arg(long, value_name = "A..B", value_parser = seeds)]
     seeds: Option<Range<u64>>,
+
+    /// Print everything that happens (for one run)
+    #[arg(long, requires = "seed")]
+    trace: bool,
 }
 
 impl SimArgs {
-    pub fn seeds(self) -> Range<u64> {
-        self.seeds.or(self.seed.map(|seed| seed..seed.saturating_add(1))).unwrap_or(0..1)
+    pub fn trace(&self) -> bool {
+        self.trace
+    }
+
+    pub fn seeds(&self) -> Range<u64> {
+        self.seeds.clone().or(self.seed.map(|seed| seed..seed.saturating_add(1))).unwrap_or(0..1)
     }
 }
 

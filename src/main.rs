@@ -3,11 +3,11 @@
 mod cli;
 
 use clap::Parser;
-use cli::{BrokerArgs, Cli, Command, MirrorArgs};
+use cli::{BrokerArgs, Cli, Command, MirrorArgs, SimArgs};
 use std::process::ExitCode;
 use twinlog::config::{ConfigError, Mirror};
 use twinlog::edge::signals::Stop;
-use twinlog::edge::{broker_task, logging};
+use twinlog::edge::{broker_task, logging, sim_cmd};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -16,8 +16,14 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Mirror(args) => mirror(args),
         Command::Broker(args) => broker(args),
-        Command::Bench(_) | Command::Sim(_) => ExitCode::FAILURE,
+        Command::Sim(args) => sim(&args),
+        Command::Bench(_) => ExitCode::FAILURE,
     }
+}
+
+fn sim(args: &SimArgs) -> ExitCode {
+    let passed = sim_cmd::run(&sim_cmd::Seeds { seeds: args.seeds(), trace: args.trace() });
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn mirror(args: MirrorArgs) -> ExitCode {

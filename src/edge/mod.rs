@@ -18,5 +18,6 @@ pub mod progress;
 pub mod runtime;
 pub mod shard_task;
 pub mod signals;
+pub mod sim_cmd;
 pub mod socket;
 mod sys;

@@ -1,0 +1,354 @@
+//! What must hold after every step, and what must hold at the end.
+
+use crate::broker::Batch;
+use crate::broker::log::Log;
+use crate::control::ledger::state_topic;
+use crate::shard::{Event, LaneId, LossCause, StopKind};
+use crate::sim::Outcome;
+use crate::sim::control::LINK;
+use crate::sim::ledger_view::LaneView;
+use crate::sim::plan::Fault;
+use crate::sim::reference::{Next, SourcePartition};
+use crate::sim::traffic::Fate;
+use crate::sim::world::{Broken, World};
+
+/// No batch of the load is larger.
+const BATCH_BYTES_MAX: usize = 8 << 10;
+
+/// What has been checked so far.
+pub(super) struct Checks {
+    twins: Vec<Twin>,
+    pub(super) batches: u64,
+    pub(super) fingerprint: u64,
+}
+
+/// One target partition, as far as it was checked.
+#[derive(Default)]
+pub(super) struct Twin {
+    /// Batches in the order in which they stand on the target.
+    stands: Vec<Stand>,
+    next_offset: i64,
+    /// Everything below this was once replicated.
+    high_watermark: i64,
+}
+
+#[derive(Clone, Copy)]
+struct Stand {
+    source_index: usize,
+    next_offset: i64,
+    next_sequence: i32,
+}
+
+impl Checks {
+    pub(super) fn new(partitions: usize) -> Self {
+        Self {
+            twins: (0..partitions).map(|_| Twin::default()).collect(),
+            batches: 0,
+            fingerprint: 0xcbf2_9ce4_8422_2325,
+        }
+    }
+
+    pub(super) fn twin(&self, partition: usize) -> &Twin {
+        &self.twins[partition]
+    }
+
+    /// Folds something that happened into the run's fingerprint.
+    pub(super) fn note(&mut self, word: u64) {
+        self.fingerprint = (self.fingerprint ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+}
+
+impl Twin {
+    /// Index of the first source batch that is not on the target yet.
+    pub(super) fn next_source_index(&self) -> usize {
+        self.stands.last().map_or(0, |stand| stand.source_index + 1)
+    }
+
+    fn follow(&mut self, log: &Log, may_lose_replicated: bool) -> Result<(), String> {
+        let end = log.log_end_offset();
+        if end < self.next_offset {
+            if end < self.high_watermark && !may_lose_replicated {
+                return Err(format!("the simulated target lost replicated records: its log ends at {end}"));
+            }
+            while self.stands.last().is_some_and(|stand| stand.next_offset > end) {
+                self.stands.pop();
+            }
+            self.next_offset = end;
+            self.high_watermark = self.high_watermark.min(end);
+        }
+        self.high_watermark = self.high_watermark.max(log.high_watermark());
+        Ok(())
+    }
+
+    /// The next batch on the target must be the next of the source, whole and unchanged.
+    fn check(
+        &mut self,
+        source: &SourcePartition,
+        batch: &Batch,
+        data_pid: Option<(i64, i64)>,
+        lane: Option<&LaneView>,
+    ) -> Result<(), String> {
+        let index = match source.recognise(self.next_source_index(), &batch.payload) {
+            Next::Batch(index) => index,
+            Next::Duplicate(index) => return Err(format!("source batch {index} is on the target twice")),
+            Next::Hole { missing, found } => {
+                return Err(format!("source batch {missing} is missing on the target: {found} came instead"));
+            }
+            Next::NotToBeMirrored(index) => return Err(format!("source batch {index} was to be left out")),
+            Next::Unknown => return Err("the payload is not of the source".to_owned()),
+        };
+        let expected = &source.batches[index];
+        let same = [
+            ("record count", i64::from(batch.record_count()), i64::from(expected.records)),
+            ("last offset delta", i64::from(batch.last_offset_delta()), i64::from(expected.records) - 1),
+            ("codec", i64::from(batch.codec()), i64::from(expected.codec)),
+            ("other attributes", i64::from(batch.attributes() & !7), 0),
+            ("base timestamp", batch.base_timestamp(), expected.base_timestamp_ms),
+            ("max timestamp", batch.max_timestamp(), expected.max_timestamp_ms),
+            ("base offset", batch.base_offset(), self.next_offset),
+            ("producer id", batch.producer_id(), data_pid.map_or(-1, |(id, _)| id)),
+            ("producer epoch", i64::from(batch.producer_epoch()), data_pid.map_or(-1, |(_, epoch)| epoch)),
+            (
+                "base sequence",
+                i64::from(batch.base_sequence()),
+                self.stands
+                    .last()
+                    .map_or(i64::from(batch.base_sequence()), |last| i64::from(last.next_sequence)),
+            ),
+        ];
+        for (what, found, wanted) in same {
+            if found != wanted {
+                return Err(format!(
+                    "source batch {index} has {what} {found} on the target instead of {wanted}"
+                ));
+            }
+        }
+        if !batch.is_intact() {
+            return Err(format!("source batch {index} has a wrong checksum on the target"));
+        }
+        let number = lane.and_then(|lane| lane.target_delta).map(|delta| batch.base_offset() - delta);
+        let announced = number.and_then(|number| lane.and_then(|lane| lane.source_of(number)));
+        if announced != Some(expected.base_offset)
+            || number.map(|number| number as i32 & i32::MAX) != Some(batch.base_sequence())
+        {
+            return Err(format!(
+                "source batch {index} (offset {}) came with sequence {}, but the ledger says number {number:?} is source \
+                 offset {announced:?}",
+                expected.base_offset,
+                batch.base_sequence()
+            ));
+        }
+        self.stands.push(Stand {
+            source_index: index,
+            next_offset: batch.last_offset() + 1,
+            next_sequence: batch.last_sequence().wrapping_add(1) & i32::MAX,
+        });
+        self.next_offset = batch.last_offset() + 1;
+        Ok(())
+    }
+}
+
+impl World {
+    /// After each step: whatever is new on the target is what must come next, and was announced in the ledger.
+    pub(super) fn check(&mut self) -> Result<(), Broken> {
+        let may_lose_replicated = self.plan.has(Fault::TargetTruncation);
+        let state_topic = self.target.cluster.partition(&state_topic(LINK), 0);
+        let news = self
+            .ledger_view
+            .follow(state_topic)
+            .map_err(|what| Broken::new(format!("state topic: {what}")))?;
+        for index in 0..self.reference.partitions.len() {
+            let source = &self.reference.partitions[index];
+            let Some(held) = self.target.cluster.partition(&source.topic, source.partition) else { continue };
+            let twin = &mut self.checks.twins[index];
+            let broken = |what: String| Broken::new(format!("{}-{}: {what}", source.topic, source.partition));
+            twin.follow(&held.log, may_lose_replicated).map_err(broken)?;
+            if held.log.log_end_offset() == twin.next_offset {
+                continue;
+            }
+            let lane = self.ledger_view.lane(&source.topic, source.partition);
+            for batch in held.log.read(twin.next_offset, i64::MAX) {
+                twin.check(source, batch, self.ledger_view.data_pid(), lane)
+                    .map_err(|what| broken(format!("target offset {}: {what}", batch.base_offset())))?;
+                self.checks.batches += 1;
+            }
+            let word = twin.next_offset as u64 ^ self.now_us << 20;
+            self.checks.note(word);
+        }
+        for (topic, partition) in news {
+            let found = self
+                .reference
+                .partitions
+                .iter()
+                .position(|source| *source.topic == *topic && i64::from(source.partition) == partition);
+            if let Some(index) = found {
+                self.check_checkpoint(index)?;
+            }
+        }
+        self.check_buffers()
+    }
+
+    /// A durable position is never ahead of what is replicated on the target.
+    fn check_checkpoint(&self, index: usize) -> Result<(), Broken> {
+        let source = &self.reference.partitions[index];
+        let twin = self.checks.twin(index);
+        let Some(lane) = self.ledger_view.lane(&source.topic, source.partition) else { return Ok(()) };
+        let (Some((number, source_offset)), Some(delta)) = (lane.checkpoint, lane.target_delta) else {
+            return Ok(());
+        };
+        if self.plan.has(Fault::TargetTruncation) {
+            return Ok(());
+        }
+        let target_offset = number + delta;
+        if target_offset > twin.high_watermark {
+            return Err(Broken::new(format!(
+                "{}-{}: the ledger's checkpoint is target offset {target_offset}, but only {} is replicated",
+                source.topic, source.partition, twin.high_watermark
+            )));
+        }
+        let below = twin.stands.iter().take_while(|stand| stand.next_offset <= target_offset).last();
+        let next = below.map_or(0, |stand| stand.source_index + 1);
+        match source.first_missing(next) {
+            Some(missing) if source.batches[missing].base_offset < source_offset => {
+                Err(Broken::new(format!(
+                    "{}-{}: the ledger's checkpoint is source offset {source_offset}, but the batch at {} is not on the target",
+                    source.topic, source.partition, source.batches[missing].base_offset
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// No shard holds more than it may. What it must take is one batch for each lane, however large.
+    fn check_buffers(&self) -> Result<(), Broken> {
+        let may_bytes = self.plan.buffer_bytes / self.plan.shards;
+        for (index, instance) in self.instances.iter().enumerate() {
+            for slot in &instance.slots {
+                let held_bytes = slot.shard.held_bytes();
+                if held_bytes > may_bytes + BATCH_BYTES_MAX * self.reference.partitions.len() {
+                    return Err(Broken::new(format!(
+                        "a shard of instance {index} holds {held_bytes} bytes of a budget of {may_bytes}"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a shard says must be true.
+    pub(super) fn check_event(&self, index: usize, event: &Event) -> Result<(), Broken> {
+        match event {
+            Event::Lost { lane, to_offset, cause: LossCause::SourceRetention, .. } => {
+                let source = &self.reference.partitions[lane.0 as usize];
+                if *to_offset > source.log_start && !source.recreated {
+                    return Err(Broken::new(format!(
+                        "instance {index} reports {event:?}, but the source begins at {}",
+                        source.log_start
+                    )));
+                }
+                Ok(())
+            }
+            Event::Lost { cause: LossCause::TargetTruncation, .. }
+                if self.plan.has(Fault::TargetTruncation) =>
+            {
+                Ok(())
+            }
+            Event::Lost { .. } => {
+                Err(Broken::new(format!("instance {index} reports {event:?}, which did not happen")))
+            }
+            Event::Stopped { lane, stop } => match self.may_stop(*lane, stop.kind) {
+                true => Ok(()),
+                false => {
+                    Err(Broken::new(format!("instance {index} stopped {lane:?} for no reason: {stop:?}")))
+                }
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn may_stop(&self, lane: LaneId, kind: StopKind) -> bool {
+        let source = &self.reference.partitions[lane.0 as usize];
+        match kind {
+            StopKind::Holes => source.halts(),
+            StopKind::SourceRecreated => source.recreated,
+            StopKind::PositionUnknown => self.plan.has(Fault::TargetTruncation),
+            _ => false,
+        }
+    }
+
+    /// The first thing that is not on the target though it should be. None: all is there that can be.
+    pub(super) fn behind(&self) -> Option<String> {
+        let running = self.instances.iter().rev().find(|instance| instance.is_running());
+        for (index, source) in self.reference.partitions.iter().enumerate() {
+            let lane = LaneId(index as u32);
+            let stopped = running.and_then(|instance| instance.stopped.get(&lane));
+            if source.recreated || stopped.is_some_and(|&kind| self.may_stop(lane, kind)) {
+                continue;
+            }
+            let twin = self.checks.twin(index);
+            if let Some(missing) = source.first_missing(twin.next_source_index()) {
+                let (number, lanes) = (source.batches[missing].base_offset, self.lane_states(lane));
+                return Some(format!(
+                    "{}-{} misses source offset {number}; {lanes}",
+                    source.topic, source.partition
+                ));
+            }
+            if source.halts()
+                && source.batches.iter().any(|batch| batch.fate == Fate::Halt)
+                && stopped.is_none()
+            {
+                return Some(format!("{}-{} has not stopped at its holes", source.topic, source.partition));
+            }
+        }
+        None
+    }
+
+    fn lane_states(&self, lane: LaneId) -> String {
+        let mut states = Vec::new();
+        for (index, instance) in
+            self.instances.iter().enumerate().filter(|(_, instance)| instance.is_running())
+        {
+            let lanes = instance.slots.iter().flat_map(|slot| slot.shard.snapshot().lanes);
+            let shown = lanes.into_iter().find(|shown| shown.lane == lane);
+            states.push(format!("instance {index} ({:?}): {shown:?}", instance.phase));
+        }
+        states.join("; ")
+    }
+
+    /// After the run: what is not on the target is accounted for in the gap ledger.
+    pub(super) fn check_end(&self) -> Result<(), Broken> {
+        for (index, source) in self.reference.partitions.iter().enumerate() {
+            let twin = self.checks.twin(index);
+            let mut stands = twin.stands.iter().map(|stand| stand.source_index).peekable();
+            let last = twin.next_source_index();
+            for (at, batch) in source.batches.iter().enumerate().take(last) {
+                if stands.next_if_eq(&at).is_some() || batch.fate != Fate::Pass {
+                    continue;
+                }
+                let (from, to) = (batch.base_offset, batch.next_offset);
+                if !self.ledger_view.accounts_for(&source.topic, source.partition, from, to) {
+                    return Err(Broken::new(format!(
+                        "{}-{}: source offsets {from} to {to} are not on the target, and the gap ledger does not say so",
+                        source.topic, source.partition
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the run was like.
+    pub(super) fn outcome(&self) -> Outcome {
+        let mut fingerprint = self.checks.fingerprint;
+        for word in [self.steps, self.now_us, self.connections.len() as u64] {
+            fingerprint = (fingerprint ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        Outcome {
+            steps: self.steps,
+            batches: self.checks.batches,
+            instances: self.instances.len() as u64,
+            stopped: self.instances.last().map_or(0, |instance| instance.stopped.len() as u64),
+            fingerprint,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The ledger as somebody sees it who only reads the state topic: what is durable of the link, and checked from outside.
+
+use crate::broker::Batch;
+use crate::broker::topic::Partition;
+use crate::control::ledger::decode_batches;
+use bytes::{BufMut, BytesMut};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+#[derive(Default)]
+pub(super) struct LedgerView {
+    read_to: i64,
+    data_pid: Option<(i64, i64)>,
+    lanes: BTreeMap<(String, i64), LaneView>,
+    losses: Vec<LossView>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct LaneView {
+    /// (number, source offset), oldest first.
+    pub(super) runs: Vec<(i64, i64)>,
+    /// (number, source offset)
+    pub(super) checkpoint: Option<(i64, i64)>,
+    pub(super) target_delta: Option<i64>,
+}
+
+pub(super) struct LossView {
+    topic: String,
+    partition: i64,
+    from: i64,
+    to: i64,
+}
+
+impl LedgerView {
+    /// Reads what has been replicated since the last time. Returns the lanes with news.
+    pub(super) fn follow(&mut self, topic: Option<&Partition>) -> Result<Vec<(String, i64)>, String> {
+        let Some(topic) = topic else { return Ok(Vec::new()) };
+        let end = topic.log.high_watermark();
+        let mut news = Vec::new();
+        if end <= self.read_to {
+            return Ok(news);
+        }
+        for batch in topic.log.read(self.read_to, end) {
+            self.read(batch, &mut news)?;
+        }
+        self.read_to = end;
+        Ok(news)
+    }
+
+    fn read(&mut self, batch: &Batch, news: &mut Vec<(String, i64)>) -> Result<(), String> {
+        let mut bytes = BytesMut::with_capacity(batch.size_bytes());
+        bytes.put_slice(batch.header());
+        bytes.put_slice(&batch.payload);
+        let (records, _) = decode_batches(batch.base_offset(), bytes.freeze())?;
+        for record in records {
+            let key: Value = serde_json::from_slice(&record.key).map_err(|cause| cause.to_string())?;
+            let value = record.value.as_deref().unwrap_or(b"null");
+            let value: Value = serde_json::from_slice(value).map_err(|cause| cause.to_string())?;
+            let place = || (key["topic"].as_str().unwrap_or_default().to_owned(), int(&key["partition"]));
+            match key["t"].as_str() {
+                Some("pid") => {
+                    self.data_pid = Some((int(&value["producer_id"]), int(&value["producer_epoch"])))
+                }
+                Some("lane") => {
+                    self.lanes.insert(place(), lane(&value));
+                    news.push(place());
+                }
+                Some("loss") => {
+                    let (topic, partition) = place();
+                    self.losses.push(LossView {
+                        topic,
+                        partition,
+                        from: int(&key["from"]),
+                        to: int(&value["to"]),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The link's producer id and epoch.
+    pub(super) fn data_pid(&self) -> Option<(i64, i64)> {
+        self.data_pid
+    }
+
+    pub(super) fn lane(&self, topic: &str, partition: i32) -> Option<&LaneView> {
+        self.lanes.get(&(topic.to_owned(), i64::from(partition)))
+    }
+
+    /// Whether the gap ledger accounts for every offset of `from..to`.
+    pub(super) fn accounts_for(&self, topic: &str, partition: i32, from: i64, to: i64) -> bool {
+        let mut at = from;
+        while at < to {
+            let holds = |loss: &&LossView| {
+                loss.topic == topic
+                    && loss.partition == i64::from(partition)
+                    && loss.from <= at
+                    && at < loss.to
+            };
+            let Some(reach) = self.losses.iter().filter(holds).map(|loss| loss.to).max() else {
+                return false;
+            };
+            at = reach;
+        }
+        true
+    }
+}
+
+impl LaneView {
+    /// The source offset of the record with this number.
+    pub(super) fn source_of(&self, number: i64) -> Option<i64> {
+        let run = self.runs.iter().rev().find(|run| run.0 <= number)?;
+        Some(run.1 + (number - run.0))
+    }
+}
+
+fn lane(value: &Value) -> LaneView {
+    let pair = |pair: &Value| (int(&pair[0]), int(&pair[1]));
+    LaneView {
+        runs: value["runs"].as_array().map(|runs| runs.iter().map(pair).collect()).unwrap_or_default(),
+        checkpoint: value["checkpoint"].is_array().then(|| pair(&value["checkpoint"])),
+        target_delta: value["target_delta"].as_i64(),
+    }
+}
+
+fn int(value: &Value) -> i64 {
+    value.as_i64().unwrap_or(i64::MIN)
+}
