@@ -36,6 +36,7 @@ import org.apache.kafka.common.serialization.*;
  *       span=0 (ms from first to last timestamp)  keys=true|false|unique  headers=true  only=PARTITION
  *       rate=0 (bytes a second; 0: as fast as it goes)
  *       Records are a function of the seed. Prints the number of records acknowledged.
+ *   transact BOOTSTRAP TOPIC SEED COUNT     that many transactions of a few records, every third aborted, plain records between
  *   read BOOTSTRAP TOPIC [values]           one line a partition: number, first offset, end offset, records, SHA-256 over
  *       every record's offset, timestamp, timestamp type, key, headers and value. With "values" a second digest without offsets.
  *   list BOOTSTRAP TOPIC                    one line a record
@@ -95,6 +96,7 @@ public final class Judge {
             }
             case "produce" -> produce(bootstrap, topic, Long.parseLong(rest.get(0)), Long.parseLong(rest.get(1)),
                     pairs(rest.subList(2, rest.size())));
+            case "transact" -> transact(bootstrap, topic, Long.parseLong(rest.get(0)), Integer.parseInt(rest.get(1)));
             case "read" -> read(bootstrap, topic, rest.contains("values"));
             case "list" -> list(bootstrap, topic);
             case "ends" -> {
@@ -140,10 +142,7 @@ public final class Judge {
         long rate = Long.parseLong(with.getOrDefault("rate", "0"));
         long first = System.currentTimeMillis() - Long.parseLong(with.getOrDefault("ago", "0"));
         long span = Long.parseLong(with.getOrDefault("span", "0"));
-        Properties settings = new Properties();
-        settings.put("bootstrap.servers", bootstrap);
-        settings.put("key.serializer", ByteArraySerializer.class.getName());
-        settings.put("value.serializer", ByteArraySerializer.class.getName());
+        Properties settings = producing(bootstrap);
         settings.put("compression.type", with.getOrDefault("codec", "none"));
         settings.put("batch.size", with.getOrDefault("batch", "65536"));
         settings.put("max.request.size", Integer.toString(64 << 20));
@@ -180,6 +179,36 @@ public final class Judge {
         }
         if (failure[0] != null) throw failure[0];
         OUT.println(acknowledged[0]);
+    }
+
+    private static void transact(String bootstrap, String topic, long seed, int count) throws Exception {
+        Properties settings = producing(bootstrap);
+        int partitions = awaitTopic(bootstrap, topic).partitions().size();
+        SplittableRandom random = new SplittableRandom(seed);
+        try (Producer<byte[], byte[]> plain = new KafkaProducer<>(settings)) {
+            settings.put("transactional.id", topic + "-" + seed);
+            try (Producer<byte[], byte[]> producer = new KafkaProducer<>(settings)) {
+                producer.initTransactions();
+                for (int i = 0; i < count; i++) {
+                    producer.beginTransaction();
+                    for (int record = random.nextInt(1, 9); record > 0; record--) {
+                        producer.send(new ProducerRecord<>(topic, random.nextInt(partitions), null, value(random, 200)));
+                    }
+                    producer.flush();
+                    plain.send(new ProducerRecord<>(topic, random.nextInt(partitions), null, value(random, 200))).get();
+                    if (i % 3 == 2) producer.abortTransaction();
+                    else producer.commitTransaction();
+                }
+            }
+        }
+    }
+
+    private static Properties producing(String bootstrap) {
+        Properties settings = new Properties();
+        settings.put("bootstrap.servers", bootstrap);
+        settings.put("key.serializer", ByteArraySerializer.class.getName());
+        settings.put("value.serializer", ByteArraySerializer.class.getName());
+        return settings;
     }
 
     /** About {@code mean} bytes of text that compresses as logs do; now and then empty. */
@@ -293,6 +322,7 @@ public final class Judge {
         settings.put("bootstrap.servers", bootstrap);
         settings.put("key.deserializer", ByteArrayDeserializer.class.getName());
         settings.put("value.deserializer", ByteArrayDeserializer.class.getName());
+        settings.put("isolation.level", "read_committed");
         settings.put("max.poll.records", "10000");
         settings.put("max.partition.fetch.bytes", Integer.toString(8 << 20));
         settings.put("allow.auto.create.topics", "false");
