@@ -9,7 +9,7 @@ const NAMES_SHOWN: usize = 10;
 
 /// The topics that the configuration asks for, in the order of their names.
 ///
-/// A pattern must match the whole name. Topics that Kafka or its tools keep for themselves (internal, or `__` in front) are
+/// Topics that Kafka or its tools keep for themselves (internal, or `__` in front) are
 /// mirrored only when a pattern is literally their name, and Twinlog's own state never is.
 pub fn select<'a>(config: &Mirror, source: &'a Observed) -> Vec<&'a Topic> {
     source.topics.values().filter(|topic| is_wanted(config, topic)).collect()
@@ -17,31 +17,28 @@ pub fn select<'a>(config: &Mirror, source: &'a Observed) -> Vec<&'a Topic> {
 
 fn is_wanted(config: &Mirror, topic: &Topic) -> bool {
     let name = &*topic.name;
-    if name.starts_with("__twinlog.") || config.exclude.iter().any(|pattern| matches_whole(pattern, name)) {
+    if name.starts_with("__twinlog.") || config.exclude.iter().any(|pattern| pattern.is_match(name)) {
         return false;
     }
     if topic.is_internal || name.starts_with("__") {
         return config.topics.iter().any(|pattern| is_literally(pattern, name));
     }
-    config.topics.iter().any(|pattern| matches_whole(pattern, name))
+    config.topics.iter().any(|pattern| pattern.is_match(name))
 }
 
-/// Patterns may or may not carry anchors of their own.
-fn matches_whole(pattern: &Regex, name: &str) -> bool {
-    pattern.find_iter(name).any(|found| found.len() == name.len()) || {
-        // The leftmost match of an alternation may be a short one though another would match the whole.
-        Regex::new(&format!("^(?:{})$", pattern.as_str())).is_ok_and(|whole| whole.is_match(name))
-    }
+/// A pattern as it was typed; the configuration anchors it at both ends.
+fn typed(pattern: &Regex) -> &str {
+    let text = pattern.as_str();
+    text.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(text)
 }
 
 fn is_literally(pattern: &Regex, name: &str) -> bool {
-    let typed = pattern.as_str().trim_start_matches("^(?:").trim_end_matches(")$");
-    typed.trim_start_matches('^').trim_end_matches('$').replace('\\', "") == name
+    typed(pattern).trim_start_matches('^').trim_end_matches('$').replace('\\', "") == name
 }
 
 /// What to tell a user whose patterns match nothing.
 pub fn no_match(config: &Mirror, source: &Observed) -> String {
-    let patterns: Vec<&str> = config.topics.iter().map(Regex::as_str).collect();
+    let patterns: Vec<&str> = config.topics.iter().map(typed).collect();
     let names: Vec<&str> = source
         .topics
         .values()
@@ -66,12 +63,12 @@ pub fn no_match(config: &Mirror, source: &Observed) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::config::{Cluster, Mover, StartFrom};
+    use crate::config::{Cluster, Mover, StartFrom, text};
     use crate::control::metadata::Partition;
     use uuid::Uuid;
 
     pub(crate) fn config(topics: &[&str], exclude: &[&str]) -> Mirror {
-        let patterns = |texts: &[&str]| texts.iter().map(|text| Regex::new(text).unwrap()).collect();
+        let patterns = |texts: &[&str]| texts.iter().map(|text| text::pattern(text).unwrap()).collect();
         Mirror {
             link: "l".into(),
             source: Cluster { bootstrap: vec![] },
