@@ -3,6 +3,7 @@
 //! The target's topic gets what is set on the source's topic, unchanged but for settings that would make the target rewrite or
 //! refuse batches that pass through, or that only make sense where they are. Each deviation is said ([`Copied::notes`]).
 
+use kafka_protocol::messages::DescribeConfigsResponse;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
 use std::collections::BTreeMap;
 
@@ -10,11 +11,17 @@ use std::collections::BTreeMap;
 const SET_ON_TOPIC: i8 = 1;
 /// Kafka's `ConfigSource.DEFAULT_CONFIG`: set nowhere.
 const SET_NOWHERE: i8 = 5;
+/// Kafka's `ConfigSource.STATIC_BROKER_CONFIG`: from a broker's properties file.
+const SET_IN_FILE: i8 = 4;
+/// Kafka's resource type of topics, and of brokers.
+pub const TOPIC_RESOURCE: i8 = 2;
+pub const BROKER_RESOURCE: i8 = 4;
 
 const COMPRESSION: &str = "compression.type";
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 const MESSAGE_BYTES: &str = "max.message.bytes";
 const IN_SYNC: &str = "min.insync.replicas";
+const EXPIRATION: &str = "producer.id.expiration.ms";
 
 /// A topic's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,8 +35,17 @@ pub struct TopicConfigs {
 }
 
 impl TopicConfigs {
-    /// Reads one topic's part of a DescribeConfigs answer. Secrets are left out.
-    pub fn read(result: &DescribeConfigsResult) -> Self {
+    /// Reads a DescribeConfigs answer: by topic, its settings or the error code with its message.
+    pub fn read(answer: &DescribeConfigsResponse) -> BTreeMap<String, Result<Self, (i16, String)>> {
+        let topics = answer.results.iter().filter(|result| result.resource_type == TOPIC_RESOURCE);
+        topics.map(|result| (result.resource_name.to_string(), Self::read_one(result))).collect()
+    }
+
+    fn read_one(result: &DescribeConfigsResult) -> Result<Self, (i16, String)> {
+        if result.error_code != 0 {
+            let message = result.error_message.as_ref().map(ToString::to_string).unwrap_or_default();
+            return Err((result.error_code, message));
+        }
         let mut configs = Self::default();
         for config in result.configs.iter().filter(|config| !config.is_sensitive) {
             let Some(value) = &config.value else { continue };
@@ -42,7 +58,7 @@ impl TopicConfigs {
             }
             configs.effective.insert(name, value);
         }
-        configs
+        Ok(configs)
     }
 }
 
@@ -129,10 +145,25 @@ pub fn unfit(topic: &str, source: &TopicConfigs, target: &TopicConfigs) -> Vec<S
     sentences
 }
 
+/// A broker's `producer.id.expiration.ms` that is in force while it loads its logs: the one from its properties file, or the
+/// default, whatever was set later (exactly once rests on it). None when the answer does not tell.
+pub fn producer_id_expiration_ms(answer: &DescribeConfigsResponse) -> Option<i64> {
+    let broker = answer.results.iter().find(|result| result.resource_type == BROKER_RESOURCE)?;
+    let config = broker.configs.iter().find(|config| &*config.name == EXPIRATION)?;
+    let is_static = |source: i8| matches!(source, SET_IN_FILE | SET_NOWHERE);
+    // Synonyms come in the order in which they win: the file's before the default.
+    let synonym =
+        config.synonyms.iter().find(|synonym| is_static(synonym.source)).map(|synonym| &synonym.value);
+    let value = synonym.or_else(|| is_static(config.config_source).then_some(&config.value))?;
+    value.as_ref()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
+    use kafka_protocol::messages::describe_configs_response::{
+        DescribeConfigsResourceResult, DescribeConfigsSynonym,
+    };
     use kafka_protocol::protocol::StrBytes;
 
     fn entry(name: &'static str, value: &'static str, source: i8) -> DescribeConfigsResourceResult {
@@ -142,8 +173,16 @@ mod tests {
             .with_config_source(source)
     }
 
+    fn answer(resource_type: i8, configs: Vec<DescribeConfigsResourceResult>) -> DescribeConfigsResponse {
+        let result = DescribeConfigsResult::default()
+            .with_resource_type(resource_type)
+            .with_resource_name(StrBytes::from_static_str("t"))
+            .with_configs(configs);
+        DescribeConfigsResponse::default().with_results(vec![result])
+    }
+
     fn configs(entries: Vec<DescribeConfigsResourceResult>) -> TopicConfigs {
-        TopicConfigs::read(&DescribeConfigsResult::default().with_configs(entries))
+        TopicConfigs::read(&answer(TOPIC_RESOURCE, entries)).remove("t").unwrap().unwrap()
     }
 
     fn pairs(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -200,7 +239,29 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_left_out() {
-        assert_eq!(configs(vec![entry("x", "secret", 1).with_is_sensitive(true)]), TopicConfigs::default());
+    fn a_topic_that_may_not_be_described_is_an_error_of_its_own() {
+        let mut refused = answer(TOPIC_RESOURCE, vec![]);
+        refused.results[0].error_code = 29;
+        assert_eq!(TopicConfigs::read(&refused)["t"], Err((29, String::new())));
+    }
+
+    #[test]
+    fn the_static_expiration_counts_not_the_one_set_later() {
+        let synonym = |value: &'static str, source: i8| {
+            DescribeConfigsSynonym::default()
+                .with_value(Some(StrBytes::from_static_str(value)))
+                .with_source(source)
+        };
+        let later = entry(EXPIRATION, "2147483647", 2).with_synonyms(vec![
+            synonym("2147483647", 2),
+            synonym("60000", 4),
+            synonym("86400000", 5),
+        ]);
+        assert_eq!(producer_id_expiration_ms(&answer(BROKER_RESOURCE, vec![later])), Some(60_000));
+        let plain = entry(EXPIRATION, "86400000", 5);
+        assert_eq!(producer_id_expiration_ms(&answer(BROKER_RESOURCE, vec![plain])), Some(86_400_000));
+        let unclear = entry(EXPIRATION, "5", 2);
+        assert_eq!(producer_id_expiration_ms(&answer(BROKER_RESOURCE, vec![unclear])), None);
+        assert_eq!(producer_id_expiration_ms(&answer(BROKER_RESOURCE, vec![])), None);
     }
 }
