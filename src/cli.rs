@@ -7,6 +7,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use twinlog::broker::SyntheticCluster;
 use twinlog::config::{Address, ConfigError, Draft, LogFormat, Mover, StartFrom, text};
+use twinlog::edge::bench::Settings;
+use twinlog::load::{Codec, Shape};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -148,9 +150,9 @@ pub struct MirrorArgs {
 }
 
 // The command-line library takes a bare `Vec` for an argument that may be given again.
-type Addresses = std::vec::Vec<Address>;
-type Patterns = std::vec::Vec<Regex>;
-type Cores = std::vec::Vec<usize>;
+type Addresses = Vec<Address>;
+type Patterns = Vec<Regex>;
+type Cores = Vec<usize>;
 
 const MIRROR_AFTER_HELP: &str = "\
 Examples:
@@ -262,6 +264,14 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, default_value = "64MiB", help_heading = "Mirror")]
     buffer_bytes: usize,
 
+    /// Cluster to send the load to, instead of a synthetic one
+    #[arg(long, value_name = "HOST:PORT[,…]", value_parser = text::addresses, requires = "target", help_heading = "Clusters")]
+    source: Option<Addresses>,
+
+    /// Cluster to mirror to; the topic twinlog-bench-… is made on both, and deleted at the end
+    #[arg(long, value_name = "HOST:PORT[,…]", value_parser = text::addresses, requires = "source", help_heading = "Clusters")]
+    target: Option<Addresses>,
+
     /// Write the results to this file too, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -289,6 +299,7 @@ Examples:
   twinlog bench --batch-bytes 16KiB --partitions 100     # small batches, many partitions
   twinlog bench --codec zstd --record-bytes 200 --size 1GiB
   twinlog bench --size 0 --rate 50 --seconds 60          # latency at 50 MB/s only
+  twinlog bench --source east:9092 --target west:9092    # on clusters of your own
 
 The exit code is 1 if anything was lost, doubled, out of order or changed.";
 
@@ -370,6 +381,36 @@ pub struct SimArgs {
     /// Print everything that happens (for one run)
     #[arg(long, requires = "seed")]
     trace: bool,
+}
+
+impl BenchArgs {
+    /// What to measure, and the file for the results.
+    pub fn settings(self) -> (Settings, Option<PathBuf>) {
+        let shape = Shape {
+            batch_bytes: self.batch_bytes,
+            record_bytes: self.record_bytes,
+            codec: match self.codec {
+                CodecName::None => Codec::None,
+                CodecName::Gzip => Codec::Gzip,
+                CodecName::Snappy => Codec::Snappy,
+                CodecName::Lz4 => Codec::Lz4,
+                CodecName::Zstd => Codec::Zstd,
+            },
+            random_percent: usize::from(self.random_percent),
+        };
+        let settings = Settings {
+            external: self.source.zip(self.target),
+            size_bytes: self.size,
+            seconds: self.seconds,
+            bytes_per_second: self.rate.map(|megabytes| megabytes * 1e6),
+            partitions: self.partitions,
+            shape,
+            cores: self.cores,
+            mover: self.mover,
+            buffer_bytes: self.buffer_bytes,
+        };
+        (settings, self.json)
+    }
 }
 
 impl SimArgs {

@@ -4,8 +4,9 @@ mod cli;
 
 use clap::Parser;
 use cli::{BrokerArgs, Cli, Command, MirrorArgs, SimArgs};
+use std::fmt;
 use std::process::ExitCode;
-use twinlog::config::{ConfigError, Mirror};
+use twinlog::config::{ConfigError, LogFormat, Mirror};
 use twinlog::edge::signals::Stop;
 use twinlog::edge::{broker_task, logging, sim_cmd};
 
@@ -13,49 +14,53 @@ use twinlog::edge::{broker_task, logging, sim_cmd};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let ended = match Cli::parse().command {
         Command::Mirror(args) => mirror(args),
         Command::Broker(args) => broker(args),
-        Command::Sim(args) => sim(&args),
-        Command::Bench(_) => ExitCode::FAILURE,
+        Command::Sim(args) => Ok(sim(&args)),
+        Command::Bench(_) => return ExitCode::FAILURE,
+    };
+    ended.unwrap_or_else(|failure| {
+        eprintln!("error: {}", failure.message);
+        ExitCode::from(failure.exit_code)
+    })
+}
+
+/// Why the command ends without having done what it should.
+struct Failure {
+    exit_code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn new(cause: impl fmt::Display) -> Self {
+        Self { exit_code: 1, message: cause.to_string() }
     }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self { exit_code: 2, message: error.0 }
+    }
+}
+
+fn mirror(args: MirrorArgs) -> Result<ExitCode, Failure> {
+    let draft = args.draft()?;
+    logging::start(draft.log_format.unwrap_or_default());
+    let mirror: Mirror = draft.build()?;
+    tracing::info!(link = mirror.link, "configured");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn broker(args: BrokerArgs) -> Result<ExitCode, Failure> {
+    logging::start(LogFormat::Text);
+    let settings = args.settings().map_err(ConfigError)?;
+    let stop = Stop::on_signals().map_err(Failure::new)?;
+    broker_task::run(settings, stop.flag()).map_err(Failure::new)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn sim(args: &SimArgs) -> ExitCode {
     let passed = sim_cmd::run(&sim_cmd::Seeds { seeds: args.seeds(), trace: args.trace() });
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn mirror(args: MirrorArgs) -> ExitCode {
-    match configured(args) {
-        Ok(mirror) => {
-            tracing::info!(link = mirror.link, "configured");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-fn broker(args: BrokerArgs) -> ExitCode {
-    logging::start(twinlog::config::LogFormat::default());
-    let served = args.settings().map_err(|error| (error, 2)).and_then(|settings| {
-        let stop = Stop::on_signals().map_err(|error| (error.to_string(), 1))?;
-        broker_task::run(settings, stop.flag()).map_err(|error| (error.to_string(), 1))
-    });
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((error, code)) => {
-            eprintln!("error: {error}");
-            ExitCode::from(code)
-        }
-    }
-}
-
-fn configured(args: MirrorArgs) -> Result<Mirror, ConfigError> {
-    let draft = args.draft()?;
-    logging::start(draft.log_format.unwrap_or_default());
-    draft.build()
 }

@@ -7,6 +7,7 @@
 // Clocks, threads and environment variables are what this folder is for.
 #![allow(clippy::disallowed_methods)]
 
+pub mod bench;
 pub mod broker_task;
 pub mod buffers;
 pub mod client;
@@ -21,3 +22,4 @@ pub mod signals;
 pub mod sim_cmd;
 pub mod socket;
 mod sys;
+pub mod usage;

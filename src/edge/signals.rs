@@ -34,6 +34,11 @@ impl Stop {
         &self.asked
     }
 
+    /// A signal has come.
+    pub fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
     /// It was Ctrl-C, not SIGTERM, which is how service managers end what has done its duty.
     pub fn was_interrupt(&self) -> bool {
         self.signal.load(Ordering::Relaxed) == SIGINT as usize

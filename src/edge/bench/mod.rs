@@ -1,0 +1,336 @@
+//! `twinlog bench`: a load into the source, the mirror in between, and a judge at the target.
+//!
+//! [`run`] sets the stage and measures, `drive` sends and judges, an [`Inlet`] and an [`Outlet`] are the doors to the clusters.
+
+mod drive;
+mod embedded;
+mod external;
+mod wire;
+
+use super::progress::Progress;
+use super::{clock, usage};
+use crate::config::{Address, Draft, Mirror, Mover};
+use crate::limits::BATCH_HEADER_BYTES;
+use crate::load::{
+    Batches, BenchReport, Checked, Codec, LatencyRun, LoadFacts, MirrorFacts, Shape, Throughput,
+};
+use crate::stats::units;
+use bytes::Bytes;
+use drive::{Course, Verdict};
+use smallvec::SmallVec;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, available_parallelism};
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Source and target to use; None: two synthetic clusters inside this process.
+    pub external: Option<(Vec<Address>, Vec<Address>)>,
+    /// Bytes to send at full speed; 0: none.
+    pub size_bytes: u64,
+    /// How long to send at an even rate; 0: not at all.
+    pub seconds: u64,
+    /// The even rate; None: half of what full speed was.
+    pub bytes_per_second: Option<f64>,
+    pub partitions: u32,
+    pub shape: Shape,
+    pub cores: Vec<usize>,
+    pub mover: Mover,
+    pub buffer_bytes: usize,
+}
+
+/// The door through which the load goes into the source.
+pub trait Inlet {
+    /// Appends one batch to the source partition.
+    fn send(
+        &mut self,
+        partition: u32,
+        header: [u8; BATCH_HEADER_BYTES],
+        payload: Bytes,
+    ) -> Result<(), String>;
+}
+
+/// The door at which the judge waits, on the target.
+pub trait Outlet: Send {
+    /// Puts everything that is new into `arrived`, each partition's batches in order.
+    fn receive(&mut self, arrived: &mut Vec<Arrived>) -> Result<(), String>;
+}
+
+/// A batch as it stands on the target.
+pub struct Arrived {
+    pub partition: u32,
+    pub header: [u8; BATCH_HEADER_BYTES],
+    pub payload: SmallVec<[Bytes; 2]>,
+}
+
+/// Two clusters and the doors to them.
+struct Stage<I, O> {
+    source: Vec<Address>,
+    target: Vec<Address>,
+    topic: String,
+    inlet: I,
+    outlet: O,
+    /// What the clusters surely keep: more must never be under way.
+    window_bytes: u64,
+    /// They live in this process.
+    embedded: bool,
+}
+
+/// What is measured: mirrors as told until the flag is set.
+pub type RunMirror<'a> = &'a (dyn Fn(&Mirror, &AtomicBool) -> Result<(), String> + Sync);
+
+/// Threads whose CPU time is the mirror's: its shards, and its control thread, which is started here.
+const MIRROR_THREADS: [&str; 2] = ["shard", "mirror"];
+
+/// Measures the mirror. Once `stop` is set, gives up. The error says what went wrong.
+pub fn run(
+    settings: &Settings,
+    mirror: RunMirror<'_>,
+    stop: &AtomicBool,
+    progress: &Progress,
+) -> Result<BenchReport, String> {
+    match settings.external.clone() {
+        None => {
+            let clusters = embedded::Clusters::start(settings)?;
+            let report = measure(settings, clusters.stage(), mirror, stop, progress);
+            clusters.stop();
+            report
+        }
+        Some((source, target)) => {
+            let clusters = external::Clusters::new(source, target);
+            let report =
+                clusters.stage(settings).and_then(|stage| measure(settings, stage, mirror, stop, progress));
+            clusters.clean_up();
+            report
+        }
+    }
+}
+
+fn measure<I: Inlet, O: Outlet>(
+    settings: &Settings,
+    mut stage: Stage<I, O>,
+    run_mirror: RunMirror<'_>,
+    stop: &AtomicBool,
+    progress: &Progress,
+) -> Result<BenchReport, String> {
+    let config = mirror_config(settings, &stage)?;
+    // Dated shortly before now: old enough not to lie in the future, young enough to be today's data.
+    let batches = Batches::new(settings.shape, clock::now().wall_ms - 60_000)?;
+    let over = AtomicBool::new(false);
+    let course = Course::new(&batches, settings.partitions, stage.window_bytes, &over);
+    let stop_mirror = AtomicBool::new(false);
+
+    let (sent, trouble, verdict, mirrored) = thread::scope(|scope| {
+        let mirror = thread::Builder::new().name("mirror".into()).spawn_scoped(scope, || {
+            let ended = run_mirror(&config, &stop_mirror);
+            over.store(true, Ordering::Relaxed);
+            ended
+        });
+        let judge = thread::Builder::new()
+            .name("judge".into())
+            .spawn_scoped(scope, || course.judge(&mut stage.outlet));
+        let mut sender =
+            Sender { settings, course: &course, inlet: &mut stage.inlet, stop, over: &over, progress };
+        let mut sent = Sent::default();
+        let trouble = sender.send_everything(&batches, &mut sent).err();
+        over.store(true, Ordering::Relaxed);
+        let verdict = judge.map_err(|error| error.to_string()).map(thread::ScopedJoinHandle::join);
+        stop_mirror.store(true, Ordering::Relaxed);
+        let mirrored = mirror.map_err(|error| error.to_string()).map(thread::ScopedJoinHandle::join);
+        (sent, trouble, verdict, mirrored)
+    });
+    let died = |_| "a thread of the benchmark panicked".to_owned();
+    mirrored?.map_err(died)?.map_err(|error| format!("the mirror failed: {error}"))?;
+    let verdict = verdict?.map_err(died)??;
+    if stop.load(Ordering::Relaxed) {
+        return Err("interrupted".into());
+    }
+    if let Some(trouble) = trouble {
+        tracing::error!("the benchmark ended early: {trouble}");
+    }
+    Ok(report(settings, stage.embedded, &batches, &course, &sent, &verdict))
+}
+
+fn mirror_config<I, O>(settings: &Settings, stage: &Stage<I, O>) -> Result<Mirror, String> {
+    let draft = Draft {
+        source: Some(stage.source.clone()),
+        target: Some(stage.target.clone()),
+        topics: Some(vec![crate::config::text::pattern(&regex::escape(&stage.topic))?]),
+        link: Some(stage.topic.clone()),
+        mover: Some(settings.mover),
+        cores: Some(settings.cores.clone()),
+        buffer_bytes: Some(settings.buffer_bytes),
+        ..Draft::default()
+    };
+    draft.build().map_err(|error| error.to_string())
+}
+
+/// How long the parts took.
+#[derive(Default)]
+struct Sent {
+    throughput: Option<Throughput>,
+    /// Offered bytes a second, and the time until everything had arrived.
+    even: Option<(f64, f64)>,
+}
+
+struct Sender<'a, I> {
+    settings: &'a Settings,
+    course: &'a Course<'a>,
+    inlet: &'a mut I,
+    stop: &'a AtomicBool,
+    over: &'a AtomicBool,
+    progress: &'a Progress,
+}
+
+impl<I: Inlet> Sender<'_, I> {
+    fn send_everything(&mut self, batches: &Batches, sent: &mut Sent) -> Result<(), String> {
+        let partitions = u64::from(self.settings.partitions);
+        self.progress.begin("waiting for the mirror to get going");
+        self.full_speed("warming up", 0, 1)?;
+        let mut first = 1;
+        if self.settings.size_bytes > 0 {
+            let rounds =
+                (self.settings.size_bytes as f64 / batches.mean_bytes() / partitions as f64).ceil() as u64;
+            self.progress.begin(&format!("sending {} at full speed", units::bytes(self.settings.size_bytes)));
+            let bytes_before = self.course.sent_bytes();
+            let cpu_before_us = usage::cpu_us_of_threads(&MIRROR_THREADS);
+            let seconds = self.full_speed("full speed", first, rounds)?;
+            let cpu_us = usage::cpu_us_of_threads(&MIRROR_THREADS).saturating_sub(cpu_before_us);
+            sent.throughput = Some(Throughput::new(
+                self.course.sent_bytes() - bytes_before,
+                rounds * partitions,
+                batches.records_per_batch(),
+                seconds,
+                cpu_us as f64 / 1e6,
+            ));
+            first += rounds;
+        }
+        if self.settings.seconds > 0 {
+            let half = sent.throughput.map(|full| full.bytes_per_second / 2.0);
+            let offered =
+                self.settings.bytes_per_second.or(half).ok_or("--size 0 needs --rate: half of what?")?;
+            self.progress.begin(&format!(
+                "sending {} for {} s",
+                units::byte_rate(offered),
+                self.settings.seconds
+            ));
+            sent.even = Some((offered, self.even_rate(first, offered, batches.mean_bytes())?));
+        }
+        Ok(())
+    }
+
+    /// Returns the seconds until everything was judged.
+    fn full_speed(&mut self, what: &str, first: u64, rounds: u64) -> Result<f64, String> {
+        let start_us = clock::now().mono_us;
+        let mut tell = teller(self.stop, self.over, self.progress, what, self.course.judged());
+        self.course.send_at_full_speed(self.inlet, first, rounds, &mut tell)?;
+        self.course.await_judged((first + rounds) * u64::from(self.settings.partitions), &mut tell)?;
+        Ok((clock::now().mono_us - start_us) as f64 / 1e6)
+    }
+
+    fn even_rate(&mut self, first: u64, bytes_per_second: f64, mean_bytes: f64) -> Result<f64, String> {
+        let start_us = clock::now().mono_us;
+        let mut tell = teller(self.stop, self.over, self.progress, "even rate", self.course.judged());
+        let batches_per_second = bytes_per_second / mean_bytes;
+        let rounds = self.course.send_by_schedule(
+            self.inlet,
+            first,
+            batches_per_second,
+            self.settings.seconds,
+            &mut tell,
+        )?;
+        self.course.await_judged((first + rounds) * u64::from(self.settings.partitions), &mut tell)?;
+        Ok((clock::now().mono_us - start_us) as f64 / 1e6)
+    }
+}
+
+/// Shows progress a few times a second, and ends everything when the user wants that.
+fn teller<'a>(
+    stop: &'a AtomicBool,
+    over: &'a AtomicBool,
+    progress: &'a Progress,
+    what: &'a str,
+    judged_before: u64,
+) -> impl FnMut(u64) + 'a {
+    let start_us = clock::now().mono_us;
+    let mut next_us = start_us;
+    move |judged| {
+        if stop.load(Ordering::Relaxed) {
+            over.store(true, Ordering::Relaxed);
+        }
+        let now_us = clock::now().mono_us;
+        if now_us >= next_us {
+            next_us = now_us + 250_000;
+            let seconds = (now_us - start_us) as f64 / 1e6;
+            let batches = judged - judged_before;
+            progress.update(|| {
+                format!(
+                    "{what}: {} batches checked, {}",
+                    units::count(batches),
+                    units::rate(batches as f64 / seconds, "batches")
+                )
+            });
+        }
+    }
+}
+
+fn report(
+    settings: &Settings,
+    embedded_clusters: bool,
+    batches: &Batches,
+    course: &Course<'_>,
+    sent: &Sent,
+    verdict: &Verdict,
+) -> BenchReport {
+    let batches_sent = course.sent_batches();
+    let latency = sent.even.map(|(offered, seconds)| LatencyRun {
+        seconds,
+        offered_bytes_per_second: offered,
+        achieved_bytes_per_second: verdict.from_intended.count() as f64 * batches.mean_bytes() / seconds,
+        from_intended: verdict.from_intended.percentiles(),
+        from_sent: verdict.from_sent.percentiles(),
+    });
+    BenchReport {
+        load: LoadFacts {
+            partitions: settings.partitions,
+            record_bytes: settings.shape.record_bytes,
+            records_per_batch: batches.records_per_batch(),
+            codec: codec_name(settings.shape.codec),
+            batch_wire_bytes: batches.mean_bytes() as u64,
+        },
+        mirror: MirrorFacts {
+            version: env!("CARGO_PKG_VERSION"),
+            mover: match settings.mover {
+                Mover::Auto => "auto",
+                Mover::Copy => "copy",
+                Mover::Splice => "splice",
+            },
+            shards: if settings.cores.is_empty() { machine_cores() } else { settings.cores.len() },
+            buffer_bytes: settings.buffer_bytes,
+            machine_cores: machine_cores(),
+            embedded_clusters,
+        },
+        throughput: sent.throughput,
+        latency,
+        checked: Checked {
+            batches_sent,
+            records_sent: batches_sent * u64::from(batches.records_per_batch()),
+            tally: verdict.tally(course),
+        },
+        peak_rss_bytes: usage::peak_rss_bytes(),
+    }
+}
+
+fn codec_name(codec: Codec) -> &'static str {
+    match codec {
+        Codec::None => "none",
+        Codec::Gzip => "gzip",
+        Codec::Snappy => "snappy",
+        Codec::Lz4 => "lz4",
+        Codec::Zstd => "zstd",
+    }
+}
+
+fn machine_cores() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
