@@ -106,8 +106,8 @@ fn answers_and_requests(criterion: &mut Criterion) {
             input,
             |input| {
                 walk(input, |partition, header, raw, payload| {
-                    drop(black_box((partition, header, raw, payload)))
-                })
+                    drop(black_box((partition, header, raw, payload)));
+                });
             },
             BatchSize::SmallInput,
         );

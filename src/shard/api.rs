@@ -3,7 +3,6 @@
 use crate::config::{Address, Mover, StartFrom};
 pub use crate::conn::{ConnId, Out};
 pub use crate::error::{Stop, StopKind};
-use bytes::Bytes;
 use std::sync::Arc;
 use uuid::Uuid;
 

@@ -62,13 +62,13 @@ impl Shard {
                 self.reset_pause(Side::Source, key.0);
             }
             Read::Answer { tag: Tag::Locate(lanes), frame } => {
-                self.handle_located(now, key, &lanes, frame)?
+                self.handle_located(now, key, &lanes, frame)?;
             }
             Read::Answer { tag: Tag::LogStarts(lanes), frame } => {
-                self.handle_log_starts(now, key, &lanes, frame)?
+                self.handle_log_starts(now, key, &lanes, frame)?;
             }
             Read::Answer { tag: Tag::LogEnds(lanes), frame } => {
-                self.handle_log_ends(now, key, &lanes, frame)?
+                self.handle_log_ends(now, key, &lanes, frame)?;
             }
             Read::Answer { tag: Tag::Fetch { .. }, .. } => return Err("a fetch answer was not walked".into()),
         }
@@ -403,9 +403,8 @@ impl Source {
     /// The connection can take a fetch: none is under way, or nothing but the payload at hand is missing of the last one.
     fn may_fetch(&self) -> bool {
         let last_batch = self.walk.as_ref().is_some_and(|walk| {
-            let missing = match walk.payload {
-                Walking::Collect { missing, .. } | Walking::Splice { missing, .. } => missing,
-                _ => return false,
+            let (Walking::Collect { missing, .. } | Walking::Splice { missing, .. }) = walk.payload else {
+                return false;
             };
             walk.fetch.frame_remaining().saturating_sub(missing) < BATCH_HEADER_BYTES
         });

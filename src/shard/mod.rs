@@ -184,7 +184,7 @@ impl Shard {
             Command::Brokers { side, brokers } => self.set_brokers(now, side, brokers),
             Command::Assign(start) => self.assign(*start),
             Command::Leader { lane, side, broker, epoch } => {
-                self.set_leader(now, lane, side, Leader { broker, epoch })
+                self.set_leader(now, lane, side, Leader { broker, epoch });
             }
             Command::RunDurable { lane, run } => {
                 if let Some(&slot) = self.slots.get(&lane) {

@@ -42,7 +42,7 @@ impl Shard {
     /// Sends what may be sent.
     pub(super) fn produce(&mut self, now: Now) {
         self.splice(now);
-        let more_to_come = self.sources.values().any(|source| source.is_mid_answer());
+        let more_to_come = self.sources.values().any(super::source::Source::is_mid_answer);
         let keys: Vec<Key> =
             self.sinks.iter().filter(|(_, sink)| !sink.ready.is_empty()).map(|(key, _)| *key).collect();
         for key in keys {
@@ -174,7 +174,7 @@ impl Shard {
                     self.reset_pause(Side::Target, key.0);
                 }
                 Read::Answer { tag: Tag::Produce(request), frame } => {
-                    self.produced(now, key, request, &frame)?
+                    self.produced(now, key, request, &frame)?;
                 }
                 Read::Answer { tag, frame } => self.answered(now, key, tag, frame)?,
             }
@@ -305,7 +305,7 @@ fn send(
                 ranges.into_iter().for_each(|range| sink.conn.queue(Out::Bytes(range)));
             }
             (Piece::Payload(Payload::Stream(bytes)), Some(from)) => {
-                sink.conn.queue(Out::Splice { from, bytes })
+                sink.conn.queue(Out::Splice { from, bytes });
             }
             (Piece::Payload(Payload::Stream(_)), None) => {
                 unreachable!("only spliced batches have no buffers")

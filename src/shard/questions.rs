@@ -187,7 +187,7 @@ impl Shard {
                 let answer: ListOffsetsResponse = decode(version(LIST_OFFSETS_KEY, LIST_OFFSETS)?, frame)?;
                 let answers = list_offsets_answers(&answer);
                 self.take_answers(now, &lanes, &answers, |lane, offset| {
-                    lane.asked.high_watermark = Some(offset)
+                    lane.asked.high_watermark = Some(offset);
                 });
             }
             Tag::Producers(lanes) => {
@@ -210,7 +210,7 @@ impl Shard {
                     }
                 }
                 self.take_answers(now, &lanes, &answers, |lane, last_sequence| {
-                    lane.asked.last_sequence = last_sequence
+                    lane.asked.last_sequence = last_sequence;
                 });
             }
             Tag::LogEnds(lanes) => {
@@ -224,7 +224,7 @@ impl Shard {
                     }
                 }
                 self.take_answers(now, &lanes, &answers, |lane, offset| {
-                    lane.asked.log_end = Some(offset).filter(|&end| end >= 0)
+                    lane.asked.log_end = Some(offset).filter(|&end| end >= 0);
                 });
                 for (slot, round) in lanes {
                     let lane = &mut self.lanes[slot].lane;

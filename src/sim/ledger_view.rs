@@ -59,7 +59,7 @@ impl LedgerView {
             let place = || (key["topic"].as_str().unwrap_or_default().to_owned(), int(&key["partition"]));
             match key["t"].as_str() {
                 Some("pid") => {
-                    self.data_pid = Some((int(&value["producer_id"]), int(&value["producer_epoch"])))
+                    self.data_pid = Some((int(&value["producer_id"]), int(&value["producer_epoch"])));
                 }
                 Some("lane") => {
                     self.lanes.insert(place(), lane(&value));

@@ -28,7 +28,7 @@ impl Cluster {
                 ) {
                     Ok((epoch, offset)) => end = end.with_leader_epoch(epoch).with_end_offset(offset),
                     Err(error) => {
-                        end = end.with_error_code(error.code()).with_leader_epoch(-1).with_end_offset(-1)
+                        end = end.with_error_code(error.code()).with_leader_epoch(-1).with_end_offset(-1);
                     }
                 }
                 ends.push(end);

@@ -63,7 +63,7 @@ impl Relay {
     }
 
     fn drops_frame(&self) -> bool {
-        self.how == How::SpliceHalf && self.frames % 2 == 0
+        self.how == How::SpliceHalf && self.frames.is_multiple_of(2)
     }
 
     fn trouble(&mut self, side: Side, cause: &str) {
@@ -233,7 +233,7 @@ fn source(stream: Vec<u8>, seed: u64) -> (SocketAddr, JoinHandle<()>) {
             let (now, later) = rest.split_at(piece.clamp(1, rest.len()));
             socket.write_all(now).unwrap();
             rest = later;
-            if next() % 8 == 0 {
+            if next().is_multiple_of(8) {
                 thread::yield_now();
             }
         }
