@@ -36,7 +36,7 @@ pub struct Delayed {
 }
 
 impl Delayed {
-    /// Keeps an answer until something wakes it, at the latest until `deadline_us` (steady clock).
+    /// Keeps an answer until something wakes it, at the latest until `deadline_us` (steady clock; `u64::MAX`: no deadline).
     pub fn add(&mut self, waiting: Waiting, deadline_us: u64) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
@@ -89,7 +89,7 @@ impl Delayed {
     /// 0 when there is something to do at once.
     pub fn poll_timeout(&self) -> Option<u64> {
         if self.finished.is_empty() && self.awake.is_empty() {
-            self.deadlines.first().map(|&(deadline_us, _)| deadline_us)
+            self.deadlines.first().map(|&(deadline_us, _)| deadline_us).filter(|&due_us| due_us < u64::MAX)
         } else {
             Some(0)
         }

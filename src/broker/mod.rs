@@ -12,6 +12,7 @@ pub mod batch;
 pub mod delayed;
 pub mod faults;
 pub mod fetch_session;
+pub mod groups;
 pub mod log;
 pub mod producer_state;
 pub mod response;
@@ -30,6 +31,7 @@ use bytes::Bytes;
 use delayed::{Checked, Delayed, Waiting};
 use faults::Faults;
 use fetch_session::FetchSessions;
+use groups::Groups;
 use kafka_protocol::error::ResponseError;
 use log::Appended;
 use std::collections::{BTreeMap, VecDeque};
@@ -111,6 +113,7 @@ pub struct Cluster {
     nodes: BTreeMap<i32, Node>,
     topics: Topics,
     sessions: BTreeMap<i32, FetchSessions>,
+    groups: Groups,
     delayed: Delayed,
     faults: Faults,
     /// Producer ids given out so far, and those of transactional ids with their epochs.
@@ -131,6 +134,7 @@ impl Cluster {
             nodes: nodes.collect(),
             topics: Topics::default(),
             sessions: BTreeMap::new(),
+            groups: Groups::default(),
             delayed: Delayed::default(),
             faults: Faults::default(),
             producer_ids: 1000,
@@ -174,6 +178,10 @@ impl Cluster {
     /// The next delayed answer that has become due. Call until None, after every request and at [`Cluster::poll_timeout`].
     pub fn poll(&mut self, now: Now) -> Option<(Ticket, Response)> {
         self.keep_house(now);
+        if self.groups.poll_timeout().is_some_and(|due_us| due_us <= now.mono_us) {
+            self.groups.handle_timeout(now.mono_us);
+            self.finish_group_answers();
+        }
         loop {
             if let Some(finished) = self.delayed.next_finished() {
                 return Some(finished);
@@ -194,7 +202,7 @@ impl Cluster {
 
     /// When to call [`Cluster::poll`] at the latest (steady clock, µs); None when nothing waits.
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.delayed.poll_timeout()
+        self.delayed.poll_timeout().into_iter().chain(self.groups.poll_timeout()).min()
     }
 
     /// The load generator's door: appends a whole batch as the partition's leader would, without checking its checksum.

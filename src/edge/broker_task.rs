@@ -9,6 +9,7 @@ mod frames;
 
 use crate::broker::{Batch, Cluster, Reply, SyntheticCluster, Ticket};
 use crate::config::Address;
+use crate::edge::clock;
 use crate::limits::BATCH_HEADER_BYTES;
 use crate::time::Now;
 use bytes::Bytes;
@@ -18,14 +19,13 @@ use kafka_protocol::error::ResponseError;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::fd::OwnedFd;
-use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 const WAKE_TOKEN: u64 = u64::MAX;
 /// Tokens below this are listeners.
@@ -70,7 +70,6 @@ pub fn spawn(mut settings: SyntheticCluster) -> io::Result<Server> {
         wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         stop: AtomicBool::new(false),
         cpu_us: AtomicU64::new(0),
-        started: Instant::now(),
     });
     let mut serving = Serving::new(Arc::clone(&shared), listeners)?;
     let thread = std::thread::Builder::new().name("broker".to_owned()).spawn(move || serving.serve())?;
@@ -95,7 +94,6 @@ struct Shared {
     wake: OwnedFd,
     stop: AtomicBool,
     cpu_us: AtomicU64,
-    started: Instant,
 }
 
 impl Server {
@@ -161,7 +159,7 @@ impl ClusterHandle {
 
     /// Anything else, hooks included. The cluster is locked meanwhile.
     pub fn with<T>(&self, work: impl FnOnce(&mut Cluster, Now) -> T) -> T {
-        let now = self.0.now();
+        let now = clock::now();
         let mut cluster = self.0.lock();
         let result = work(&mut cluster, now);
         let due = cluster.poll_timeout() == Some(0);
@@ -176,12 +174,6 @@ impl ClusterHandle {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Cluster> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn now(&self) -> Now {
-        let mono_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono_us, wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX) }
     }
 
     fn wake(&self) {
@@ -240,16 +232,14 @@ impl Serving {
                 }
             }
             self.answer_delayed();
-            let cpu = clock_gettime(ClockId::ThreadCPUTime);
-            let cpu_us = cpu.tv_sec.unsigned_abs() * 1_000_000 + cpu.tv_nsec.unsigned_abs() / 1000;
-            self.shared.cpu_us.store(cpu_us, Ordering::Relaxed);
+            self.shared.cpu_us.store(clock::thread_cpu_us(), Ordering::Relaxed);
         }
         Ok(())
     }
 
     fn sleep_at_most(&self) -> Timespec {
         let due_us = self.shared.lock().poll_timeout().unwrap_or(u64::MAX);
-        let us = due_us.saturating_sub(self.shared.now().mono_us).min(SLEEP_MAX_US);
+        let us = due_us.saturating_sub(clock::now().mono_us).min(SLEEP_MAX_US);
         Timespec { tv_sec: (us / 1_000_000) as i64, tv_nsec: (us % 1_000_000 * 1000) as i64 }
     }
 
@@ -294,7 +284,7 @@ impl Serving {
         loop {
             match connection.next_frame(&self.epoll, token, &self.frames, &mut served_bytes) {
                 Progress::Frame(frame) => {
-                    let now = self.shared.now();
+                    let now = clock::now();
                     match self.shared.lock().handle_request(now, connection.node, frame) {
                         Reply::Now(response) => connection.queue(response),
                         Reply::Later(ticket) => {
@@ -312,7 +302,7 @@ impl Serving {
 
     fn answer_delayed(&mut self) {
         loop {
-            let now = self.shared.now();
+            let now = clock::now();
             let Some((ticket, response)) = self.shared.lock().poll(now) else { return };
             let Some(token) = self.tickets.remove(&ticket) else { continue };
             if let Some(connection) = self.connections.get_mut(&token) {

@@ -1,8 +1,9 @@
 //! OffsetForLeaderEpoch (23), versions 2 to 4.
+
 use super::Request;
-use crate::broker::topic::PartitionKey;
 use crate::broker::{Cluster, Reply};
 use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
 use kafka_protocol::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderTopicResult,
 };
@@ -16,47 +17,34 @@ impl Cluster {
     ) -> Option<Reply> {
         let mut response = OffsetForLeaderEpochResponse::default();
         for topic in body.topics {
-            let mut ends = Vec::new();
-            for wanted in &topic.partitions {
-                let mut end = EpochEndOffset::default().with_partition(wanted.partition);
-                match self.end_offset(
-                    request,
-                    &topic.topic,
-                    wanted.partition,
-                    wanted.current_leader_epoch,
-                    wanted.leader_epoch,
-                ) {
-                    Ok((epoch, offset)) => end = end.with_leader_epoch(epoch).with_end_offset(offset),
+            let answers = topic.partitions.iter().map(|wanted| {
+                let answer = EpochEndOffset::default().with_partition(wanted.partition);
+                match self.end_of_epoch(request, &topic.topic, wanted) {
+                    Ok((epoch, end)) => answer.with_leader_epoch(epoch).with_end_offset(end),
                     Err(error) => {
-                        end = end.with_error_code(error.code()).with_leader_epoch(-1).with_end_offset(-1);
+                        answer.with_error_code(error.code()).with_leader_epoch(-1).with_end_offset(-1)
                     }
                 }
-                ends.push(end);
-            }
-            response
-                .topics
-                .push(OffsetForLeaderTopicResult::default().with_topic(topic.topic).with_partitions(ends));
+            });
+            let answers = answers.collect();
+            let answer = OffsetForLeaderTopicResult::default().with_topic(topic.topic);
+            response.topics.push(answer.with_partitions(answers));
         }
         request.answer(&response)
     }
 
-    fn end_offset(
+    fn end_of_epoch(
         &mut self,
         request: &Request,
         topic: &str,
-        partition: i32,
-        current: i32,
-        epoch: i32,
+        wanted: &OffsetForLeaderPartition,
     ) -> Result<(i32, i64), ResponseError> {
-        if let Some((error, _)) = self.faults.take(request.api, request.node, topic, partition) {
+        if let Some((error, _)) = self.faults.take(request.api, request.node, topic, wanted.partition) {
             return Err(error);
         }
-        let index = self.topics.index_of(topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
-        let partition = self
-            .topics
-            .partition(PartitionKey { topic: index, partition })
-            .ok_or(ResponseError::UnknownTopicOrPartition)?;
-        partition.check_leader(request.node, current)?;
-        Ok(partition.log.end_of_epoch(epoch))
+        let key = self.topics.key(topic, wanted.partition).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        let partition = self.topics.partition(key).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        partition.check_leader(request.node, wanted.current_leader_epoch)?;
+        Ok(partition.log.end_of_epoch(wanted.leader_epoch))
     }
 }
