@@ -7,8 +7,12 @@ use cli::{BrokerArgs, Cli, Command, MirrorArgs, SimArgs};
 use std::fmt;
 use std::process::ExitCode;
 use twinlog::config::{ConfigError, LogFormat, Mirror};
-use twinlog::edge::signals::Stop;
-use twinlog::edge::{broker_task, logging, sim_cmd};
+use twinlog::edge::progress::Progress;
+use twinlog::edge::signals::{INTERRUPTED, Stop};
+use twinlog::edge::{self, broker_task, logging, sim_cmd};
+
+/// Exit code of a mirror that did its work but for some lanes or topics.
+const SOME_STOPPED: u8 = 3;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -46,10 +50,21 @@ impl From<ConfigError> for Failure {
 
 fn mirror(args: MirrorArgs) -> Result<ExitCode, Failure> {
     let draft = args.draft()?;
-    logging::start(draft.log_format.unwrap_or_default());
+    let format = draft.log_format.unwrap_or_default();
+    logging::start(format);
     let mirror: Mirror = draft.build()?;
-    tracing::info!(link = mirror.link, "configured");
-    Ok(ExitCode::SUCCESS)
+    let stop = Stop::on_signals().map_err(Failure::new)?;
+    let mut progress = Progress::new(format);
+    let result = edge::mirror::run(&mirror, stop.flag(), &mut |report| progress.show(report));
+    progress.finish();
+    let summary =
+        result.map_err(|error| Failure { exit_code: error.exit_code(), message: error.to_string() })?;
+    summary.show(format);
+    Ok(match summary.is_clean() {
+        _ if stop.was_interrupt() => ExitCode::from(INTERRUPTED),
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(SOME_STOPPED),
+    })
 }
 
 fn broker(args: BrokerArgs) -> Result<ExitCode, Failure> {

@@ -7,12 +7,16 @@
 // Clocks, threads and environment variables are what this folder is for.
 #![allow(clippy::disallowed_methods)]
 
+pub mod admin;
 pub mod bench;
 pub mod broker_task;
 pub mod buffers;
 pub mod client;
 pub mod clock;
+pub mod control_task;
+pub mod ledger_io;
 pub mod logging;
+pub mod mirror;
 pub mod mover;
 pub mod pipes;
 pub mod progress;

@@ -1,0 +1,287 @@
+//! What control asks a cluster, one blocking question at a time: metadata, configs, new topics, offsets.
+
+use super::client::{ANY_BROKER, ClientError, ClusterClient};
+use crate::config::Cluster;
+use crate::control::configs::{self, TopicConfigs};
+use crate::control::metadata::Observed;
+use crate::error;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DescribeConfigsRequest, DescribeConfigsResponse,
+    ListOffsetsRequest, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const METADATA: (i16, i16) = (7, 12);
+const CREATE_TOPICS: (i16, i16) = (2, 7);
+const CREATE_PARTITIONS: (i16, i16) = (0, 3);
+const DESCRIBE_CONFIGS: (i16, i16) = (1, 4);
+const LIST_OFFSETS: (i16, i16) = (2, 7);
+const TOPIC_RESOURCE: i8 = 2;
+const BROKER_RESOURCE: i8 = 4;
+const EXPIRATION_KEY: &str = "producer.id.expiration.ms";
+const TOPIC_ALREADY_EXISTS: i16 = 36;
+const ALTER_TIMEOUT_MS: i32 = 15_000;
+/// Resources in one DescribeConfigs request, topics in one ListOffsets request.
+const CHUNK: usize = 500;
+const LATEST: i64 = -1;
+const READ_COMMITTED: i8 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("{what}: {}: {}", error::name(*code), error::advice(*code))]
+    Refused { what: String, code: i16 },
+    #[error("the broker left out {0}")]
+    Missing(&'static str),
+    #[error("the link's state topic cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl AdminError {
+    pub(super) fn missing(what: &'static str) -> Self {
+        Self::Missing(what)
+    }
+
+    /// Whether the same may go well a little later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Client(error) => {
+                !matches!(error, ClientError::Unsupported { .. } | ClientError::NotKafka { .. })
+            }
+            Self::Refused { code, .. } => error::is_retriable(*code),
+            Self::Missing(_) => true,
+            Self::Unreadable(_) => false,
+        }
+    }
+}
+
+/// Ok for no error.
+pub(super) fn check(code: i16, what: &str) -> Result<(), AdminError> {
+    if code == 0 { Ok(()) } else { Err(AdminError::Refused { what: what.to_owned(), code }) }
+}
+
+/// One cluster, and what was last seen of it.
+pub struct Admin {
+    client: ClusterClient,
+    observed: Observed,
+    /// Something suggested that what was observed is out of date.
+    is_stale: bool,
+}
+
+impl Admin {
+    pub fn new(cluster: &Cluster, client_id: &str, timeout: Duration) -> Self {
+        Self {
+            client: ClusterClient::new(cluster, client_id, timeout),
+            observed: Observed::default(),
+            is_stale: true,
+        }
+    }
+
+    pub(super) fn client(&mut self) -> &mut ClusterClient {
+        &mut self.client
+    }
+
+    pub fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
+    /// Reads the metadata of the whole cluster.
+    pub fn observe(&mut self) -> Result<&Observed, AdminError> {
+        let (min, max) = METADATA;
+        let answer = self.client.call(ANY_BROKER, min, max, |version| Observed::request(version, None))?;
+        self.observed = Observed::read(&answer);
+        self.is_stale = false;
+        self.client.set_brokers(self.observed.brokers.clone());
+        Ok(&self.observed)
+    }
+
+    /// The broker that leads a partition, looked up anew after an error.
+    pub(super) fn leader(&mut self, topic: &str, partition: usize) -> Result<i32, AdminError> {
+        if self.is_stale {
+            self.observe()?;
+        }
+        let found = self.observed.topics.get(topic).and_then(|topic| topic.partitions.get(partition));
+        match found.map(|partition| partition.leader) {
+            Some(leader) if leader >= 0 => Ok(leader),
+            _ => {
+                self.is_stale = true;
+                Err(AdminError::Refused {
+                    what: format!("looking for the leader of {topic}-{partition}"),
+                    code: 5,
+                })
+            }
+        }
+    }
+
+    /// Passes a result on; an error means that the leaders are to be looked up again.
+    pub(super) fn noted<T>(&mut self, result: Result<T, ClientError>) -> Result<T, AdminError> {
+        self.note(result.map_err(AdminError::from))
+    }
+
+    pub(super) fn note<T>(&mut self, result: Result<T, AdminError>) -> Result<T, AdminError> {
+        self.is_stale |= result.is_err();
+        result
+    }
+
+    /// The configs of topics. A topic that cannot be described is an error.
+    pub fn topic_configs<'a>(
+        &mut self,
+        topics: impl IntoIterator<Item = &'a str>,
+    ) -> Result<BTreeMap<String, TopicConfigs>, AdminError> {
+        let resources: Vec<DescribeConfigsResource> = topics
+            .into_iter()
+            .map(|topic| {
+                DescribeConfigsResource::default()
+                    .with_resource_type(TOPIC_RESOURCE)
+                    .with_resource_name(StrBytes::from_string(topic.to_owned()))
+                    .with_configuration_keys(None)
+            })
+            .collect();
+        let mut configs = BTreeMap::new();
+        for chunk in resources.chunks(CHUNK) {
+            let answer = self.describe(ANY_BROKER, chunk.to_vec())?;
+            for (topic, described) in TopicConfigs::read(&answer) {
+                match described {
+                    Ok(described) => configs.insert(topic, described),
+                    Err((code, _)) => {
+                        return Err(AdminError::Refused {
+                            what: format!("describing the configs of topic {topic}"),
+                            code,
+                        });
+                    }
+                };
+            }
+        }
+        Ok(configs)
+    }
+
+    /// The smallest static `producer.id.expiration.ms` of the cluster's brokers: that is what holds when logs are loaded.
+    /// None if a broker does not tell.
+    pub fn producer_id_expiration_ms(&mut self) -> Result<Option<i64>, AdminError> {
+        let brokers: Vec<i32> = self.observed.brokers.keys().copied().collect();
+        let mut smallest = None;
+        for broker in brokers {
+            let resource = DescribeConfigsResource::default()
+                .with_resource_type(BROKER_RESOURCE)
+                .with_resource_name(StrBytes::from_string(broker.to_string()))
+                .with_configuration_keys(Some(vec![StrBytes::from_static_str(EXPIRATION_KEY)]));
+            let answer = self.describe(broker, vec![resource])?;
+            let Some(expiration_ms) = configs::producer_id_expiration_ms(&answer) else { return Ok(None) };
+            smallest = Some(smallest.map_or(expiration_ms, |smallest: i64| smallest.min(expiration_ms)));
+        }
+        Ok(smallest)
+    }
+
+    fn describe(
+        &mut self,
+        broker: i32,
+        resources: Vec<DescribeConfigsResource>,
+    ) -> Result<DescribeConfigsResponse, AdminError> {
+        let (min, max) = DESCRIBE_CONFIGS;
+        Ok(self.client.call(broker, min, max, |_| {
+            DescribeConfigsRequest::default().with_resources(resources).with_include_synonyms(true)
+        })?)
+    }
+
+    /// Creates a topic. One that exists already is as good as created.
+    pub fn create_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        replication_factor: i16,
+        configs: &BTreeMap<String, String>,
+    ) -> Result<(), AdminError> {
+        let configs = configs.iter().map(|(key, value)| {
+            CreatableTopicConfig::default()
+                .with_name(StrBytes::from_string(key.clone()))
+                .with_value(Some(StrBytes::from_string(value.clone())))
+        });
+        let topic = CreatableTopic::default()
+            .with_name(TopicName(StrBytes::from_string(name.to_owned())))
+            .with_num_partitions(partitions)
+            .with_replication_factor(replication_factor)
+            .with_configs(configs.collect());
+        let (min, max) = CREATE_TOPICS;
+        let controller = self.controller();
+        let answer = self.client.call(controller, min, max, |_| {
+            CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(ALTER_TIMEOUT_MS)
+        })?;
+        self.is_stale = true;
+        match answer.topics.first().map(|topic| topic.error_code) {
+            None => Err(AdminError::missing("the topic to create")),
+            Some(TOPIC_ALREADY_EXISTS) => Ok(()),
+            Some(code) => check(code, &format!("creating topic {name} on the target")),
+        }
+    }
+
+    /// Grows a topic to `count` partitions.
+    pub fn add_partitions(&mut self, name: &str, count: i32) -> Result<(), AdminError> {
+        let topic = CreatePartitionsTopic::default()
+            .with_name(TopicName(StrBytes::from_string(name.to_owned())))
+            .with_count(count)
+            .with_assignments(None);
+        let (min, max) = CREATE_PARTITIONS;
+        let controller = self.controller();
+        let answer = self.client.call(controller, min, max, |_| {
+            CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(ALTER_TIMEOUT_MS)
+        })?;
+        self.is_stale = true;
+        let code = answer.results.first().map(|result| result.error_code);
+        code.map_or(Err(AdminError::missing("the topic to grow")), |code| {
+            check(code, &format!("adding partitions to topic {name} on the target"))
+        })
+    }
+
+    /// Older clusters alter topics at the controller only; newer brokers forward.
+    fn controller(&self) -> i32 {
+        let controller = self.observed.controller;
+        if self.observed.brokers.contains_key(&controller) { controller } else { ANY_BROKER }
+    }
+
+    /// The ends of partitions' decided data, asked of their leaders. What cannot be asked now is left out.
+    pub fn end_offsets(&mut self, partitions: &[(String, i32)]) -> BTreeMap<(String, i32), i64> {
+        let mut by_leader: BTreeMap<i32, BTreeMap<&str, Vec<i32>>> = BTreeMap::new();
+        for (topic, partition) in partitions {
+            if let Ok(leader) = self.leader(topic, usize::try_from(*partition).unwrap_or(usize::MAX)) {
+                by_leader.entry(leader).or_default().entry(topic).or_default().push(*partition);
+            }
+        }
+        let mut ends = BTreeMap::new();
+        for (leader, topics) in by_leader {
+            let topics: Vec<ListOffsetsTopic> = topics
+                .into_iter()
+                .map(|(topic, partitions)| {
+                    let partitions = partitions.into_iter().map(|partition| {
+                        ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(LATEST)
+                    });
+                    ListOffsetsTopic::default()
+                        .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+                        .with_partitions(partitions.collect())
+                })
+                .collect();
+            for chunk in topics.chunks(CHUNK) {
+                let (min, max) = LIST_OFFSETS;
+                let answer = self.client.call(leader, min, max, |_| {
+                    ListOffsetsRequest::default()
+                        .with_replica_id(BrokerId(-1))
+                        .with_isolation_level(READ_COMMITTED)
+                        .with_topics(chunk.to_vec())
+                });
+                let Ok(answer) = self.noted(answer) else { continue };
+                for topic in &answer.topics {
+                    for partition in topic.partitions.iter().filter(|partition| partition.error_code == 0) {
+                        ends.insert((topic.name.to_string(), partition.partition_index), partition.offset);
+                    }
+                }
+            }
+        }
+        ends
+    }
+}

@@ -1,0 +1,738 @@
+//! Control: watches both clusters, keeps the target's topics in step, hands lanes to shards, and keeps the ledger.
+//!
+//! One thread, one loop. It blocks on a cluster only for short questions; data flows through the shards meanwhile.
+
+use super::admin::{Admin, AdminError};
+use super::clock;
+use super::ledger_io::LedgerIo;
+use super::mirror::{MirrorError, Summary};
+use super::runtime::{self, ShardHandle};
+use crate::config::Mirror;
+use crate::control::configs::TopicConfigs;
+use crate::control::ledger::{self, Effect, Ledger, state_topic};
+use crate::control::planner::{self, Action, LanePlan};
+use crate::control::topics;
+use crate::shard::{Checkpoint, Command, Event, LaneId, LaneStart, Settings, Side, Stop};
+use crate::stats::{Counters, Lag, LaneCounts, Report};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long a cluster may be out of reach at the start before that is an error. Later it is waited for.
+const START_PATIENCE_MS: u64 = 15_000;
+/// Pause before something that failed is tried again.
+const RETRY_MS: u64 = 200;
+/// Metadata is not read more often than this, whoever asks.
+const OBSERVE_PAUSE_MS: u64 = 100;
+const REPORT_MS: u64 = 1_000;
+/// The longest time between two looks at the stop flag.
+const TICK_MS: u64 = 50;
+/// How long a clean stop waits for what is in flight.
+const DRAIN_PATIENCE_MS: u64 = 15_000;
+/// Events handled before anything else gets its turn.
+const EVENTS_MAX: usize = 1_000;
+const STATE_REPLICATION_MAX: usize = 3;
+
+pub(super) enum End {
+    Done(Summary),
+    Lapsed,
+}
+
+pub(super) struct Session<'a> {
+    config: &'a Mirror,
+    source: Admin,
+    target: Admin,
+    ledger: Ledger,
+    ledger_io: LedgerIo,
+    shards: Vec<ShardHandle>,
+    events: mpsc::Receiver<(usize, Event)>,
+    lanes: BTreeMap<LaneId, Lane>,
+    ids: BTreeMap<(Arc<str>, i32), LaneId>,
+    lane_count: u32,
+    source_configs: BTreeMap<String, TopicConfigs>,
+    created: BTreeSet<String>,
+    /// Source partitions that are to be mirrored and can be.
+    expected: usize,
+    zombies_until_us: u64,
+    ledger_retry_us: u64,
+    observe_at_us: u64,
+    report_at_us: u64,
+    started_us: u64,
+    summary: Summary,
+    ended: Option<Result<(), MirrorError>>,
+    lapsed: bool,
+    /// Shards that have nothing in flight any more, after `Drain`.
+    drained: BTreeSet<usize>,
+    released: bool,
+}
+
+struct Lane {
+    topic: Arc<str>,
+    partition: i32,
+    topic_ids: (Uuid, Uuid),
+    shard: usize,
+    source: (i32, i32),
+    target: (i32, i32),
+    checkpoint: Option<Checkpoint>,
+    /// Where the source's decided data ended when the lane was taken up; None until that is known.
+    goal: Option<i64>,
+    caught_up: bool,
+    stopped: bool,
+}
+
+impl<'a> Session<'a> {
+    /// Connects to both clusters, takes the lock, and starts the shards.
+    pub(super) fn start(config: &'a Mirror, cores: &[usize], stop: &AtomicBool) -> Result<Self, MirrorError> {
+        let timeout = Duration::from_millis(config.request_timeout_ms.min(10_000));
+        let mut source = Admin::new(&config.source, &config.client_id, timeout);
+        let mut target = Admin::new(&config.target, &config.client_id, timeout);
+        let source_id =
+            patiently(Side::Source, stop, || source.observe().map(|seen| seen.cluster_id.clone()))?;
+        let target_id =
+            patiently(Side::Target, stop, || target.observe().map(|seen| seen.cluster_id.clone()))?;
+        if source_id == target_id && !source_id.is_empty() {
+            return Err(MirrorError::SameCluster { cluster_id: source_id });
+        }
+        if topics::select(config, source.observed()).is_empty() && config.until_caught_up {
+            return Err(MirrorError::NoTopics(topics::no_match(config, source.observed())));
+        }
+        let expiration_ms = patiently(Side::Target, stop, || target.producer_id_expiration_ms())?;
+        if expiration_ms.is_none() {
+            tracing::warn!(
+                "the target does not tell producer.id.expiration.ms (DescribeConfigs of its brokers); every partition is \
+                 mirrored with one batch in flight"
+            );
+        }
+        let ledger = Ledger::new(ledger::Settings {
+            source_cluster: source_id,
+            target_cluster: target_id,
+            instance: uuid_from_clock(),
+            zombie_bound_ms: config.zombie_bound_ms,
+            producer_id_expiration_ms: expiration_ms,
+        });
+        let (tell, events) = mpsc::channel();
+        let now = clock::now();
+        let mut session = Self {
+            config,
+            source,
+            target,
+            ledger,
+            ledger_io: LedgerIo::new(&config.link),
+            shards: Vec::new(),
+            events,
+            lanes: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            lane_count: 0,
+            source_configs: BTreeMap::new(),
+            created: BTreeSet::new(),
+            expected: 0,
+            zombies_until_us: 0,
+            ledger_retry_us: 0,
+            observe_at_us: 0,
+            report_at_us: now.mono_us,
+            started_us: now.mono_us,
+            summary: Summary::default(),
+            ended: None,
+            lapsed: false,
+            drained: BTreeSet::new(),
+            released: false,
+        };
+        session.create_state_topic(stop)?;
+        let (producer_id, producer_epoch) = session.open_ledger(stop)?;
+        let buffer_bytes = config.buffer_bytes / cores.len().max(1);
+        for (index, &core) in cores.iter().enumerate() {
+            let settings = Settings {
+                client_id: config.client_id.clone(),
+                mover: config.mover,
+                buffer_bytes,
+                fetch_bytes_max: config.fetch_bytes_max,
+                fetch_wait_ms: config.fetch_wait_ms,
+                request_timeout_ms: config.request_timeout_ms,
+                zombie_bound_ms: config.zombie_bound_ms,
+                connections_per_broker: config.connections_per_broker,
+                producer_id_expiration_ms: expiration_ms,
+                producer_id,
+                producer_epoch,
+            };
+            session.shards.push(runtime::spawn_shard(core, index, settings, tell.clone())?);
+        }
+        // The ledger granted a lease before there was a shard to hear of it.
+        session.effects();
+        session.observe(true)?;
+        Ok(session)
+    }
+
+    /// Until the end, whichever it is.
+    pub(super) fn run(
+        mut self,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(&Report),
+    ) -> Result<End, MirrorError> {
+        let mut drain_until_us = None;
+        loop {
+            self.hear();
+            self.keep_ledger();
+            let now = clock::now();
+            if let Some(ended) = self.ended.take() {
+                ended?;
+            }
+            if self.lapsed {
+                return Ok(End::Lapsed);
+            }
+            if now.mono_us >= self.observe_at_us && drain_until_us.is_none() {
+                self.observe(false)?;
+            }
+            if now.mono_us >= self.report_at_us {
+                self.report_at_us = now.after_ms(REPORT_MS);
+                observe(&self.report());
+            }
+            match drain_until_us {
+                None if stop.load(Ordering::Relaxed) || self.is_done() => {
+                    self.tell_all(&Command::Drain);
+                    drain_until_us = Some(now.after_ms(DRAIN_PATIENCE_MS));
+                }
+                Some(until_us) if self.released || now.mono_us >= until_us => break,
+                _ => {}
+            }
+        }
+        observe(&self.report());
+        self.summary.report = self.report();
+        for shard in self.shards.drain(..) {
+            shard.join()?;
+        }
+        Ok(End::Done(self.summary))
+    }
+
+    // The clusters.
+
+    /// Reads both clusters' metadata, does what the plan says, and passes changes on to the shards. Trouble with a cluster
+    /// that was reached before is waited for.
+    fn observe(&mut self, is_first: bool) -> Result<(), MirrorError> {
+        let now = clock::now();
+        self.observe_at_us = now.after_ms(self.config.metadata_refresh_ms);
+        if let Err((side, error)) = self.try_observe(is_first) {
+            if is_first || !error.is_passing() {
+                return Err(MirrorError::Cluster { side, error });
+            }
+            tracing::warn!(%error, ?side, "cannot look at the cluster, trying again");
+            self.observe_at_us = now.after_ms(RETRY_MS * 5);
+        }
+        if is_first && self.lanes.is_empty() && !self.summary.problems.is_empty() {
+            let problems: Vec<String> =
+                self.summary.problems.iter().map(|(topic, problem)| format!("{topic}: {problem}")).collect();
+            return Err(MirrorError::NothingLeft(problems.join("; ")));
+        }
+        Ok(())
+    }
+
+    fn try_observe(&mut self, is_first: bool) -> Result<(), (Side, AdminError)> {
+        let from_source = |error| (Side::Source, error);
+        let from_target = |error| (Side::Target, error);
+        self.source.observe().map_err(from_source)?;
+        self.target.observe().map_err(from_target)?;
+        let selected: Vec<String> = topics::select(self.config, self.source.observed())
+            .iter()
+            .map(|topic| topic.name.to_string())
+            .collect();
+        let unknown: Vec<&str> = selected
+            .iter()
+            .map(String::as_str)
+            .filter(|topic| !self.source_configs.contains_key(*topic))
+            .collect();
+        if !unknown.is_empty() {
+            self.source_configs.extend(self.source.topic_configs(unknown).map_err(from_source)?);
+        }
+        let plan = self.plan();
+        let mut acted = false;
+        for action in &plan.actions {
+            acted |= self.act(action, is_first).map_err(from_target)?;
+        }
+        let plan = if acted {
+            // Until every broker knows of the new partitions.
+            self.observe_at_us = clock::now().after_ms(RETRY_MS);
+            self.target.observe().map_err(from_target)?;
+            self.plan()
+        } else {
+            plan
+        };
+        for problem in &plan.problems {
+            let known = self.summary.problems.iter().any(|(topic, _)| *topic == problem.topic);
+            if !known {
+                tracing::error!(topic = problem.topic, "{}", problem.message);
+                self.summary.problems.push((problem.topic.clone(), problem.message.clone()));
+            }
+        }
+        if is_first {
+            plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            if selected.is_empty() {
+                tracing::warn!("{}; waiting for one", topics::no_match(self.config, self.source.observed()));
+            }
+        }
+        let is_left_out = |topic: &str| self.summary.problems.iter().any(|(left_out, _)| left_out == topic);
+        let topics = selected.iter().filter(|topic| !is_left_out(topic));
+        let partitions = topics.filter_map(|topic| self.source.observed().topics.get(topic));
+        self.expected = partitions.map(|topic| topic.partitions.len()).sum();
+        self.tell_brokers();
+        self.take_up(&plan.lanes);
+        Ok(())
+    }
+
+    fn plan(&self) -> planner::Plan {
+        let (created, ledger) = (&self.created, &self.ledger);
+        let is_ours = |topic: &str| created.contains(topic) || ledger.knows(topic);
+        planner::plan(
+            self.config,
+            self.source.observed(),
+            self.target.observed(),
+            &self.source_configs,
+            &is_ours,
+        )
+    }
+
+    /// Returns whether anything changed. A topic that the target refuses to create is a problem of that topic alone.
+    fn act(&mut self, action: &Action, is_first: bool) -> Result<bool, AdminError> {
+        let (name, done) = match action {
+            Action::CreateTopic { name, partitions, replication_factor, configs, notes } => {
+                tracing::info!(topic = name, partitions, replication_factor, configs = ?configs, "creating on the target");
+                notes.iter().for_each(|note| tracing::warn!(topic = name, "{note}"));
+                self.created.insert(name.clone());
+                (name, self.target.create_topic(name, *partitions, *replication_factor, configs))
+            }
+            Action::AddPartitions { name, count } => {
+                tracing::info!(topic = name, partitions = count, "growing on the target");
+                (name, self.target.add_partitions(name, *count))
+            }
+        };
+        match done {
+            Ok(()) => Ok(true),
+            Err(AdminError::Refused { what, code }) if !crate::error::is_retriable(code) => {
+                let message = format!("{what}: {}: {}", crate::error::name(code), crate::error::advice(code));
+                if !self.summary.problems.iter().any(|(topic, _)| topic == name) {
+                    tracing::error!(topic = name, "{message}");
+                    self.summary.problems.push((name.clone(), message));
+                }
+                Ok(false)
+            }
+            Err(error) if is_first || !error.is_passing() => Err(error),
+            Err(error) => {
+                tracing::warn!(topic = name, %error, "trying again");
+                Ok(false)
+            }
+        }
+    }
+
+    fn tell_brokers(&self) {
+        for (side, admin) in [(Side::Source, &self.source), (Side::Target, &self.target)] {
+            let brokers =
+                admin.observed().brokers.iter().map(|(id, address)| (*id, address.clone())).collect();
+            self.tell_all(&Command::Brokers { side, brokers });
+        }
+    }
+
+    /// Hands new lanes to shards, tells new leaders, and takes lanes away whose topics are gone.
+    fn take_up(&mut self, plans: &[LanePlan]) {
+        let mut fresh = Vec::new();
+        let mut gone: BTreeSet<LaneId> = self.lanes.keys().copied().collect();
+        for plan in plans {
+            let id = self.ids.get(&(Arc::clone(&plan.topic), plan.partition)).copied();
+            match id.filter(|id| self.lanes.get(id).is_some_and(|lane| lane.is_of(plan))) {
+                Some(id) => {
+                    gone.remove(&id);
+                    self.tell_leaders(id, plan, false);
+                }
+                None => {
+                    // Deleted and made anew under its old name: the ledger says what that means.
+                    id.into_iter().for_each(|id| self.forget(id));
+                    fresh.push(self.assign(plan));
+                }
+            }
+        }
+        for id in gone {
+            if let Some(lane) = self.lanes.get(&id).filter(|lane| !lane.stopped) {
+                // Without a topic there is nothing to read or to write; it may be back under another id.
+                tracing::warn!(
+                    topic = &*lane.topic,
+                    partition = lane.partition,
+                    "the partition is gone, on one side at least"
+                );
+                self.forget(id);
+            }
+        }
+        if self.config.until_caught_up && !fresh.is_empty() {
+            let ends = self.source.end_offsets(&fresh);
+            for (key, end) in ends {
+                let id = self.ids.get(&(Arc::from(key.0.as_str()), key.1));
+                if let Some(lane) = id.and_then(|id| self.lanes.get_mut(id)) {
+                    lane.goal = Some(end);
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, id: LaneId) {
+        if let Some(lane) = self.lanes.remove(&id) {
+            self.shards[lane.shard].send(Command::Remove { lane: id });
+            self.ids.remove(&(lane.topic, lane.partition));
+        }
+    }
+
+    fn assign(&mut self, plan: &LanePlan) -> (String, i32) {
+        let id = LaneId(self.lane_count);
+        self.lane_count += 1;
+        let shard = id.0 as usize % self.shards.len();
+        let mut lane = Lane {
+            topic: Arc::clone(&plan.topic),
+            partition: plan.partition,
+            topic_ids: (plan.source_topic_id, plan.target_topic_id),
+            shard,
+            source: (-1, -1),
+            target: (-1, -1),
+            checkpoint: None,
+            goal: None,
+            caught_up: false,
+            stopped: false,
+        };
+        let bound =
+            self.ledger.bind(id, &plan.topic, plan.partition, plan.source_topic_id, plan.target_topic_id);
+        match bound {
+            Ok(bound) => {
+                lane.checkpoint = bound.checkpoint;
+                self.shards[shard].send(Command::Assign(Box::new(LaneStart {
+                    lane: id,
+                    topic: Arc::clone(&plan.topic),
+                    partition: plan.partition,
+                    source_topic_id: plan.source_topic_id,
+                    target_topic_id: plan.target_topic_id,
+                    from: self.config.from,
+                    runs: bound.runs,
+                    checkpoint: bound.checkpoint,
+                    target_delta: bound.target_delta,
+                    zombies_until_us: self.zombies_until_us,
+                })));
+            }
+            Err((kind, detail)) => {
+                lane.stopped = true;
+                self.summary.note_stop(&lane.topic, lane.partition, Stop { kind, detail });
+            }
+        }
+        self.ids.insert((Arc::clone(&plan.topic), plan.partition), id);
+        self.lanes.insert(id, lane);
+        self.tell_leaders(id, plan, true);
+        (plan.topic.to_string(), plan.partition)
+    }
+
+    fn tell_leaders(&mut self, id: LaneId, plan: &LanePlan, is_new: bool) {
+        let Some(lane) = self.lanes.get_mut(&id).filter(|lane| !lane.stopped) else { return };
+        let shard = &self.shards[lane.shard];
+        if lane.source != plan.source || is_new {
+            lane.source = plan.source;
+            shard.send(Command::Leader {
+                lane: id,
+                side: Side::Source,
+                broker: plan.source.0,
+                epoch: plan.source.1,
+            });
+        }
+        if lane.target != plan.target || is_new {
+            lane.target = plan.target;
+            shard.send(Command::Leader {
+                lane: id,
+                side: Side::Target,
+                broker: plan.target.0,
+                epoch: plan.target.1,
+            });
+        }
+    }
+
+    // The ledger.
+
+    /// The state topic, if the target does not have it yet.
+    fn create_state_topic(&mut self, stop: &AtomicBool) -> Result<(), MirrorError> {
+        let topic = state_topic(&self.config.link);
+        let target = &mut self.target;
+        if target.observed().topics.contains_key(&topic) {
+            return Ok(());
+        }
+        let replication =
+            i16::try_from(target.observed().brokers.len().clamp(1, STATE_REPLICATION_MAX)).unwrap_or(1);
+        let configs = [
+            ("cleanup.policy", "compact"),
+            ("compression.type", "producer"),
+            ("message.timestamp.type", "CreateTime"),
+        ];
+        let configs = configs.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        patiently(Side::Target, stop, || target.create_topic(&topic, 1, replication, &configs))
+    }
+
+    /// Takes the lock and reads the log, and returns the link's producer id and epoch.
+    fn open_ledger(&mut self, stop: &AtomicBool) -> Result<(i64, i16), MirrorError> {
+        let until_us = clock::now().after_ms(START_PATIENCE_MS + self.config.zombie_bound_ms);
+        let mut trouble = None;
+        loop {
+            let now = clock::now();
+            if let Some(todo) = self.ledger.poll(now)
+                && let Err(error) =
+                    self.ledger_io.carry_out(clock::now, &mut self.target, &mut self.ledger, todo)
+            {
+                if !error.is_passing() || now.mono_us >= until_us {
+                    return Err(MirrorError::Cluster { side: Side::Target, error });
+                }
+                tracing::debug!(%error, "opening the ledger");
+                trouble = Some(error);
+                std::thread::sleep(Duration::from_millis(RETRY_MS));
+            }
+            while let Some(effect) = self.ledger.poll_effect() {
+                match effect {
+                    Effect::Open { producer_id, producer_epoch, zombies_until_us } => {
+                        self.zombies_until_us = zombies_until_us;
+                        return Ok((producer_id, producer_epoch));
+                    }
+                    Effect::Ended(end) => {
+                        self.end(end);
+                        if let Some(Err(error)) = self.ended.take() {
+                            return Err(error);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            if stop.load(Ordering::Relaxed) || now.mono_us >= until_us {
+                let cause = trouble.map_or("it did not open in time".into(), |error| error.to_string());
+                return Err(MirrorError::Ledger { link: self.config.link.clone(), cause });
+            }
+        }
+    }
+
+    fn keep_ledger(&mut self) {
+        while clock::now().mono_us >= self.ledger_retry_us {
+            let Some(todo) = self.ledger.poll(clock::now()) else { break };
+            if let Err(error) = self.ledger_io.carry_out(clock::now, &mut self.target, &mut self.ledger, todo)
+            {
+                tracing::warn!(%error, "the ledger cannot be written, trying again");
+                self.ledger_retry_us = clock::now().after_ms(RETRY_MS);
+            }
+            self.effects();
+        }
+        self.effects();
+    }
+
+    fn effects(&mut self) {
+        while let Some(effect) = self.ledger.poll_effect() {
+            match effect {
+                Effect::RunDurable { lane, run } => {
+                    if let Some(shard) = self.lanes.get(&lane).map(|lane| &self.shards[lane.shard]) {
+                        shard.send(Command::RunDurable { lane, run });
+                    }
+                }
+                Effect::Lease { until_us } => self.tell_all(&Command::Lease { until_us }),
+                Effect::Open { zombies_until_us, .. } => self.zombies_until_us = zombies_until_us,
+                Effect::Released => self.released = true,
+                Effect::Ended(end) => self.end(end),
+            }
+        }
+    }
+
+    fn end(&mut self, end: ledger::End) {
+        let link = self.config.link.clone();
+        let error = match end {
+            ledger::End::Lapsed => {
+                self.lapsed = true;
+                return;
+            }
+            ledger::End::Fenced => MirrorError::Fenced { link },
+            ledger::End::OtherClusters(pid) => MirrorError::OtherClusters {
+                link,
+                source_id: pid.source_cluster,
+                target_id: pid.target_cluster,
+            },
+            ledger::End::Unreadable(cause) => MirrorError::Ledger { link, cause },
+            ledger::End::Refused(code) => {
+                let cause = format!("{}: {}", crate::error::name(code), crate::error::advice(code));
+                MirrorError::Ledger { link, cause }
+            }
+        };
+        self.ended = Some(Err(error));
+    }
+
+    // The shards.
+
+    fn tell_all(&self, command: &Command) {
+        self.shards.iter().for_each(|shard| shard.send(command.clone()));
+    }
+
+    /// Waits for events, not for long, and handles those that are there.
+    fn hear(&mut self) {
+        let now = clock::now();
+        let due_us = [self.ledger.poll_timeout(), Some(self.report_at_us), Some(self.observe_at_us)];
+        let wait =
+            due_us.into_iter().flatten().map(|at_us| clock::until(now, at_us)).min().unwrap_or_default();
+        let first = match self.events.recv_timeout(wait.min(Duration::from_millis(TICK_MS))) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+        };
+        self.handle_event(first);
+        for _ in 1..EVENTS_MAX {
+            let Ok(event) = self.events.try_recv() else { break };
+            self.handle_event(event);
+        }
+    }
+
+    fn handle_event(&mut self, (shard, event): (usize, Event)) {
+        let now = clock::now();
+        match event {
+            Event::RunWanted { lane, run, target_delta } => self.ledger.want_run(lane, run, target_delta),
+            Event::Settled { lane, checkpoint } => {
+                self.ledger.settle(lane, checkpoint);
+                if let Some(lane) = self.lanes.get_mut(&lane) {
+                    lane.checkpoint = Some(checkpoint);
+                }
+            }
+            Event::LeaderUnknown { .. } => {
+                self.observe_at_us = self.observe_at_us.min(now.after_ms(OBSERVE_PAUSE_MS));
+            }
+            Event::Stopped { lane, stop } => {
+                if let Some(lane) = self.lanes.get_mut(&lane) {
+                    lane.stopped = true;
+                    self.summary.note_stop(&lane.topic, lane.partition, stop);
+                }
+            }
+            Event::Lost { lane, from_offset, to_offset, cause } => {
+                self.ledger.lost(now, lane, from_offset, to_offset, cause);
+                if let Some(lane) = self.lanes.get(&lane) {
+                    tracing::error!(
+                        topic = &*lane.topic,
+                        partition = lane.partition,
+                        from_offset,
+                        to_offset,
+                        ?cause,
+                        "source records are not on the target"
+                    );
+                    self.summary.lost.push((
+                        lane.topic.to_string(),
+                        lane.partition,
+                        from_offset,
+                        to_offset,
+                        cause,
+                    ));
+                }
+            }
+            Event::CaughtUp { lane } => {
+                if let Some(lane) = self.lanes.get_mut(&lane) {
+                    lane.caught_up = true;
+                }
+            }
+            Event::BrokerTrouble { side, broker, address, cause } => {
+                tracing::warn!(?side, broker, %address, shard, "{cause}");
+            }
+            Event::Drained => {
+                self.drained.insert(shard);
+                if self.drained.len() == self.shards.len() {
+                    self.ledger.release();
+                }
+            }
+        }
+    }
+
+    /// With --until-caught-up: every lane has what its source partition held when the lane was taken up.
+    fn is_done(&self) -> bool {
+        self.config.until_caught_up
+            && self.lanes.len() >= self.expected
+            && self.lanes.values().all(|lane| lane.stopped || lane.has_reached_goal())
+    }
+
+    fn report(&self) -> Report {
+        let now = clock::now();
+        let looks: Vec<_> = self.shards.iter().map(|shard| shard.snapshot()).collect();
+        let mut report = Report {
+            elapsed_us: now.mono_us - self.started_us,
+            lanes: LaneCounts {
+                total: self.lanes.len(),
+                caught_up: self.lanes.values().filter(|lane| lane.caught_up).count(),
+                stopped: self.lanes.values().filter(|lane| lane.stopped).count(),
+            },
+            ..Report::default()
+        };
+        let (mut behind, mut oldest_ms, mut is_known) = (0, 0, true);
+        for look in &looks {
+            let counters = Counters {
+                batches: look.shard.counters.batches,
+                records: look.shard.counters.records,
+                bytes: look.shard.counters.bytes,
+                batches_skipped: look.shard.counters.batches_skipped,
+                batches_spliced: look.shard.counters.batches_spliced,
+                fetch_requests: look.shard.counters.fetch_requests,
+                produce_requests: look.shard.counters.produce_requests,
+                questions: look.shard.counters.questions,
+                connections_lost: look.shard.counters.connections_lost,
+                throttled_ms: look.shard.counters.throttled_ms,
+                buffered_bytes: look.shard.held_bytes as u64,
+                cpu_us: look.cpu_us,
+            };
+            report.totals += counters;
+            report.shards.push(counters);
+            for lane in &look.shard.lanes {
+                is_known &= lane.source_end >= 0 || lane.state == "stopped";
+                let lag = lane.source_end.saturating_sub(lane.settled.source_offset).max(0);
+                if lag > 0 && lane.settled.source_offset >= 0 {
+                    behind += lag.unsigned_abs();
+                    let age_ms =
+                        lane.settled_timestamp_ms.map_or(0, |at_ms| now.wall_ms.saturating_sub(at_ms));
+                    oldest_ms = oldest_ms.max(age_ms.max(0).unsigned_abs());
+                }
+            }
+        }
+        let record_bytes = report.totals.bytes.checked_div(report.totals.records);
+        report.lag = is_known.then(|| Lag {
+            records: behind,
+            bytes: record_bytes.map(|bytes| bytes * behind),
+            ms: Some(if behind > 0 { oldest_ms } else { 0 }),
+        });
+        report
+    }
+}
+
+impl Lane {
+    fn is_of(&self, plan: &LanePlan) -> bool {
+        self.topic_ids == (plan.source_topic_id, plan.target_topic_id)
+    }
+
+    fn has_reached_goal(&self) -> bool {
+        match (self.goal, self.checkpoint) {
+            (Some(goal), Some(checkpoint)) => checkpoint.source_offset >= goal,
+            // An empty partition needs no checkpoint.
+            (Some(goal), None) => goal == 0 && self.caught_up,
+            (None, _) => self.caught_up,
+        }
+    }
+}
+
+/// Tries until it goes well or the patience for a start is over. Errors that time does not heal are not tried again.
+fn patiently<T>(
+    side: Side,
+    stop: &AtomicBool,
+    mut attempt: impl FnMut() -> Result<T, AdminError>,
+) -> Result<T, MirrorError> {
+    let until_us = clock::now().after_ms(START_PATIENCE_MS);
+    loop {
+        match attempt() {
+            Ok(answer) => return Ok(answer),
+            Err(error) => {
+                let over = clock::now().mono_us >= until_us || stop.load(Ordering::Relaxed);
+                if over || !error.is_passing() {
+                    return Err(MirrorError::Cluster { side, error });
+                }
+                tracing::warn!(?side, %error, "trying again");
+                std::thread::sleep(Duration::from_millis(RETRY_MS * 5));
+            }
+        }
+    }
+}
+
+/// Different for every instance that ever runs.
+fn uuid_from_clock() -> String {
+    let now = clock::now();
+    format!("{}-{}-{}", std::process::id(), now.wall_ms, now.mono_us)
+}

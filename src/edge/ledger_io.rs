@@ -1,0 +1,201 @@
+//! Does what the ledger asks for: reads and writes the link's state topic, and takes the lock.
+
+use super::admin::{Admin, AdminError, check};
+use super::client::ANY_BROKER;
+use crate::control::ledger::{self, Ledger, Todo, decode_batches};
+use crate::error;
+use crate::time::Now;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{
+    FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ProduceRequest, TopicName, TransactionalId,
+};
+use kafka_protocol::protocol::StrBytes;
+
+/// The versions that name topics; of the ones with magic 2 the first.
+const PRODUCE: (i16, i16) = (3, 9);
+const FETCH: (i16, i16) = (4, 12);
+const FIND_COORDINATOR: (i16, i16) = (1, 4);
+const FIND_COORDINATOR_LISTS_MIN: i16 = 4;
+const INIT_PRODUCER_ID: (i16, i16) = (1, 4);
+const TRANSACTION_KEY_TYPE: i8 = 1;
+/// The transaction coordinator demands a time-out; the link's lock never opens a transaction.
+const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
+const READ_BYTES_MAX: i32 = 8 << 20;
+const PRODUCE_TIMEOUT_MS: i32 = 5_000;
+
+/// The state topic of one link, on the target.
+pub struct LedgerIo {
+    topic: String,
+    transactional_id: String,
+    coordinator: Option<i32>,
+}
+
+impl LedgerIo {
+    pub fn new(link: &str) -> Self {
+        Self {
+            topic: ledger::state_topic(link),
+            transactional_id: ledger::transactional_id(link),
+            coordinator: None,
+        }
+    }
+
+    /// One thing that the ledger asked for. An error settles nothing: the ledger will ask for the same again.
+    pub fn carry_out(
+        &mut self,
+        now: impl Fn() -> Now,
+        target: &mut Admin,
+        ledger: &mut Ledger,
+        todo: Todo,
+    ) -> Result<(), AdminError> {
+        let done = match todo {
+            Todo::Read { from, until } => self.read(&now, target, ledger, from, until),
+            Todo::Claim => self.claim(target, ledger),
+            Todo::Allocate => Self::allocate(target, ledger),
+            Todo::Append(append) => self.append(&now, target, ledger, append.batch),
+        };
+        if done.is_err() {
+            ledger.on_failed();
+        }
+        done
+    }
+
+    fn read(
+        &self,
+        now: impl Fn() -> Now,
+        target: &mut Admin,
+        ledger: &mut Ledger,
+        from: i64,
+        until: i64,
+    ) -> Result<(), AdminError> {
+        let leader = target.leader(&self.topic, 0)?;
+        let mut position = from;
+        let (mut records, mut is_end) = (Vec::new(), false);
+        while !is_end {
+            let partition = FetchPartition::default()
+                .with_fetch_offset(position)
+                .with_log_start_offset(-1)
+                .with_partition_max_bytes(READ_BYTES_MAX);
+            let topic =
+                FetchTopic::default().with_topic(topic_name(&self.topic)).with_partitions(vec![partition]);
+            let answer = target.client().call(leader, FETCH.0, FETCH.1, |_| {
+                FetchRequest::default()
+                    .with_max_wait_ms(0)
+                    .with_min_bytes(0)
+                    .with_max_bytes(READ_BYTES_MAX)
+                    .with_session_epoch(-1)
+                    .with_topics(vec![topic])
+            });
+            let answer = target.noted(answer)?;
+            let partition =
+                answer.responses.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
+            let partition = partition.ok_or_else(|| AdminError::missing("the state topic's partition"))?;
+            // The log begins after the position when records before it were deleted.
+            if partition.error_code == 1 && partition.log_start_offset > position {
+                position = partition.log_start_offset;
+                continue;
+            }
+            target.note(check(partition.error_code, "reading the link's state topic"))?;
+            let (read, end) = decode_batches(position, partition.records.unwrap_or_default())
+                .map_err(AdminError::Unreadable)?;
+            records.extend(read);
+            is_end = end >= partition.high_watermark || end == position;
+            position = end;
+        }
+        if position < until {
+            return Err(AdminError::missing("the end of the state topic, which is not replicated yet"));
+        }
+        ledger.on_read(now(), &records, position, true);
+        Ok(())
+    }
+
+    fn claim(&mut self, target: &mut Admin, ledger: &mut Ledger) -> Result<(), AdminError> {
+        let coordinator = match self.coordinator {
+            Some(coordinator) => coordinator,
+            None => self.find_coordinator(target)?,
+        };
+        let id = TransactionalId(StrBytes::from_string(self.transactional_id.clone()));
+        let answer = target.client().call(coordinator, INIT_PRODUCER_ID.0, INIT_PRODUCER_ID.1, |_| {
+            InitProducerIdRequest::default()
+                .with_transactional_id(Some(id))
+                .with_transaction_timeout_ms(TRANSACTION_TIMEOUT_MS)
+        });
+        let checked = answer.map_err(AdminError::from).and_then(|answer| {
+            check(answer.error_code, "taking the link's lock (InitProducerId with its transactional id)")?;
+            Ok(answer)
+        });
+        if checked.is_err() {
+            self.coordinator = None;
+        }
+        let answer = checked?;
+        self.coordinator = Some(coordinator);
+        ledger.on_claimed(answer.producer_id.0, answer.producer_epoch);
+        Ok(())
+    }
+
+    fn find_coordinator(&self, target: &mut Admin) -> Result<i32, AdminError> {
+        let key = StrBytes::from_string(self.transactional_id.clone());
+        let answer = target.client().call(ANY_BROKER, FIND_COORDINATOR.0, FIND_COORDINATOR.1, |version| {
+            let request = FindCoordinatorRequest::default().with_key_type(TRANSACTION_KEY_TYPE);
+            match version >= FIND_COORDINATOR_LISTS_MIN {
+                true => request.with_coordinator_keys(vec![key]),
+                false => request.with_key(key),
+            }
+        })?;
+        let (code, node) = match answer.coordinators.first() {
+            Some(coordinator) => (coordinator.error_code, coordinator.node_id.0),
+            None => (answer.error_code, answer.node_id.0),
+        };
+        check(code, "looking for the transaction coordinator, which keeps the link's lock")?;
+        Ok(node)
+    }
+
+    fn allocate(target: &mut Admin, ledger: &mut Ledger) -> Result<(), AdminError> {
+        let answer = target.client().call(ANY_BROKER, INIT_PRODUCER_ID.0, INIT_PRODUCER_ID.1, |_| {
+            InitProducerIdRequest::default().with_transaction_timeout_ms(TRANSACTION_TIMEOUT_MS)
+        })?;
+        check(answer.error_code, "allocating the link's producer id (InitProducerId)")?;
+        ledger.on_allocated(answer.producer_id.0, answer.producer_epoch);
+        Ok(())
+    }
+
+    fn append(
+        &self,
+        now: impl Fn() -> Now,
+        target: &mut Admin,
+        ledger: &mut Ledger,
+        batch: bytes::Bytes,
+    ) -> Result<(), AdminError> {
+        let leader = target.leader(&self.topic, 0)?;
+        let partition = PartitionProduceData::default().with_records(Some(batch));
+        let topic = TopicProduceData::default()
+            .with_name(topic_name(&self.topic))
+            .with_partition_data(vec![partition]);
+        let answer = target.client().call(leader, PRODUCE.0, PRODUCE.1, |_| {
+            ProduceRequest::default()
+                .with_acks(-1)
+                .with_timeout_ms(PRODUCE_TIMEOUT_MS)
+                .with_topic_data(vec![topic])
+        });
+        let answer = target.noted(answer)?;
+        let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
+        let partition =
+            partition.ok_or_else(|| AdminError::missing("the answer for the state topic's partition"))?;
+        if partition.error_code == 0 {
+            ledger.on_appended(now(), partition.base_offset);
+            return Ok(());
+        }
+        if ledger.on_refused(partition.error_code) {
+            tracing::debug!(
+                error = error::name(partition.error_code),
+                "the target refused a record of the ledger"
+            );
+            return Ok(());
+        }
+        target.note(check(partition.error_code, "writing the link's state topic"))
+    }
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}

@@ -1,0 +1,148 @@
+//! One link at work: shards and control together, from the start to the summary.
+
+use super::admin::AdminError;
+use super::control_task::{End, Session};
+use super::runtime::{self, RuntimeError};
+use crate::config::{LogFormat, Mirror};
+use crate::shard::{LossCause, Side, Stop};
+use crate::stats::{Report, units};
+use std::sync::atomic::AtomicBool;
+
+/// How a mirror ended that ended by itself, or was asked to.
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub report: Report,
+    /// Lanes that stood still for good: topic, partition, why.
+    pub stopped: Vec<(String, i32, Stop)>,
+    /// Source records that are not on the target: topic, partition, first offset, offset after the last, why.
+    pub lost: Vec<(String, i32, i64, i64, LossCause)>,
+    /// Topics that were left out: topic, why.
+    pub problems: Vec<(String, String)>,
+}
+
+impl Summary {
+    /// Whether every lane did what it should.
+    pub fn is_clean(&self) -> bool {
+        self.stopped.is_empty() && self.problems.is_empty()
+    }
+
+    /// Prints what was done: as text for people, as one JSON object for programs.
+    pub fn show(&self, format: LogFormat) {
+        match format {
+            LogFormat::Json => println!("{}", self.json()),
+            LogFormat::Text => print!("{}", self.text()),
+        }
+    }
+
+    fn text(&self) -> String {
+        let Report { elapsed_us, totals, lanes, .. } = &self.report;
+        let seconds = *elapsed_us as f64 / 1e6;
+        let mut text = format!(
+            "mirrored {} records in {} batches, {}, in {:.1} s ({}), CPU {:.2} s\n",
+            units::count(totals.records),
+            units::count(totals.batches),
+            units::bytes(totals.bytes),
+            seconds,
+            units::byte_rate(totals.bytes as f64 / seconds.max(1e-6)),
+            totals.cpu_us as f64 / 1e6,
+        );
+        text += &format!("{} lanes, {} caught up, {} stopped\n", lanes.total, lanes.caught_up, lanes.stopped);
+        for (topic, partition, stop) in &self.stopped {
+            text += &format!("stopped: {topic}-{partition}: {stop}\n");
+        }
+        for (topic, problem) in &self.problems {
+            text += &format!("left out: {topic}: {problem}\n");
+        }
+        for (topic, partition, from, to, cause) in &self.lost {
+            text +=
+                &format!("not on the target: {topic}-{partition} offsets {from} to {}: {cause:?}\n", to - 1);
+        }
+        text
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "report": self.report,
+            "stopped": self.stopped.iter().map(|(topic, partition, stop)| serde_json::json!({
+                "topic": topic, "partition": partition, "kind": format!("{:?}", stop.kind), "detail": stop.detail,
+            })).collect::<Vec<_>>(),
+            "left_out": self.problems.iter().map(|(topic, problem)| serde_json::json!({
+                "topic": topic, "problem": problem,
+            })).collect::<Vec<_>>(),
+            "lost": self.lost.iter().map(|(topic, partition, from, to, cause)| serde_json::json!({
+                "topic": topic, "partition": partition, "from_offset": from, "to_offset": to, "cause": format!("{cause:?}"),
+            })).collect::<Vec<_>>(),
+        })
+    }
+
+    pub(super) fn note_stop(&mut self, topic: &str, partition: i32, stop: Stop) {
+        tracing::error!(topic, partition, kind = ?stop.kind, "the lane has stopped: {stop}");
+        self.stopped.push((topic.to_owned(), partition, stop));
+    }
+}
+
+/// Why a mirror could not start, or could not go on. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum MirrorError {
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    #[error("{}: {error}", name(*side))]
+    Cluster { side: Side, error: AdminError },
+    #[error(
+        "source and target are one cluster (id {cluster_id}); a topic cannot be mirrored into itself. Check --source and --target"
+    )]
+    SameCluster { cluster_id: String },
+    #[error("{0}")]
+    NoTopics(String),
+    #[error("every matching topic was left out: {0}")]
+    NothingLeft(String),
+    #[error(
+        "another instance of link `{link}` took over; this one has stopped, and nothing is lost. If both were meant to run, \
+         give one of them another --link and other topics"
+    )]
+    Fenced { link: String },
+    #[error(
+        "link `{link}` was used between clusters {source_id} and {target_id}, which are not these. Choose another --link, or \
+         delete the topic __twinlog.{link} on the target if those clusters are gone for good"
+    )]
+    OtherClusters { link: String, source_id: String, target_id: String },
+    #[error("the link's ledger (topic __twinlog.{link} on the target): {cause}")]
+    Ledger { link: String, cause: String },
+}
+
+impl MirrorError {
+    /// The process's exit code: 2 for what the user asked for, 4 for being fenced, 1 for the rest.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::SameCluster { .. } | Self::NoTopics(_) | Self::OtherClusters { .. } => 2,
+            Self::Runtime(RuntimeError::NoSuchCore { .. } | RuntimeError::CoreTwice { .. }) => 2,
+            Self::Fenced { .. } => 4,
+            _ => 1,
+        }
+    }
+}
+
+fn name(side: Side) -> &'static str {
+    match side {
+        Side::Source => "source",
+        Side::Target => "target",
+    }
+}
+
+/// Mirrors until everything is caught up with (if so configured), `stop` is set, or it cannot go on. `observe` is called about
+/// once a second.
+pub fn run(
+    config: &Mirror,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(&Report),
+) -> Result<Summary, MirrorError> {
+    runtime::check_machine()?;
+    let cores = runtime::choose_cores(&config.cores)?;
+    loop {
+        match Session::start(config, &cores, stop)?.run(stop, observe)? {
+            End::Done(summary) => return Ok(summary),
+            // Takes the lock anew; what was sent meanwhile is found by asking.
+            End::Lapsed => tracing::warn!("the link's lock lapsed, it is taken anew"),
+        }
+    }
+}
