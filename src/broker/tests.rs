@@ -1,5 +1,8 @@
 //! Behaviour seen from outside: requests by kafka-protocol, answers read by kafka-protocol.
 
+mod admin;
+mod groups;
+
 use super::topic_config::TopicConfig;
 use super::*;
 use bytes::{BufMut, BytesMut};

@@ -270,7 +270,7 @@ impl Serving {
     fn turn(&mut self, token: u64, flags: EventFlags) {
         let Some(connection) = self.connections.get_mut(&token) else { return };
         let gone = flags.intersects(EventFlags::HUP | EventFlags::ERR)
-            || (flags.contains(EventFlags::RDHUP) && connection.waits());
+            || (flags.contains(EventFlags::RDHUP) && connection.owes());
         let progress = if gone { Progress::Closed } else { self.work(token) };
         if let Progress::Closed = progress {
             self.close(token);

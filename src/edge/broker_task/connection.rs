@@ -72,9 +72,9 @@ impl Connection {
         Ok(epoll::add(epoll, &self.socket, EventData::new_u64(token), self.interest)?)
     }
 
-    /// Whether a request is being served.
-    pub(super) fn waits(&self) -> bool {
-        self.ticket.is_some()
+    /// Whether an answer is owed.
+    pub(super) fn owes(&self) -> bool {
+        self.ticket.is_some() || !self.outgoing.is_empty()
     }
 
     pub(super) fn ticket(&self) -> Option<Ticket> {
@@ -106,11 +106,8 @@ impl Connection {
         let progress = if reads { self.receive(frames, turn_bytes) } else { Progress::Waits };
         if let Progress::Waits = progress {
             // While a request is served more input is left in the socket, so that the client feels it.
-            let input = if sent && !(self.waits() && self.has_input()) {
-                EventFlags::IN
-            } else {
-                EventFlags::empty()
-            };
+            let input =
+                if sent && !(self.owes() && self.has_input()) { EventFlags::IN } else { EventFlags::empty() };
             let output = if sent { EventFlags::empty() } else { EventFlags::OUT };
             let interest = input | output | EventFlags::RDHUP;
             if interest != self.interest {
