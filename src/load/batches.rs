@@ -57,7 +57,7 @@ pub(super) const RECORD_COUNT: usize = 57;
 impl Batches {
     /// Encodes the variants. Batch `index` of every partition will be dated `first_timestamp_ms + index`.
     pub fn new(shape: Shape, first_timestamp_ms: i64) -> Result<Self, String> {
-        if shape.record_bytes == 0 || shape.record_bytes > shape.batch_bytes || shape.batch_bytes > 64 << 20 {
+        if shape.record_bytes == 0 || shape.record_bytes > shape.batch_bytes {
             return Err(format!(
                 "a batch of {} bytes cannot be made of records of {} bytes",
                 shape.batch_bytes, shape.record_bytes

@@ -14,6 +14,8 @@ pub struct BenchReport {
     /// The part at an even rate; None when it was left out.
     pub latency: Option<LatencyRun>,
     pub checked: Checked,
+    /// Why the benchmark ended early, if it did.
+    pub trouble: Option<String>,
     /// Largest resident memory of this process (VmHWM).
     pub peak_rss_bytes: u64,
 }
@@ -74,9 +76,9 @@ pub struct Checked {
 }
 
 impl BenchReport {
-    /// Everything sent arrived, once, in order, unchanged.
+    /// Everything was sent, and arrived, once, in order, unchanged.
     pub fn is_perfect(&self) -> bool {
-        self.checked.tally.is_perfect()
+        self.trouble.is_none() && self.checked.tally.is_perfect()
     }
 }
 
@@ -171,8 +173,11 @@ impl fmt::Display for BenchReport {
             units::count(tally.duplicated),
             units::count(tally.reordered),
             units::count(tally.corrupted),
-            if self.is_perfect() { "" } else { "   <== NOT WHAT WAS SENT" },
+            if tally.is_perfect() { "" } else { "   <== NOT WHAT WAS SENT" },
         )?;
+        if let Some(trouble) = &self.trouble {
+            writeln!(f, "ended early {trouble}")?;
+        }
         write!(f, "memory      {} at most", units::memory(self.peak_rss_bytes))?;
         f.write_str(if mirror.embedded_clusters { ", both clusters included" } else { "" })
     }
@@ -215,6 +220,7 @@ mod tests {
             throughput: Some(Throughput::new(4_000_000_000, 16_000, 250, 5.0, 1.2)),
             latency: None,
             checked: Checked { batches_sent: 16_000, records_sent: 4_000_000, tally },
+            trouble: None,
             peak_rss_bytes: 300 << 20,
         }
     }
@@ -241,6 +247,8 @@ mod tests {
         assert!(report.to_string().contains("NOT WHAT WAS SENT"));
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["checked"]["lost"], 1);
+        let early = BenchReport { trouble: Some("no space".into()), ..self::report(Tally::default()) };
+        assert!(!early.is_perfect() && early.to_string().contains("ended early no space"), "{early}");
         assert_eq!(json["throughput"]["bytes_per_second"], 800_000_000.0);
     }
 }

@@ -1,8 +1,9 @@
 //! Two synthetic clusters in this process. The mirror reaches them through sockets as it would any other; the load goes in and
 //! comes out through their in-process doors, which take the machine's time from nobody.
 
-use super::{Arrived, Inlet, Outlet, Settings, Stage};
-use crate::broker::SyntheticCluster;
+use super::{Arrived, Inlet, Outlet, Settings, Stage, max_message_bytes};
+use crate::broker::topic_config::TopicConfig;
+use crate::broker::{Batch, SyntheticCluster};
 use crate::config::Address;
 use crate::edge::broker_task::{self, ClusterHandle, Server};
 use crate::limits::BATCH_HEADER_BYTES;
@@ -11,10 +12,10 @@ use kafka_protocol::error::ResponseError;
 use smallvec::smallvec;
 
 const TOPIC: &str = "bench";
-/// What may be under way. Enough to keep the mirror busy.
-const WINDOW_BYTES: u64 = 96 << 20;
-/// What each cluster keeps. Much more than is under way: a partition may fall behind the others.
-const RETENTION_BYTES: usize = 4 * WINDOW_BYTES as usize;
+/// What may be under way, or a batch for each partition if that is more. Enough to keep the mirror busy.
+const WINDOW_BYTES: usize = 64 << 20;
+/// How much more than that each cluster keeps: a partition may fall behind the others.
+const RETENTION_WINDOWS: usize = 4;
 /// Read from one partition at a time.
 const READ_BYTES: usize = 8 << 20;
 
@@ -22,26 +23,35 @@ pub(super) struct Clusters {
     source: Server,
     target: Server,
     partitions: u32,
+    window_bytes: usize,
 }
 
 impl Clusters {
     pub(super) fn start(settings: &Settings) -> Result<Self, String> {
-        let start = |name: &str, topics: Vec<(String, usize)>| {
+        let window_bytes = WINDOW_BYTES.max(settings.partitions as usize * settings.shape.batch_bytes);
+        let start = |name: &str| {
             let cluster = SyntheticCluster {
                 cluster_id: format!("bench-{name}"),
                 brokers: vec![(1, Address { host: "127.0.0.1".into(), port: 0 })],
-                topics,
                 auto_create_topics: false,
-                retention_bytes: RETENTION_BYTES,
+                retention_bytes: RETENTION_WINDOWS * window_bytes,
                 ..SyntheticCluster::default()
             };
             broker_task::spawn(cluster).map_err(|error| format!("cannot start the {name} cluster: {error}"))
         };
-        Ok(Self {
-            source: start("source", vec![(TOPIC.into(), settings.partitions as usize)])?,
-            target: start("target", Vec::new())?,
+        let clusters = Self {
+            source: start("source")?,
+            target: start("target")?,
             partitions: settings.partitions,
-        })
+            window_bytes,
+        };
+        let mut config = TopicConfig::default();
+        config.set("max.message.bytes", &max_message_bytes(settings).to_string())?;
+        clusters
+            .source
+            .cluster()
+            .with(|cluster, _| cluster.add_topic(TOPIC, settings.partitions as usize, 1, config));
+        Ok(clusters)
     }
 
     pub(super) fn stage(&self) -> Stage<Door, Reader> {
@@ -51,7 +61,7 @@ impl Clusters {
             topic: TOPIC.into(),
             inlet: Door(self.source.cluster()),
             outlet: Reader { cluster: self.target.cluster(), positions: vec![0; self.partitions as usize] },
-            window_bytes: WINDOW_BYTES,
+            window_bytes: self.window_bytes as u64,
             embedded: true,
         }
     }
@@ -91,7 +101,7 @@ impl Outlet for Reader {
     fn receive(&mut self, arrived: &mut Vec<Arrived>) -> Result<(), String> {
         for (partition, position) in (0..).zip(&mut self.positions) {
             let from = *position;
-            let mut take = |batch: &crate::broker::Batch| {
+            let mut take = |batch: &Batch| {
                 *position = batch.last_offset() + 1;
                 let payload = smallvec![batch.payload.clone()];
                 arrived.push(Arrived { partition, header: *batch.header(), payload });

@@ -1,7 +1,7 @@
 //! The doors to real clusters: the load is produced and read back through the wire.
 
 use super::wire::{CLIENT_ID, Conn, topic_bytes};
-use super::{Arrived, Inlet, Outlet, Settings, Stage};
+use super::{Arrived, Inlet, Outlet, Settings, Stage, max_message_bytes};
 use crate::config::Address;
 use crate::edge::clock;
 use crate::limits::BATCH_HEADER_BYTES;
@@ -34,9 +34,11 @@ impl Clusters {
     }
 
     pub(super) fn stage(&self, settings: &Settings) -> Result<Stage<Producer, Reader>, String> {
-        let batch_bytes_max = (settings.shape.batch_bytes + (64 << 10)).max(1_048_588);
-        let leaders =
-            Conn::to_any(&self.source)?.create_topic(&self.topic, settings.partitions, batch_bytes_max)?;
+        let leaders = Conn::to_any(&self.source)?.create_topic(
+            &self.topic,
+            settings.partitions,
+            max_message_bytes(settings),
+        )?;
         Ok(Stage {
             source: self.source.clone(),
             target: self.target.clone(),

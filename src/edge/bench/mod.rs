@@ -63,6 +63,11 @@ pub struct Arrived {
     pub payload: SmallVec<[Bytes; 2]>,
 }
 
+/// Kafka's `max.message.bytes` for the topic of the load: its default, or more where the batches need it.
+fn max_message_bytes(settings: &Settings) -> usize {
+    (settings.shape.batch_bytes + (64 << 10)).max(1_048_588)
+}
+
 /// Two clusters and the doors to them.
 struct Stage<I, O> {
     source: Vec<Address>,
@@ -78,6 +83,9 @@ struct Stage<I, O> {
 
 /// What is measured: mirrors as told until the flag is set.
 pub type RunMirror<'a> = &'a (dyn Fn(&Mirror, &AtomicBool) -> Result<(), String> + Sync);
+
+/// The largest batch, before compression.
+const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// Threads whose CPU time is the mirror's: its shards, and its control thread, which is started here.
 const MIRROR_THREADS: [&str; 2] = ["shard", "mirror"];
@@ -106,6 +114,23 @@ pub fn run(
     }
 }
 
+/// Why these settings make no sense, if they do not.
+pub fn problem(settings: &Settings) -> Option<&'static str> {
+    if settings.size_bytes == 0 && settings.seconds == 0 {
+        Some("--size 0 and --seconds 0 leave nothing to measure")
+    } else if settings.size_bytes == 0 && settings.bytes_per_second.is_none() {
+        Some("--size 0 leaves out the part that the rate of the second part comes from; add --rate MB/S")
+    } else if settings.shape.record_bytes > settings.shape.batch_bytes {
+        Some("--record-bytes is more than --batch-bytes; a batch must hold a record")
+    } else if settings.shape.record_bytes == 0 {
+        Some("--record-bytes must not be 0")
+    } else if settings.shape.batch_bytes > BATCH_BYTES_MAX {
+        Some("--batch-bytes must be 16MiB or less")
+    } else {
+        None
+    }
+}
+
 fn measure<I: Inlet, O: Outlet>(
     settings: &Settings,
     mut stage: Stage<I, O>,
@@ -129,8 +154,15 @@ fn measure<I: Inlet, O: Outlet>(
         let judge = thread::Builder::new()
             .name("judge".into())
             .spawn_scoped(scope, || course.judge(&mut stage.outlet));
-        let mut sender =
-            Sender { settings, course: &course, inlet: &mut stage.inlet, stop, over: &over, progress };
+        let mut sender = Sender {
+            settings,
+            course: &course,
+            inlet: &mut stage.inlet,
+            stop,
+            over: &over,
+            progress,
+            mean_bytes: batches.mean_bytes(),
+        };
         let mut sent = Sent::default();
         let trouble = sender.send_everything(&batches, &mut sent).err();
         over.store(true, Ordering::Relaxed);
@@ -145,10 +177,7 @@ fn measure<I: Inlet, O: Outlet>(
     if stop.load(Ordering::Relaxed) {
         return Err("interrupted".into());
     }
-    if let Some(trouble) = trouble {
-        tracing::error!("the benchmark ended early: {trouble}");
-    }
-    Ok(report(settings, stage.embedded, &batches, &course, &sent, &verdict))
+    Ok(BenchReport { trouble, ..report(settings, stage.embedded, &batches, &course, &sent, &verdict) })
 }
 
 fn mirror_config<I, O>(settings: &Settings, stage: &Stage<I, O>) -> Result<Mirror, String> {
@@ -180,6 +209,7 @@ struct Sender<'a, I> {
     stop: &'a AtomicBool,
     over: &'a AtomicBool,
     progress: &'a Progress,
+    mean_bytes: f64,
 }
 
 impl<I: Inlet> Sender<'_, I> {
@@ -190,7 +220,7 @@ impl<I: Inlet> Sender<'_, I> {
         let mut first = 1;
         if self.settings.size_bytes > 0 {
             let rounds =
-                (self.settings.size_bytes as f64 / batches.mean_bytes() / partitions as f64).ceil() as u64;
+                (self.settings.size_bytes as f64 / self.mean_bytes / partitions as f64).ceil() as u64;
             self.progress.begin(&format!("sending {} at full speed", units::bytes(self.settings.size_bytes)));
             let bytes_before = self.course.sent_bytes();
             let cpu_before_us = usage::cpu_us_of_threads(&MIRROR_THREADS);
@@ -207,14 +237,13 @@ impl<I: Inlet> Sender<'_, I> {
         }
         if self.settings.seconds > 0 {
             let half = sent.throughput.map(|full| full.bytes_per_second / 2.0);
-            let offered =
-                self.settings.bytes_per_second.or(half).ok_or("--size 0 needs --rate: half of what?")?;
+            let offered = self.settings.bytes_per_second.or(half).ok_or("no rate is known")?;
             self.progress.begin(&format!(
                 "sending {} for {} s",
                 units::byte_rate(offered),
                 self.settings.seconds
             ));
-            sent.even = Some((offered, self.even_rate(first, offered, batches.mean_bytes())?));
+            sent.even = Some((offered, self.even_rate(first, offered)?));
         }
         Ok(())
     }
@@ -222,16 +251,18 @@ impl<I: Inlet> Sender<'_, I> {
     /// Returns the seconds until everything was judged.
     fn full_speed(&mut self, what: &str, first: u64, rounds: u64) -> Result<f64, String> {
         let start_us = clock::now().mono_us;
-        let mut tell = teller(self.stop, self.over, self.progress, what, self.course.judged());
+        let mut tell =
+            teller(self.stop, self.over, self.progress, what, self.course.judged(), self.mean_bytes);
         self.course.send_at_full_speed(self.inlet, first, rounds, &mut tell)?;
         self.course.await_judged((first + rounds) * u64::from(self.settings.partitions), &mut tell)?;
         Ok((clock::now().mono_us - start_us) as f64 / 1e6)
     }
 
-    fn even_rate(&mut self, first: u64, bytes_per_second: f64, mean_bytes: f64) -> Result<f64, String> {
+    fn even_rate(&mut self, first: u64, bytes_per_second: f64) -> Result<f64, String> {
         let start_us = clock::now().mono_us;
-        let mut tell = teller(self.stop, self.over, self.progress, "even rate", self.course.judged());
-        let batches_per_second = bytes_per_second / mean_bytes;
+        let mut tell =
+            teller(self.stop, self.over, self.progress, "even rate", self.course.judged(), self.mean_bytes);
+        let batches_per_second = bytes_per_second / self.mean_bytes;
         let rounds = self.course.send_by_schedule(
             self.inlet,
             first,
@@ -251,6 +282,7 @@ fn teller<'a>(
     progress: &'a Progress,
     what: &'a str,
     judged_before: u64,
+    mean_bytes: f64,
 ) -> impl FnMut(u64) + 'a {
     let start_us = clock::now().mono_us;
     let mut next_us = start_us;
@@ -261,13 +293,13 @@ fn teller<'a>(
         let now_us = clock::now().mono_us;
         if now_us >= next_us {
             next_us = now_us + 250_000;
-            let seconds = (now_us - start_us) as f64 / 1e6;
-            let batches = judged - judged_before;
+            let seconds = (now_us - start_us).max(1) as f64 / 1e6;
+            let bytes = (judged - judged_before) as f64 * mean_bytes;
             progress.update(|| {
                 format!(
-                    "{what}: {} batches checked, {}",
-                    units::count(batches),
-                    units::rate(batches as f64 / seconds, "batches")
+                    "{what}: {} arrived, {}",
+                    units::bytes(bytes as u64),
+                    units::byte_rate(bytes / seconds)
                 )
             });
         }
@@ -317,6 +349,7 @@ fn report(
             records_sent: batches_sent * u64::from(batches.records_per_batch()),
             tally: verdict.tally(course),
         },
+        trouble: None,
         peak_rss_bytes: usage::peak_rss_bytes(),
     }
 }
