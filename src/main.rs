@@ -3,13 +3,14 @@
 mod cli;
 
 use clap::Parser;
-use cli::{BrokerArgs, Cli, Command, MirrorArgs, SimArgs};
+use cli::{BenchArgs, BrokerArgs, Cli, Command, MirrorArgs, SimArgs};
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use twinlog::config::{ConfigError, LogFormat, Mirror};
 use twinlog::edge::progress::Progress;
 use twinlog::edge::signals::{INTERRUPTED, Stop};
-use twinlog::edge::{self, broker_task, logging, sim_cmd};
+use twinlog::edge::{self, bench, broker_task, logging, sim_cmd};
 
 /// Exit code of a mirror that did its work but for some lanes or topics.
 const SOME_STOPPED: u8 = 3;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         Command::Mirror(args) => mirror(args),
         Command::Broker(args) => broker(args),
         Command::Sim(args) => Ok(sim(&args)),
-        Command::Bench(_) => return ExitCode::FAILURE,
+        Command::Bench(args) => run_bench(args),
     };
     ended.unwrap_or_else(|failure| {
         eprintln!("error: {}", failure.message);
@@ -65,6 +66,32 @@ fn mirror(args: MirrorArgs) -> Result<ExitCode, Failure> {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(SOME_STOPPED),
     })
+}
+
+fn run_bench(args: BenchArgs) -> Result<ExitCode, Failure> {
+    let (settings, json) = args.settings();
+    if let Some(problem) = bench::problem(&settings) {
+        return Err(ConfigError(problem.into()).into());
+    }
+    logging::start(LogFormat::Text);
+    let stop = Stop::on_signals().map_err(Failure::new)?;
+    let progress = Progress::new(LogFormat::Text);
+    let mirror = |config: &Mirror, stop: &AtomicBool| {
+        edge::mirror::run(config, stop, &mut |_| {}).map(drop).map_err(|error| error.to_string())
+    };
+    let report = bench::run(&settings, &mirror, stop.flag(), &progress);
+    progress.finish();
+    let report = match report {
+        Err(_) if stop.was_asked() => return Ok(ExitCode::from(INTERRUPTED)),
+        report => report.map_err(Failure::new)?,
+    };
+    println!("{report}");
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(&report).map_err(Failure::new)?;
+        std::fs::write(&path, text + "\n")
+            .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?;
+    }
+    Ok(if report.is_perfect() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn broker(args: BrokerArgs) -> Result<ExitCode, Failure> {

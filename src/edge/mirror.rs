@@ -38,13 +38,14 @@ impl Summary {
         let Report { elapsed_us, totals, lanes, .. } = &self.report;
         let seconds = *elapsed_us as f64 / 1e6;
         let mut text = format!(
-            "mirrored {} records in {} batches, {}, in {:.1} s ({}), CPU {:.2} s\n",
+            "mirrored {} records in {} batches, {}, in {:.1} s ({}), CPU {:.2} s{}\n",
             units::count(totals.records),
             units::count(totals.batches),
             units::bytes(totals.bytes),
             seconds,
             units::byte_rate(totals.bytes as f64 / seconds.max(1e-6)),
             totals.cpu_us as f64 / 1e6,
+            self.report.cpu_seconds_per_gb().map(|cpu| format!(" ({cpu:.3} s per GB)")).unwrap_or_default(),
         );
         text += &format!("{} lanes, {} caught up, {} stopped\n", lanes.total, lanes.caught_up, lanes.stopped);
         for (topic, partition, stop) in &self.stopped {
