@@ -152,7 +152,10 @@ impl LedgerIo {
 
     fn allocate(target: &mut Admin, ledger: &mut Ledger) -> Result<(), AdminError> {
         let answer = target.client().call(ANY_BROKER, INIT_PRODUCER_ID.0, INIT_PRODUCER_ID.1, |_| {
-            InitProducerIdRequest::default().with_transaction_timeout_ms(TRANSACTION_TIMEOUT_MS)
+            // The default is an empty id, not none, and brokers refuse it.
+            InitProducerIdRequest::default()
+                .with_transactional_id(None)
+                .with_transaction_timeout_ms(TRANSACTION_TIMEOUT_MS)
         })?;
         check(answer.error_code, "allocating the link's producer id (InitProducerId)")?;
         ledger.on_allocated(answer.producer_id.0, answer.producer_epoch);
