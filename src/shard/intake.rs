@@ -45,6 +45,9 @@ impl Shard {
                 },
             };
             if !progress {
+                if let Some(source) = self.sources.get_mut(&key) {
+                    source.unread_bytes = input.len();
+                }
                 return Ok(());
             }
         }
@@ -312,8 +315,10 @@ impl Shard {
         let outgoing: usize = self.sinks.values().map(|sink| sink.conn.outgoing_bytes()).sum();
         let reserved: usize = self.sources.values().map(|source| source.reserved_bytes).sum();
         let mut room = self.settings.buffer_bytes.saturating_sub(self.pending_bytes + outgoing + reserved);
+        // A fetch holds its room while the broker waits for data: no source may take what another needs.
+        let fair = self.settings.buffer_bytes / self.sources.len().max(1);
         for source in self.sources.values_mut() {
-            if !source.may_fetch() || room < FETCH_BYTES_MIN.min(self.settings.buffer_bytes) {
+            if !source.may_fetch() || room < FETCH_BYTES_MIN.min(fair) {
                 continue;
             }
             let names = source.names_only;
@@ -333,7 +338,7 @@ impl Shard {
             };
             let lanes = source.lane_count();
             let Some(changes) = source.changes(version >= FETCH_SESSIONS_MIN, wanted) else { continue };
-            let max_bytes = room.min(self.settings.fetch_bytes_max);
+            let max_bytes = room.min(self.settings.fetch_bytes_max).min(fair);
             let share = (max_bytes / lanes.max(1)).next_power_of_two();
             let mut partitions = Vec::with_capacity(changes.added.len());
             let mut forgotten = Vec::with_capacity(changes.forgotten.len());
@@ -431,7 +436,8 @@ impl Source {
             Walking::Wait { .. } => Want::Pause,
             Walking::Drop { missing } if self.path == Path::Splice => Want::Discard { bytes: missing },
             Walking::Heads | Walking::Collect { .. } | Walking::Drop { .. } => {
-                let at_least = walk.fetch.frame_remaining().clamp(1, WAIT_BYTES_MAX);
+                let to_come = walk.fetch.frame_remaining().saturating_sub(self.unread_bytes);
+                let at_least = to_come.clamp(1, WAIT_BYTES_MAX);
                 Want::Bytes { at_least, at_most: usize::MAX }
             }
         }

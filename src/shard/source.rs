@@ -43,6 +43,8 @@ pub(super) struct Source {
     /// A lane's topic has no id: use a version that names topics.
     pub(super) names_only: bool,
     pub(super) walk: Option<Walk>,
+    /// Read from the socket and left with the driver: the beginning of something.
+    pub(super) unread_bytes: usize,
     session: Session,
     /// Lanes whose part of the session may have to change.
     dirty: Vec<Slot>,
@@ -115,6 +117,7 @@ impl Source {
             slots: BTreeSet::new(),
             names_only: false,
             walk: None,
+            unread_bytes: 0,
             session: Session::default(),
             dirty: Vec::new(),
             fetches: 0,
