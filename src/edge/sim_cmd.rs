@@ -15,8 +15,8 @@ pub struct Seeds {
     pub trace: bool,
 }
 
-/// Failures that are told in full; the others are only counted.
-const FAILURES_TOLD: usize = 10;
+/// Failures that are told with their story; of the others only what broke.
+const STORIES_TOLD: usize = 3;
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs the seeds and prints how it went, failures to stdout too: they are the result. Returns whether all passed.
@@ -84,8 +84,8 @@ impl Tally {
                 self.total.add(&outcome);
             }
             Err(failure) => {
-                if self.failures.len() < FAILURES_TOLD {
-                    println!("{failure}");
+                println!("{failure}");
+                if self.failures.len() < STORIES_TOLD {
                     for line in &failure.story {
                         println!("    {line}");
                     }

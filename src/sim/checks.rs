@@ -311,6 +311,18 @@ impl World {
             let lanes = instance.slots.iter().flat_map(|slot| slot.shard.snapshot().lanes);
             let shown = lanes.into_iter().find(|shown| shown.lane == lane);
             states.push(format!("instance {index} ({:?}): {shown:?}", instance.phase));
+            for slot in &instance.slots {
+                for (&conn, &at) in &slot.connections {
+                    let connection = &self.connections[at];
+                    states.push(format!(
+                        "{:?} {} {conn:?}: {} bytes unread, {:?}",
+                        connection.side,
+                        connection.node,
+                        connection.received.len(),
+                        slot.shard.want(conn)
+                    ));
+                }
+            }
         }
         states.join("; ")
     }

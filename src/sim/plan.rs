@@ -118,7 +118,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn of_seed(seed: u64) -> Self {
         let mut random = Random::new(seed, "plan");
-        let fault_phase_ms = random.between(5_000, 40_000);
+        let fault_phase_ms = random.between(10_000, 40_000);
         let mut plan = Self {
             partitions: random.between(1, 3) as i32,
             source_nodes: random.between(1, 3) as i32,
@@ -160,7 +160,7 @@ impl Plan {
             plan.batches = plan.batches.min(12);
         }
         let calm = random.percent(5);
-        let share = random.pick(&[10, 30, 60]);
+        let share = random.pick(&[5, 15, 40]);
         for fault in FAULTS {
             let rare = matches!(fault, Fault::TargetTruncation | Fault::SourceRecreated);
             if !calm && random.percent(if rare { 4 } else { share }) {

@@ -53,7 +53,7 @@ pub(super) struct Connection {
     /// The broker works on a request; it takes the next one of a connection only when this one is answered.
     pub(super) answering: bool,
     /// Arrived at the mirror's machine, not yet read.
-    received: BytesMut,
+    pub(super) received: BytesMut,
     /// Read, not yet taken by the shard.
     input: BytesMut,
     writes: bool,

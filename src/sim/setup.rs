@@ -53,6 +53,8 @@ impl World {
 
     /// The whole run: faults for a while, then peace, then the last look.
     pub(super) fn run(&mut self) -> Result<(), Broken> {
+        let plan = format!("{:?}", self.plan);
+        self.trace(|| plan);
         self.start_instance();
         let faults_end_us = self.now_us + self.plan.fault_phase_ms * 1000;
         self.run_until(faults_end_us)?;
