@@ -11,7 +11,7 @@ const ROOM_BYTES_MIN: usize = 16 << 10;
 /// What a connection that receives only small answers reads into.
 const SMALL_BYTES: usize = 16 << 10;
 
-/// The chunks of one shard. It never hands out more memory than its budget; a reader that gets `None` waits.
+/// The chunks of one shard. They never take more memory than its budget; a reader that gets `None` waits.
 pub struct Pool {
     /// Chunks with room, nothing unread in them; the last one back is the first one out, as it is likely still in the cache.
     free: Vec<BytesMut>,
@@ -19,13 +19,15 @@ pub struct Pool {
     retired: Vec<BytesMut>,
     chunks: usize,
     chunks_max: usize,
+    /// Of `chunks_max`: beyond the budget, until a chunk comes back that can be done without.
+    overdrawn: usize,
 }
 
 impl Pool {
     /// A pool of whole chunks within `budget_bytes`, at least two. Memory is allocated when it is first needed.
     pub fn new(budget_bytes: usize) -> Self {
         let chunks_max = (budget_bytes / CHUNK_BYTES).max(2);
-        Self { free: Vec::new(), retired: Vec::new(), chunks: 0, chunks_max }
+        Self { free: Vec::new(), retired: Vec::new(), chunks: 0, chunks_max, overdrawn: 0 }
     }
 
     /// An empty chunk with some room. `None`: all are in use, and reading on has to wait until slices were dropped.
@@ -49,11 +51,20 @@ impl Pool {
         !self.free.is_empty() || self.chunks < self.chunks_max
     }
 
+    /// Allows one chunk beyond the budget. Only for when nothing else helps: batches that are collected in parts and together
+    /// need more than there is would wait for each other for ever.
+    pub fn overdraw(&mut self) {
+        self.chunks_max += 1;
+        self.overdrawn += 1;
+    }
+
     /// Returns a chunk. Slices of it may still be about; a chunk with room left is given out again all the same, so that
     /// small answers on many connections share one.
     pub fn put_back(&mut self, mut chunk: BytesMut) {
         chunk.clear();
-        if chunk.try_reclaim(CHUNK_BYTES) || chunk.capacity() >= ROOM_BYTES_MIN {
+        if chunk.try_reclaim(CHUNK_BYTES) {
+            self.keep(chunk);
+        } else if chunk.capacity() >= ROOM_BYTES_MIN {
             self.free.push(chunk);
         } else {
             self.retired.push(chunk);
@@ -71,20 +82,30 @@ impl Pool {
         }
     }
 
-    /// Bytes allocated so far; never more than the budget.
+    /// Bytes allocated so far; never more than the budget and what it was overdrawn by.
     pub fn allocated_bytes(&self) -> usize {
         self.chunks * CHUNK_BYTES
     }
 
     fn reclaim(&mut self) {
-        let free = &mut self.free;
         let mut i = 0;
         while i < self.retired.len() {
             if self.retired[i].try_reclaim(CHUNK_BYTES) {
-                free.push(self.retired.swap_remove(i));
+                let chunk = self.retired.swap_remove(i);
+                self.keep(chunk);
             } else {
                 i += 1;
             }
+        }
+    }
+
+    fn keep(&mut self, whole_chunk: BytesMut) {
+        if self.overdrawn > 0 {
+            self.overdrawn -= 1;
+            self.chunks_max -= 1;
+            self.chunks -= 1;
+        } else {
+            self.free.push(whole_chunk);
         }
     }
 }
@@ -214,6 +235,21 @@ mod tests {
         assert_eq!(other.capacity(), CHUNK_BYTES);
         assert!(pool.take().is_none(), "a slice of the third chunk is still about");
         assert!(kept.iter().all(|&b| b == 7), "nobody wrote into the chunk meanwhile");
+    }
+
+    #[test]
+    fn an_overdraft_is_paid_back() {
+        let mut pool = Pool::new(2 * CHUNK_BYTES);
+        let chunks = [pool.take().unwrap(), pool.take().unwrap()];
+        assert!(!pool.has_chunk());
+        pool.overdraw();
+        let third = pool.take().unwrap();
+        assert!(!pool.has_chunk());
+        pool.put_back(third);
+        assert!(!pool.has_chunk());
+        assert_eq!(pool.allocated_bytes(), 2 * CHUNK_BYTES);
+        chunks.into_iter().for_each(|chunk| pool.put_back(chunk));
+        assert!(pool.take().is_some() && pool.take().is_some() && pool.take().is_none());
     }
 
     #[test]

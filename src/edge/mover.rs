@@ -14,6 +14,8 @@ use std::io::{self, IoSlice};
 
 /// What is taken out of a pipe so that glommio can wait with it until the socket takes something again.
 const SPILL_BYTES: usize = 4 << 10;
+/// No more is taken from the shard at a time. What stays there counts as held, so that it fetches no more than it should.
+const QUEUE_BYTES_MAX: usize = 1 << 20;
 
 /// Where a flush ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,7 @@ pub enum Flushed {
 #[derive(Default)]
 pub struct Outlet {
     queue: VecDeque<Out>,
+    bytes: usize,
     /// Sources whose pipes were drained since the last [`Outlet::take_drained`].
     drained: SmallVec<[ConnId; 4]>,
 }
@@ -62,6 +65,7 @@ impl Outlet {
                         Tried::Blocked | Tried::Ended => {
                             let spill = spill(pipe, in_pipe)?;
                             self.spliced(from, spill.len());
+                            self.bytes += spill.len();
                             self.queue.push_front(Out::Bytes(spill));
                             false
                         }
@@ -88,6 +92,7 @@ impl Outlet {
             let n = bytes.min(front.len());
             front.advance(n);
             bytes -= n;
+            self.bytes -= n;
             if !front.is_empty() {
                 return;
             }
@@ -102,12 +107,14 @@ impl Outlet {
 
     /// True when there may be more than the queue holds.
     fn refill(&mut self, next: &mut impl FnMut() -> Option<Out>) -> bool {
-        while self.queue.len() < IOV_MAX {
-            match next() {
-                Some(Out::Splice { bytes: 0, .. }) => {}
-                Some(out) => self.queue.push_back(out),
-                None => return false,
+        while self.queue.len() < IOV_MAX && self.bytes < QUEUE_BYTES_MAX {
+            let Some(out) = next() else { return false };
+            match &out {
+                Out::Bytes(bytes) => self.bytes += bytes.len(),
+                Out::Splice { bytes: 0, .. } => continue,
+                Out::Splice { bytes, .. } => self.bytes += bytes,
             }
+            self.queue.push_back(out);
         }
         true
     }
@@ -134,6 +141,7 @@ impl Outlet {
     fn spliced(&mut self, from: ConnId, n: usize) {
         if let Some(Out::Splice { bytes, .. }) = self.queue.front_mut() {
             *bytes -= n;
+            self.bytes -= n;
             if *bytes == 0 {
                 self.queue.pop_front();
             }

@@ -26,6 +26,9 @@ use std::time::Duration;
 
 /// How old a published snapshot may be while anything happens.
 const SNAPSHOT_EVERY_US: u64 = 200_000;
+/// How long a reader waits for a chunk before the pool's budget is overdrawn by one.
+const OVERDRAW_AFTER: Duration = Duration::from_secs(2);
+const FOREVER: Duration = Duration::from_secs(3600);
 /// What a blocked writer hands to the kernel to wait with.
 const SEND_BYTES: usize = 64 << 10;
 
@@ -450,7 +453,7 @@ async fn read<M: Machine + 'static>(driver: Rc<Driver<M>>, conn: Rc<Conn>) {
                     // Whoever drains the pipe nudges.
                     Stand::FullPipe => {}
                 }
-                poll_fn(|cx| conn.reader.poll(cx)).await;
+                driver.stand(&conn, why).await;
                 conn.stands.set(None);
             }
             Ok(Next::Wait { at_least }) => {
@@ -550,6 +553,27 @@ impl<M: Machine + 'static> Driver<M> {
         Next::Again
     }
 
+    /// Until somebody nudges. A reader without a chunk also looks at the clock: when nothing is being sent that could free
+    /// one, it takes one more.
+    async fn stand(&self, conn: &Conn, why: Stand) {
+        loop {
+            let patience = if why == Stand::NoChunk { OVERDRAW_AFTER } else { FOREVER };
+            let mut clock = pin!(glommio::timer::sleep(patience));
+            let nudged = poll_fn(|cx| match conn.reader.poll(cx) {
+                Poll::Ready(()) => Poll::Ready(true),
+                Poll::Pending => clock.as_mut().poll(cx).map(|()| false),
+            });
+            if nudged.await {
+                return;
+            }
+            let sends = self.conns.borrow().values().any(|conn| conn.writing.get());
+            if why == Stand::NoChunk && !sends {
+                tracing::warn!("the buffers are too small for the batches under way; one more chunk is used");
+                return self.pool.borrow_mut().overdraw();
+            }
+        }
+    }
+
     fn broke(self: &Rc<Self>, id: ConnId, cause: &str) {
         let now = clock::now();
         self.lose(now, id, cause);
@@ -609,7 +633,7 @@ async fn keep_time<M: Machine + 'static>(driver: Rc<Driver<M>>) {
             glommio::yield_if_needed().await;
             continue;
         }
-        let rest = if at_us == u64::MAX { Duration::from_secs(3600) } else { clock::until(now, at_us) };
+        let rest = if at_us == u64::MAX { FOREVER } else { clock::until(now, at_us) };
         let mut sleep = pin!(glommio::timer::sleep(rest));
         poll_fn(|cx| match driver.timer.poll(cx) {
             Poll::Ready(()) => Poll::Ready(()),
