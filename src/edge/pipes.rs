@@ -17,7 +17,7 @@ pub struct Pipe {
 
 /// A shard's pipes, one for each source connection that feeds a target connection, so that payloads of two sources never mix.
 ///
-/// A pipe lives as long as both its connections. Connection numbers are never used again, so no byte of a broken answer can
+/// A pipe lives as long as there is something in it that can still be sent. Connection numbers are never used again, so no byte of a broken answer can
 /// find its way into another request.
 #[derive(Default)]
 pub struct Pipes(BTreeMap<(ConnId, ConnId), Pipe>);
@@ -42,8 +42,9 @@ impl Pipes {
         self.0.get_mut(&(from, into))
     }
 
-    /// Drops a closed connection's pipes with all that is in them.
+    /// Drops the pipes that a closed connection leaves without use. What a source has put into a pipe was reported as moved and
+    /// is still sent: its pipe stays until it is empty, when this is to be called again.
     pub fn close(&mut self, conn: ConnId) {
-        self.0.retain(|&(from, into), _| from != conn && into != conn);
+        self.0.retain(|&(from, into), pipe| into != conn && (from != conn || pipe.bytes > 0));
     }
 }

@@ -286,10 +286,10 @@ impl<M: Machine + 'static> Driver<M> {
                 .flush(id, &conn.socket, &mut self.pipes.borrow_mut(), || machine.poll_transmit(id))
         };
         for from in conn.outlet.borrow_mut().take_drained() {
-            if let Some(source) = self.conn(from)
-                && source.stands.get() == Some(Stand::FullPipe)
-            {
-                source.reader.nudge();
+            match self.conn(from) {
+                Some(source) if source.stands.get() == Some(Stand::FullPipe) => source.reader.nudge(),
+                Some(_) => {}
+                None => self.pipes.borrow_mut().close(from),
             }
         }
         match flushed {

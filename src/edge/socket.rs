@@ -26,6 +26,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const LOW_MARK_WATCHDOG: Duration = Duration::from_millis(100);
 /// The largest mark: a wake costs as much as copying some tens of KiB, and waiting for more only delays.
 const LOW_MARK_BYTES_MAX: usize = 128 << 10;
+/// A mark that every connection can reach, as the first window is 64 KiB.
+const LOW_MARK_BYTES_SAFE: usize = 16 << 10;
 const DISCARD_BYTES: usize = 16 << 10;
 
 /// What came of one operation that must not wait.
@@ -42,6 +44,8 @@ pub enum Tried {
 pub struct Socket {
     stream: RefCell<TcpStream>,
     low_mark: Cell<usize>,
+    /// The most that one operation ever took out of the socket.
+    largest: Cell<usize>,
 }
 
 impl Socket {
@@ -65,12 +69,14 @@ impl Socket {
         // glommio leaves its sockets blocking and asks call by call; splice has no such flag that also holds for sockets.
         fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?;
         rustix::net::sockopt::set_tcp_nodelay(fd, true)?;
-        Ok(Self { stream: RefCell::new(stream), low_mark: Cell::new(1) })
+        Ok(Self { stream: RefCell::new(stream), low_mark: Cell::new(1), largest: Cell::new(0) })
     }
 
     /// Receives up to `at_most` bytes behind what is in `buffer`, within its capacity.
     pub fn receive(&self, buffer: &mut BytesMut, at_most: usize) -> io::Result<Tried> {
-        self.with_fd(|fd| ended_at_zero(sys::receive(fd, buffer, at_most)))
+        let received = self.with_fd(|fd| ended_at_zero(sys::receive(fd, buffer, at_most)))?;
+        self.took(received);
+        Ok(received)
     }
 
     /// Receives and drops up to `bytes`.
@@ -93,6 +99,7 @@ impl Socket {
     pub fn splice_into(&self, pipe: &mut Pipe, bytes: usize) -> io::Result<Tried> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         let moved = self.with_fd(|fd| ended_at_zero(splice(fd, None, &pipe.writer, None, bytes, flags)))?;
+        self.took(moved);
         if let Tried::Moved(n) = moved {
             pipe.bytes += n;
         }
@@ -112,8 +119,11 @@ impl Socket {
 
     /// From how many bytes on the socket counts as readable. They should be sure to come: when they are not, each wait takes
     /// the watchdog's time.
+    ///
+    /// The mark stays at half of what the socket is known to hold. Above that, the sender's rules against small segments may
+    /// keep it from filling the window up to the mark, and both sides wait; and the kernel may clamp the window to the mark.
     pub fn expect(&self, bytes: usize) -> io::Result<()> {
-        let mark = bytes.clamp(1, LOW_MARK_BYTES_MAX);
+        let mark = bytes.clamp(1, (self.largest.get() / 2).clamp(LOW_MARK_BYTES_SAFE, LOW_MARK_BYTES_MAX));
         if mark == self.low_mark.get() {
             return Ok(());
         }
@@ -141,6 +151,14 @@ impl Socket {
     pub fn abort(&self) {
         // Fails only when the connection is already gone.
         let _ = self.with_fd(|fd| rustix::net::connect_unspec(fd));
+    }
+
+    fn took(&self, tried: Tried) {
+        if let Tried::Moved(n) = tried
+            && n > self.largest.get()
+        {
+            self.largest.set(n);
+        }
     }
 
     fn with_fd<T>(&self, operation: impl FnOnce(BorrowedFd<'_>) -> T) -> T {

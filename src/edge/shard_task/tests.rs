@@ -324,6 +324,34 @@ fn a_paused_source_goes_on_when_the_target_has_taken_its_share() {
 }
 
 #[test]
+fn what_a_closed_source_had_put_into_the_pipe_is_still_sent() {
+    let mut frame = 300_000u32.to_be_bytes().to_vec();
+    frame.resize(300_004, 9);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let source_at = listener.local_addr().unwrap();
+    // The target takes nothing until the source is gone, so that the pipe cannot be empty by then.
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&target, 4096).unwrap();
+    let target_at = target.local_addr().unwrap();
+    let stream = frame.repeat(20);
+    let sent = stream.clone();
+    let world = World::start(move || Relay::new(How::Splice, source_at, target_at));
+    let (mut source, _) = listener.accept().unwrap();
+    let (mut target, _) = target.accept().unwrap();
+    let sender = thread::spawn(move || {
+        let _ = source.write_all(&sent);
+    });
+    let mut arrived = vec![0; stream.len() - 300_000];
+    target.read_exact(&mut arrived).unwrap();
+    sender.join().unwrap();
+    assert_eq!(world.trouble().0, Side::Source);
+    let mut rest = vec![0; 300_000];
+    target.read_exact(&mut rest).unwrap();
+    arrived.extend(rest);
+    assert!(arrived == stream);
+}
+
+#[test]
 fn a_mark_that_is_never_reached_only_delays() {
     let (target_at, target) = target(1000, None);
     let (source_at, _source) = source(vec![5; 1000], 5);
