@@ -2,6 +2,10 @@
 //!
 //! The target's topic gets what is set on the source's topic, unchanged but for settings that would make the target rewrite or
 //! refuse batches that pass through, or that only make sense where they are. Each deviation is said ([`Copied::notes`]).
+//!
+//! Nothing is set that the source does not have, so that a comparison finds the two topics alike. In particular
+//! `message.timestamp.after.max.ms`, by default 1 h on Kafka 4 and unbounded before, stays as it is: records that far in the
+//! future are rare, and a lane that meets one says what to set.
 
 use kafka_protocol::messages::DescribeConfigsResponse;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
@@ -20,6 +24,8 @@ pub const BROKER_RESOURCE: i8 = 4;
 const COMPRESSION: &str = "compression.type";
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 const MESSAGE_BYTES: &str = "max.message.bytes";
+const OLDEST: &str = "message.timestamp.before.max.ms";
+const CLEANUP: &str = "cleanup.policy";
 const IN_SYNC: &str = "min.insync.replicas";
 const EXPIRATION: &str = "producer.id.expiration.ms";
 
@@ -82,6 +88,20 @@ pub fn for_target(source: &TopicConfigs, replication_factor: i16) -> Copied {
                     .push(format!("{name} is not copied: tiered storage is each cluster's own business"));
                 continue;
             }
+            // Kafka 4 refuses to create a topic with one of these (KIP-724).
+            "message.format.version" | "message.downconversion.enable" => {
+                copied.notes.push(format!("{name} is not copied: newer clusters do not have it"));
+                continue;
+            }
+            // The source judged a record when it was new; by the time it is mirrored it may be older than that. (A bound on
+            // timestamps in the future is copied: time only makes it easier to meet.) The second one is the older name for
+            // both bounds (KIP-937).
+            OLDEST | "message.timestamp.difference.max.ms" => {
+                copied.notes.push(format!(
+                    "{name} is not copied: it would refuse records that grew old before they were mirrored"
+                ));
+                continue;
+            }
             COMPRESSION if value != "producer" => {
                 copied.notes.push(format!(
                     "{COMPRESSION} is producer instead of {value}: batches arrive as the source compressed them, and the \
@@ -117,7 +137,8 @@ fn is_tiering(name: &str) -> bool {
     name.starts_with("remote.") || name.starts_with("local.retention.")
 }
 
-/// Sentences on what of an existing target topic's settings stands in the way of a faithful copy.
+/// Sentences on what of a target topic's settings stands in the way of a faithful copy. Worth asking for new topics too, as
+/// what is not set on a topic comes from its brokers.
 pub fn unfit(topic: &str, source: &TopicConfigs, target: &TopicConfigs) -> Vec<String> {
     let mut sentences = Vec::new();
     let on_target = |name: &str| target.effective.get(name).map(String::as_str);
@@ -133,13 +154,29 @@ pub fn unfit(topic: &str, source: &TopicConfigs, target: &TopicConfigs) -> Vec<S
              it to CreateTime"
         ));
     }
-    let bytes = |configs: &TopicConfigs| configs.effective.get(MESSAGE_BYTES)?.parse::<u64>().ok();
-    if let (Some(source_bytes), Some(target_bytes)) = (bytes(source), bytes(target))
+    let number = |configs: &TopicConfigs, name: &str| configs.effective.get(name)?.parse::<i64>().ok();
+    if let (Some(source_bytes), Some(target_bytes)) =
+        (number(source, MESSAGE_BYTES), number(target, MESSAGE_BYTES))
         && target_bytes < source_bytes
     {
         sentences.push(format!(
             "topic {topic} on the target has {MESSAGE_BYTES}={target_bytes}, less than the source's {source_bytes}: a larger \
              batch will stop its partition; raise it"
+        ));
+    }
+    if let Some(bound_ms) = number(target, OLDEST).filter(|bound_ms| *bound_ms != i64::MAX) {
+        sentences.push(format!(
+            "topic {topic} on the target has {OLDEST}={bound_ms}: a record that is older when it arrives will stop its \
+             partition; set it to {}",
+            i64::MAX
+        ));
+    }
+    let is_compacted =
+        |configs: &TopicConfigs| configs.effective.get(CLEANUP).is_some_and(|all| all.contains("compact"));
+    if is_compacted(target) && !is_compacted(source) {
+        sentences.push(format!(
+            "topic {topic} is compacted on the target and not on the source: records that share a key will vanish, and one \
+             without a key will stop its partition; set {CLEANUP} to the source's"
         ));
     }
     sentences
@@ -236,6 +273,35 @@ mod tests {
         assert_eq!(sentences.len(), 2, "{sentences:?}");
         assert!(sentences[1].contains("max.message.bytes=1000, less than the source's 2000"));
         assert!(unfit("t", &target, &source).is_empty());
+    }
+
+    #[test]
+    fn what_refuses_old_records_or_is_gone_from_newer_clusters_stays_behind() {
+        let source = configs(vec![
+            entry("message.timestamp.before.max.ms", "3600000", 1),
+            entry("message.timestamp.after.max.ms", "60000", 1),
+            entry("message.timestamp.difference.max.ms", "3600000", 1),
+            entry("message.format.version", "2.8-IV1", 1),
+            entry("message.downconversion.enable", "false", 1),
+        ]);
+        let copied = for_target(&source, 1);
+        assert_eq!(copied.configs, pairs(&[("message.timestamp.after.max.ms", "60000")]));
+        assert_eq!(copied.notes.len(), 4);
+    }
+
+    #[test]
+    fn a_target_that_loses_or_refuses_records_is_told() {
+        let source = configs(vec![
+            entry("cleanup.policy", "delete", 5),
+            entry("message.timestamp.before.max.ms", "9223372036854775807", 5),
+        ]);
+        let target = configs(vec![
+            entry("cleanup.policy", "compact,delete", 1),
+            entry("message.timestamp.before.max.ms", "5", 4),
+        ]);
+        assert_eq!(unfit("t", &source, &target).len(), 2);
+        assert!(unfit("t", &target, &source).is_empty());
+        assert!(unfit("t", &source, &source).is_empty());
     }
 
     #[test]

@@ -2,18 +2,12 @@
 
 use crate::config::Address;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
+use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// The versions of Metadata that [`Observed::request`] can make and [`Observed::read`] understands. Version 4 is the first
-/// that lets us ask without creating topics.
-pub const METADATA_VERSIONS: (i16, i16) = (4, 12);
-/// More partitions than any cluster has; an answer with a higher number is nonsense.
-const PARTITIONS_MAX: i32 = 1_000_000;
 
 /// Who leads a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +49,8 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Asks for the named topics, or for all that we may see. Never creates any.
+    /// Asks for the named topics, or for all that we may see. From version 4 on (Kafka 0.11) no named topic is
+    /// created by being asked for; before, brokers with `auto.create.topics.enable` do that.
     pub fn request(version: i16, topics: Option<&[String]>) -> MetadataRequest {
         let named = |name: &String| {
             MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name.clone()))))
@@ -92,18 +87,20 @@ impl Observed {
 
 impl Topic {
     fn read(name: String, answer: &MetadataResponseTopic) -> Self {
-        let numbers = answer.partitions.iter().map(|partition| partition.partition_index);
-        let count =
-            numbers.filter(|number| (0..PARTITIONS_MAX).contains(number)).max().map_or(0, |max| max + 1);
-        let mut partitions = vec![Partition::default(); usize::try_from(count).unwrap_or(0)];
-        for described in &answer.partitions {
-            let place =
-                usize::try_from(described.partition_index).ok().and_then(|index| partitions.get_mut(index));
-            if let Some(place) = place {
+        // Brokers describe all partitions of a topic, so none has a number beyond their count; one that has would make us
+        // allocate what it likes.
+        let described = answer.partitions.len();
+        let number = |partition: &MetadataResponsePartition| {
+            usize::try_from(partition.partition_index).ok().filter(|&number| number < described)
+        };
+        let count = answer.partitions.iter().filter_map(number).max().map_or(0, |last| last + 1);
+        let mut partitions = vec![Partition::default(); count];
+        for partition in &answer.partitions {
+            if let Some(place) = number(partition).and_then(|number| partitions.get_mut(number)) {
                 *place = Partition {
-                    leader: described.leader_id.0,
-                    leader_epoch: described.leader_epoch,
-                    replicas: described.replica_nodes.len(),
+                    leader: partition.leader_id.0,
+                    leader_epoch: partition.leader_epoch,
+                    replicas: partition.replica_nodes.len(),
                 };
             }
         }
@@ -121,7 +118,7 @@ impl Topic {
 mod tests {
     use super::*;
     use kafka_protocol::messages::BrokerId;
-    use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition};
+    use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
 
     #[test]
     fn partitions_stand_at_their_numbers_and_nonsense_is_dropped() {

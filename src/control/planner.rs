@@ -2,7 +2,7 @@
 
 use super::configs::{self, TopicConfigs};
 use super::metadata::{Observed, Topic};
-use super::topics::select;
+use super::topics::{select, unmatched};
 use crate::config::Mirror;
 use crate::error;
 use std::collections::BTreeMap;
@@ -53,9 +53,13 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
-/// What to do, as far as it is known now; after the actions are carried out, observe and plan again. `source_configs` must
-/// hold every selected topic that does not exist on the target. `is_ours` says whether this link created or has written to a
-/// target topic: only then it may be given more partitions.
+/// What to do, as far as it is known now; after the actions are carried out, observe and plan again.
+///
+/// `source_configs` holds every selected topic that does not exist on the target; one that it lacks becomes a problem, as a
+/// topic must not be created with other settings. `is_ours` says whether this link created or has written to a target topic:
+/// only then it may be given more partitions.
+///
+/// A topic with an error that passes by itself has neither lanes nor a problem this time.
 pub fn plan(
     config: &Mirror,
     source: &Observed,
@@ -64,12 +68,21 @@ pub fn plan(
     is_ours: &dyn Fn(&str) -> bool,
 ) -> Plan {
     let mut plan = Plan::default();
-    for topic in select(config, source) {
+    let selected = select(config, source);
+    if !selected.is_empty() {
+        // When nothing is, `topics::no_match` has more to say.
+        plan.warnings = unmatched(config, source);
+    }
+    for topic in selected {
         if topic.error != 0 {
             // A topic on its way in or out is looked at again.
             if !error::is_retriable(topic.error) {
                 plan.problem(topic, error_text("source", topic.error));
             }
+            continue;
+        }
+        if topic.partitions.is_empty() {
+            // Being made: there is nothing to read, and no topic can be created without partitions.
             continue;
         }
         match target.topics.get(&*topic.name) {
@@ -98,7 +111,11 @@ impl Plan {
     }
 
     fn create(&mut self, config: &Mirror, topic: &Topic, target: &Observed, configs: Option<&TopicConfigs>) {
-        let Some(configs) = configs else { return };
+        let Some(configs) = configs else {
+            let message = "its settings on the source cannot be read, so it is not created on the target: allow DescribeConfigs \
+                           on it, or create it on the target yourself";
+            return self.problem(topic, message.into());
+        };
         let replication_factor =
             config.replication_factor.unwrap_or_else(|| replication_factor(topic, target));
         let copied = configs::for_target(configs, replication_factor);
@@ -201,6 +218,54 @@ mod tests {
         let lanes: Vec<(&str, i32)> = plan.lanes.iter().map(|lane| (&*lane.topic, lane.partition)).collect();
         assert_eq!(lanes, [("a", 0), ("b", 0), ("b", 1)]);
         assert!(plan.actions.is_empty() && plan.problems.is_empty() && plan.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_topic_of_unknown_settings_is_not_created_with_others() {
+        let source = cluster(1, &[("t", 1), ("u", 1)]);
+        let plan = plan(&config(&["t|u"], &[]), &source, &cluster(1, &[]), &known(&["u"]), &|_| false);
+        assert_eq!(plan.actions.len(), 1, "the other topic is");
+        assert_eq!(plan.problems[0].topic, "t");
+        assert!(plan.problems[0].message.contains("DescribeConfigs"));
+    }
+
+    #[test]
+    fn a_topic_without_partitions_is_waited_for() {
+        let plan =
+            plan(&config(&["t"], &[]), &cluster(1, &[("t", 0)]), &cluster(1, &[]), &known(&["t"]), &|_| true);
+        assert_eq!(plan, Plan::default());
+    }
+
+    #[test]
+    fn a_pattern_without_topics_is_worth_a_warning() {
+        let source = cluster(1, &[("t", 1)]);
+        let plan = plan(&config(&["t", "nothing"], &[]), &source, &source, &known(&[]), &|_| false);
+        assert_eq!(plan.lanes.len(), 1);
+        assert_eq!(plan.warnings, ["no topic of the source matches nothing yet"]);
+    }
+
+    #[test]
+    fn a_deleted_topic_is_created_again_and_a_forbidden_one_left_out() {
+        let source = cluster(1, &[("t", 1), ("u", 1), ("v", 1)]);
+        let mut target = source.clone();
+        for (topic, error) in [("t", 3), ("u", 29), ("v", 5)] {
+            let twin = target.topics.get_mut(topic).unwrap();
+            (twin.error, twin.partitions) = (error, vec![]);
+        }
+        let plan = plan(&config(&[".*"], &[]), &source, &target, &known(&["t"]), &|_| true);
+        assert!(matches!(&plan.actions[..], [Action::CreateTopic { name, .. }] if name == "t"));
+        assert_eq!(plan.problems.len(), 1);
+        assert!(plan.problems[0].message.contains("the target answers TOPIC_AUTHORIZATION_FAILED"));
+        assert!(plan.lanes.is_empty());
+    }
+
+    #[test]
+    fn a_lane_without_a_leader_is_planned_all_the_same() {
+        let mut source = cluster(1, &[("t", 1)]);
+        let target = source.clone();
+        source.topics.get_mut("t").unwrap().partitions[0] = crate::control::metadata::Partition::default();
+        let plan = plan(&config(&["t"], &[]), &source, &target, &known(&[]), &|_| false);
+        assert_eq!((plan.lanes[0].source, plan.lanes[0].target), ((-1, -1), (0, 1)));
     }
 
     #[test]

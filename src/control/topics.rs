@@ -16,14 +16,25 @@ pub fn select<'a>(config: &Mirror, source: &'a Observed) -> Vec<&'a Topic> {
 }
 
 fn is_wanted(config: &Mirror, topic: &Topic) -> bool {
-    let name = &*topic.name;
-    if name.starts_with("__twinlog.") || config.exclude.iter().any(|pattern| pattern.is_match(name)) {
-        return false;
-    }
-    if topic.is_internal || name.starts_with("__") {
-        return config.topics.iter().any(|pattern| is_literally(pattern, name));
-    }
-    config.topics.iter().any(|pattern| pattern.is_match(name))
+    let is_named = |pattern: &Regex| is_literally(pattern, &topic.name);
+    !is_ours(topic)
+        && !config.exclude.iter().any(|pattern| pattern.is_match(&topic.name))
+        && is_matched(config, topic)
+        && (!is_kept_back(topic) || config.topics.iter().any(is_named))
+}
+
+fn is_matched(config: &Mirror, topic: &Topic) -> bool {
+    config.topics.iter().any(|pattern| pattern.is_match(&topic.name))
+}
+
+/// Kafka and its tools keep such topics for themselves.
+fn is_kept_back(topic: &Topic) -> bool {
+    topic.is_internal || topic.name.starts_with("__")
+}
+
+/// The state of some link.
+fn is_ours(topic: &Topic) -> bool {
+    topic.name.starts_with("__twinlog.")
 }
 
 /// A pattern as it was typed; the configuration anchors it at both ends.
@@ -36,28 +47,59 @@ fn is_literally(pattern: &Regex, name: &str) -> bool {
     typed(pattern).trim_start_matches('^').trim_end_matches('$').replace('\\', "") == name
 }
 
-/// What to tell a user whose patterns match nothing.
+/// What to tell a user whose patterns select nothing: why, and what there is.
 pub fn no_match(config: &Mirror, source: &Observed) -> String {
-    let patterns: Vec<&str> = config.topics.iter().map(typed).collect();
-    let names: Vec<&str> = source
-        .topics
-        .values()
-        .filter(|topic| !topic.is_internal && !topic.name.starts_with("__"))
-        .map(|topic| &*topic.name)
-        .collect();
-    let mut text = format!("no topic of the source matches {}", patterns.join(", "));
-    if let Some(alike) = patterns.iter().find_map(|pattern| nearest(pattern, names.iter().copied())) {
+    let patterns = config.topics.iter().map(typed).collect::<Vec<_>>().join(", ");
+    let (kept_back, names): (Vec<&Topic>, Vec<&Topic>) =
+        source.topics.values().partition(|topic| is_kept_back(topic));
+    let excluded = names_of(names.iter().copied().filter(|topic| is_matched(config, topic)));
+    if !excluded.is_empty() {
+        return format!(
+            "every topic of the source that matches {patterns} is excluded: {}",
+            shown(&excluded)
+        );
+    }
+    let mut text = format!("no topic of the source matches {patterns}");
+    let kept_back =
+        names_of(kept_back.into_iter().filter(|topic| is_matched(config, topic) && !is_ours(topic)));
+    if !kept_back.is_empty() {
+        text += &format!(
+            " except {}; internal topics are mirrored only when they are named in full, and not excluded",
+            shown(&kept_back)
+        );
+    }
+    let names = names_of(names);
+    if let Some(alike) =
+        config.topics.iter().find_map(|pattern| nearest(typed(pattern), names.iter().copied()))
+    {
         text += &format!("; did you mean {alike}?");
     }
     match names.len() {
         0 => text += "; it has no topics that this user may see (that takes DESCRIBE on them)",
-        count if count <= NAMES_SHOWN => text += &format!("; its topics are {}", names.join(", ")),
-        count => {
-            let shown = names.get(..NAMES_SHOWN).unwrap_or_default().join(", ");
-            text += &format!("; it has {count} topics, such as {shown}");
-        }
+        count if count <= NAMES_SHOWN => text += &format!("; its topics are {}", shown(&names)),
+        count => text += &format!("; it has {count} topics, such as {}", shown(&names)),
     }
     text
+}
+
+/// A sentence for each pattern that no topic of the source matches: a mistake, or a topic that is still to come.
+pub fn unmatched(config: &Mirror, source: &Observed) -> Vec<String> {
+    let is_idle = |pattern: &&Regex| !source.topics.keys().any(|name| pattern.is_match(name));
+    let sentence = |pattern: &Regex| {
+        let typed = typed(pattern);
+        let alike = nearest(typed, source.topics.keys().map(String::as_str));
+        let hint = alike.map(|alike| format!("; did you mean {alike}?")).unwrap_or_default();
+        format!("no topic of the source matches {typed} yet{hint}")
+    };
+    config.topics.iter().filter(is_idle).map(sentence).collect()
+}
+
+fn names_of<'a>(topics: impl IntoIterator<Item = &'a Topic>) -> Vec<&'a str> {
+    topics.into_iter().map(|topic| &*topic.name).collect()
+}
+
+fn shown(names: &[&str]) -> String {
+    names.iter().take(NAMES_SHOWN).copied().collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -135,6 +177,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_pattern_that_matches_nothing_is_told_though_others_do() {
+        let source = cluster(1, &[("orders", 1), ("clicks", 1)]);
+        assert_eq!(
+            unmatched(&config(&["orders", "clikcs", ".*z"], &[]), &source),
+            [
+                "no topic of the source matches clikcs yet; did you mean clicks?",
+                "no topic of the source matches .*z yet"
+            ]
+        );
+    }
+
+    #[test]
     fn who_matches_nothing_learns_what_there_is() {
         let source = cluster(1, &[("orders", 1), ("clicks", 1), ("__x", 1)]);
         let text = no_match(&config(&["oders"], &[]), &source);
@@ -143,6 +197,12 @@ pub(super) mod tests {
             "no topic of the source matches oders; did you mean orders?; its topics are clicks, orders"
         );
         assert!(no_match(&config(&["x"], &[]), &cluster(1, &[])).contains("DESCRIBE"));
+        assert_eq!(
+            no_match(&config(&["or.*"], &["orders"]), &source),
+            "every topic of the source that matches or.* is excluded: orders"
+        );
+        let text = no_match(&config(&["__.*"], &[]), &cluster(1, &[("__x", 1), ("__twinlog.l", 1)]));
+        assert!(text.contains("matches __.* except __x; internal topics"), "{text}");
         let names: Vec<String> = (0..30).map(|n| format!("t{n:02}")).collect();
         let many: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 1)).collect();
         assert!(
