@@ -2,6 +2,7 @@
 
 mod admin;
 mod groups;
+mod versions;
 
 use super::topic_config::TopicConfig;
 use super::*;

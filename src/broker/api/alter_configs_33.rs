@@ -17,9 +17,9 @@ impl Cluster {
                 body.validate_only,
                 |config| {
                     *config = TopicConfig::default();
-                    let values =
+                    let mut values =
                         resource.configs.iter().filter_map(|it| Some((&it.name, it.value.as_ref()?)));
-                    values.map(|(name, value)| config.set(name, value)).collect()
+                    values.try_for_each(|(name, value)| config.set(name, value))
                 },
             );
             let response = AlterConfigsResourceResponse::default()

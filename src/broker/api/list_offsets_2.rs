@@ -27,7 +27,8 @@ impl Cluster {
                     .with_offset(-1);
                 match self.list_offset(request, &topic.name, wanted) {
                     Ok((timestamp, offset, leader_epoch)) => {
-                        answer.with_timestamp(timestamp).with_offset(offset).with_leader_epoch(leader_epoch)
+                        let answer = answer.with_timestamp(timestamp).with_offset(offset);
+                        if request.version >= 4 { answer.with_leader_epoch(leader_epoch) } else { answer }
                     }
                     Err(error) => answer.with_error_code(error.code()),
                 }
