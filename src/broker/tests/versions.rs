@@ -78,7 +78,8 @@ fn the_data_path_answers_in_all_versions() {
         });
         assert!(listed.iter().all(|it| it.topics[0].partitions[0].offset == expected));
     }
-    assert!(all(|_| InitProducerIdRequest::default()).iter().all(|it| it.error_code == 0));
+    let initiated = all(|_| InitProducerIdRequest::default().with_transactional_id(None));
+    assert!(initiated.iter().all(|it| it.error_code == 0));
     let ended = all(|_| {
         let partition = offset_for_leader_epoch_request::OffsetForLeaderPartition::default();
         let topic = offset_for_leader_epoch_request::OffsetForLeaderTopic::default();
