@@ -130,7 +130,7 @@ impl Admin {
         result
     }
 
-    /// The configs of topics. A topic that cannot be described is an error.
+    /// The configs of topics. Those that the cluster does not describe to us are left out.
     pub fn topic_configs<'a>(
         &mut self,
         topics: impl IntoIterator<Item = &'a str>,
@@ -149,14 +149,17 @@ impl Admin {
             let answer = self.describe(ANY_BROKER, chunk.to_vec())?;
             for (topic, described) in TopicConfigs::read(&answer) {
                 match described {
-                    Ok(described) => configs.insert(topic, described),
-                    Err((code, _)) => {
-                        return Err(AdminError::Refused {
-                            what: format!("describing the configs of topic {topic}"),
-                            code,
-                        });
+                    Ok(described) => {
+                        configs.insert(topic, described);
                     }
-                };
+                    Err((code, message)) => tracing::warn!(
+                        topic,
+                        message,
+                        "cannot describe the topic's configs: {}: {}",
+                        error::name(code),
+                        error::advice(code)
+                    ),
+                }
             }
         }
         Ok(configs)
@@ -214,10 +217,15 @@ impl Admin {
             CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(ALTER_TIMEOUT_MS)
         })?;
         self.is_stale = true;
-        match answer.topics.first().map(|topic| topic.error_code) {
-            None => Err(AdminError::missing("the topic to create")),
-            Some(TOPIC_ALREADY_EXISTS) => Ok(()),
-            Some(code) => check(code, &format!("creating topic {name} on the target")),
+        let Some(result) = answer.topics.first() else {
+            return Err(AdminError::missing("the topic to create"));
+        };
+        match result.error_code {
+            TOPIC_ALREADY_EXISTS => Ok(()),
+            code => check(
+                code,
+                &format!("creating topic {name} on the target{}", said(result.error_message.as_deref())),
+            ),
         }
     }
 
@@ -233,10 +241,11 @@ impl Admin {
             CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(ALTER_TIMEOUT_MS)
         })?;
         self.is_stale = true;
-        let code = answer.results.first().map(|result| result.error_code);
-        code.map_or(Err(AdminError::missing("the topic to grow")), |code| {
-            check(code, &format!("adding partitions to topic {name} on the target"))
-        })
+        let Some(result) = answer.results.first() else {
+            return Err(AdminError::missing("the topic to grow"));
+        };
+        let said = said(result.error_message.as_deref());
+        check(result.error_code, &format!("adding partitions to topic {name} on the target{said}"))
     }
 
     /// Older clusters alter topics at the controller only; newer brokers forward.
@@ -284,4 +293,9 @@ impl Admin {
         }
         ends
     }
+}
+
+/// The broker's own words on an error, to be put behind what was tried.
+fn said(message: Option<&str>) -> String {
+    message.map(|message| format!(" (it says: {message})")).unwrap_or_default()
 }

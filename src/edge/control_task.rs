@@ -7,8 +7,8 @@ use super::clock;
 use super::ledger_io::LedgerIo;
 use super::mirror::{MirrorError, Summary};
 use super::runtime::{self, ShardHandle};
-use crate::config::Mirror;
-use crate::control::configs::TopicConfigs;
+use crate::config::{Mirror, StartFrom};
+use crate::control::configs::{self, TopicConfigs};
 use crate::control::ledger::{self, Effect, Ledger, state_topic};
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
@@ -52,6 +52,11 @@ pub(super) struct Session<'a> {
     lanes: BTreeMap<LaneId, Lane>,
     ids: BTreeMap<(Arc<str>, i32), LaneId>,
     lane_count: u32,
+    observed_once: bool,
+    /// Lanes whose partitions the last look did not show.
+    missed: BTreeSet<LaneId>,
+    /// Partitions that had a lane before, whose requests may still be under way.
+    former: BTreeSet<(Arc<str>, i32)>,
     source_configs: BTreeMap<String, TopicConfigs>,
     created: BTreeSet<String>,
     /// Source partitions that are to be mirrored and can be.
@@ -126,6 +131,9 @@ impl<'a> Session<'a> {
             lanes: BTreeMap::new(),
             ids: BTreeMap::new(),
             lane_count: 0,
+            observed_once: false,
+            missed: BTreeSet::new(),
+            former: BTreeSet::new(),
             source_configs: BTreeMap::new(),
             created: BTreeSet::new(),
             expected: 0,
@@ -162,6 +170,7 @@ impl<'a> Session<'a> {
         // The ledger granted a lease before there was a shard to hear of it.
         session.effects();
         session.observe(true)?;
+        session.observed_once = true;
         Ok(session)
     }
 
@@ -266,6 +275,7 @@ impl<'a> Session<'a> {
             }
         }
         if is_first {
+            self.warn_of_unfit(&plan.lanes).map_err(from_target)?;
             plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             if selected.is_empty() {
                 tracing::warn!("{}; waiting for one", topics::no_match(self.config, self.source.observed()));
@@ -277,6 +287,19 @@ impl<'a> Session<'a> {
         self.expected = partitions.map(|topic| topic.partitions.len()).sum();
         self.tell_brokers();
         self.take_up(&plan.lanes);
+        Ok(())
+    }
+
+    /// Says which of the target's topics would change what is mirrored into them, or refuse it.
+    fn warn_of_unfit(&mut self, lanes: &[LanePlan]) -> Result<(), AdminError> {
+        let topics: BTreeSet<&str> = lanes.iter().map(|lane| &*lane.topic).collect();
+        let configs = self.target.topic_configs(topics)?;
+        for (topic, target) in &configs {
+            let Some(source) = self.source_configs.get(topic) else { continue };
+            for sentence in configs::unfit(topic, source, target) {
+                tracing::warn!("{sentence}");
+            }
+        }
         Ok(())
     }
 
@@ -350,7 +373,9 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        for id in gone {
+        // A broker that has just started may not know of every topic yet, so one look without a partition is not enough.
+        let missed = std::mem::replace(&mut self.missed, gone.clone());
+        for id in gone.intersection(&missed).copied() {
             if let Some(lane) = self.lanes.get(&id).filter(|lane| !lane.stopped) {
                 // Without a topic there is nothing to read or to write; it may be back under another id.
                 tracing::warn!(
@@ -375,13 +400,23 @@ impl<'a> Session<'a> {
     fn forget(&mut self, id: LaneId) {
         if let Some(lane) = self.lanes.remove(&id) {
             self.shards[lane.shard].send(Command::Remove { lane: id });
-            self.ids.remove(&(lane.topic, lane.partition));
+            let key = (lane.topic, lane.partition);
+            self.ids.remove(&key);
+            self.former.insert(key);
         }
     }
 
     fn assign(&mut self, plan: &LanePlan) -> (String, i32) {
         let id = LaneId(self.lane_count);
         self.lane_count += 1;
+        let key = (Arc::clone(&plan.topic), plan.partition);
+        let zombies_until_us = match self.former.contains(&key) {
+            true => clock::now().after_ms(self.config.zombie_bound_ms).max(self.zombies_until_us),
+            false => self.zombies_until_us,
+        };
+        // Partitions that are added to a topic under way are mirrored whole, wherever the others began.
+        let has_grown = self.ids.keys().any(|(topic, _)| *topic == plan.topic) && self.observed_once;
+        let from = if has_grown { StartFrom::Earliest } else { self.config.from };
         let shard = id.0 as usize % self.shards.len();
         let mut lane = Lane {
             topic: Arc::clone(&plan.topic),
@@ -406,11 +441,11 @@ impl<'a> Session<'a> {
                     partition: plan.partition,
                     source_topic_id: plan.source_topic_id,
                     target_topic_id: plan.target_topic_id,
-                    from: self.config.from,
+                    from,
                     runs: bound.runs,
                     checkpoint: bound.checkpoint,
                     target_delta: bound.target_delta,
-                    zombies_until_us: self.zombies_until_us,
+                    zombies_until_us,
                 })));
             }
             Err((kind, detail)) => {
