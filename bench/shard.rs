@@ -3,6 +3,9 @@
 //!
 //! `cargo bench --bench shard`. Throughput is in batches; a time is for a whole backlog of all lanes.
 
+// The stopwatch is the point of a benchmark.
+#![allow(clippy::disallowed_methods)]
+
 use bytes::{Bytes, BytesMut};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;

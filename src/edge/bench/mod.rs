@@ -367,3 +367,55 @@ fn codec_name(codec: Codec) -> &'static str {
 fn machine_cores() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LogFormat;
+    use crate::edge::mirror;
+
+    fn settings() -> Settings {
+        Settings {
+            external: None,
+            size_bytes: 2 << 20,
+            seconds: 1,
+            bytes_per_second: Some(1e6),
+            partitions: 3,
+            shape: Shape { batch_bytes: 10_000, record_bytes: 300, codec: Codec::Lz4, random_percent: 50 },
+            cores: Vec::new(),
+            mover: Mover::Auto,
+            buffer_bytes: 16 << 20,
+        }
+    }
+
+    #[test]
+    fn the_mirror_mirrors_perfectly_and_is_measured() {
+        let mirror = |config: &Mirror, stop: &AtomicBool| {
+            mirror::run(config, stop, &mut |_| {}).map(drop).map_err(|error| error.to_string())
+        };
+        let stop = AtomicBool::new(false);
+        let report = run(&settings(), &mirror, &stop, &Progress::new(LogFormat::Json)).unwrap();
+        assert!(report.is_perfect(), "{report}");
+        let (throughput, latency) = (report.throughput.unwrap(), report.latency.unwrap());
+        assert!(throughput.bytes >= 2 << 20 && throughput.mirror_cpu_seconds > 0.0, "{report:?}");
+        assert!(latency.from_intended.count > 50, "{report:?}");
+        assert_eq!(report.checked.tally.arrived, report.checked.batches_sent);
+    }
+
+    #[test]
+    fn a_mirror_that_fails_is_an_error_not_a_result() {
+        let mirror = |_: &Mirror, _: &AtomicBool| Err("no such luck".to_owned());
+        let stop = AtomicBool::new(false);
+        let error = run(&settings(), &mirror, &stop, &Progress::new(LogFormat::Json)).unwrap_err();
+        assert!(error.contains("no such luck"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_named() {
+        assert_eq!(problem(&settings()), None);
+        let no_rate = Settings { size_bytes: 0, bytes_per_second: None, ..settings() };
+        assert!(problem(&no_rate).unwrap().contains("--rate"));
+        let nothing = Settings { size_bytes: 0, seconds: 0, ..settings() };
+        assert!(problem(&nothing).unwrap().contains("nothing to measure"));
+    }
+}
