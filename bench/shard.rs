@@ -208,9 +208,9 @@ impl World {
             let piece = conn.answers.split_to(conn.answers.len().min(at_most).min(1 << 20));
             let mut input = std::mem::take(&mut conn.input);
             if input.is_empty() {
-                input = piece
+                input = piece;
             } else {
-                input.extend_from_slice(&piece)
+                input.extend_from_slice(&piece);
             }
             let now = self.now;
             self.timed(|shard| shard.handle_input(now, id, &mut input));
