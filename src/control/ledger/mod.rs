@@ -190,6 +190,8 @@ pub struct Ledger {
     losses: VecDeque<(Key, Loss)>,
     /// The first sending of the last append.
     sent_us: u64,
+    /// When checkpoints were last written. Signs of life and new runs in between do not put them off.
+    flushed_us: u64,
     lease_until_us: u64,
     /// When the last owner record of our own was acknowledged, and how long earlier owners may be heard after that.
     owned_us: u64,
@@ -268,6 +270,7 @@ impl Ledger {
             ids: BTreeMap::new(),
             losses: VecDeque::new(),
             sent_us: 0,
+            flushed_us: 0,
             lease_until_us: 0,
             owned_us: 0,
             silence_us: 0,
@@ -307,7 +310,7 @@ impl Ledger {
             return None;
         }
         let renewal = self.sent_us + self.settings.lease_ms() * 1000 / 3;
-        let flush = self.lanes.values().any(|lane| lane.stale).then_some(self.sent_us + FLUSH_MS * 1000);
+        let flush = self.lanes.values().any(|lane| lane.stale).then_some(self.flushed_us + FLUSH_MS * 1000);
         Some(flush.map_or(renewal, |flush| flush.min(renewal)))
     }
 
@@ -649,8 +652,10 @@ impl Ledger {
 
     /// The lanes' news, or a sign of life.
     fn next_flush(&mut self, now: Now) -> Option<InFlight> {
-        let idle_ms = now.mono_us.saturating_sub(self.sent_us) / 1000;
-        let is_flush_due = idle_ms >= FLUSH_MS || self.release_wanted;
+        let is_flush_due = now.mono_us >= self.flushed_us + FLUSH_MS * 1000 || self.release_wanted;
+        if is_flush_due {
+            self.flushed_us = now.mono_us;
+        }
         let mut records = Vec::new();
         let mut runs = Vec::new();
         let mut bytes = 0;
@@ -673,7 +678,7 @@ impl Ledger {
         }
         let mut releases = false;
         if records.is_empty() {
-            let is_renewal_due = idle_ms >= self.settings.lease_ms() / 3;
+            let is_renewal_due = now.mono_us >= self.sent_us + self.settings.lease_ms() * 1000 / 3;
             if self.release_wanted {
                 let left_us = self.zombies_until_us.saturating_sub(now.mono_us);
                 records.push(self.owner_record(Some(left_us.div_ceil(1000))));

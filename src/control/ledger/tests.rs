@@ -266,6 +266,24 @@ fn checkpoints_are_written_together_and_drop_the_runs_before_them() {
 }
 
 #[test]
+fn neither_signs_of_life_nor_new_runs_put_checkpoints_off() {
+    let mut target = Target::new();
+    let (mut ledger, _) = open(&mut target, "a", at_ms(0));
+    bind(&mut ledger);
+    ledger.want_run(LaneId(0), run(0, 0), 0);
+    ledger.want_run(LaneId(1), run(0, 0), 0);
+    ledger.bind(LaneId(1), &Arc::from("t"), 1, Uuid::nil(), Uuid::nil()).unwrap();
+    for tick in 1..30i64 {
+        ledger.settle(LaneId(0), Checkpoint { number: tick, source_offset: tick });
+        ledger.want_run(LaneId(1), run(tick, 2 * tick), 0);
+        settle_down(&mut target, &mut ledger, at_ms(tick as u64 * 100));
+    }
+    let (mut next, _) = open(&mut target, "b", at_ms(3_000));
+    let position = bind(&mut next).checkpoint.unwrap().number;
+    assert!(position >= 19, "the checkpoint in the log is {position}, more than a second old");
+}
+
+#[test]
 fn an_idle_owner_renews_and_a_cut_off_one_lapses() {
     let mut target = Target::new();
     let (mut ledger, _) = open(&mut target, "a", at_ms(0));
