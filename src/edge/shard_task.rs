@@ -257,6 +257,10 @@ impl<M: Machine + 'static> Driver<M> {
             }
         }
         while let Some(event) = self.next_event() {
+            if event == Event::Drained {
+                // Whoever hears of it reads the final figures.
+                self.publish_now();
+            }
             // Nobody listens any more only when the process is about to end.
             let _ = self.events.send((self.index, event));
         }
