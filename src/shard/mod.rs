@@ -378,6 +378,7 @@ impl Shard {
     fn refresh(&mut self, now: Now, slot: Slot) {
         let member = &mut self.lanes[slot];
         let lane = &mut member.lane;
+        lane.wait_for_zombies(now, &self.settings);
         if lane.has_question() {
             self.asking.insert(slot);
         } else if !self.asking.is_empty() {

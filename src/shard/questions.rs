@@ -202,15 +202,16 @@ impl Shard {
                                 && producer.producer_epoch == epoch
                                 && producer.last_sequence >= 0
                         });
-                        let last_sequence = ours.map(|producer| producer.last_sequence);
+                        let last = ours.map(|producer| (producer.last_sequence, producer.last_timestamp));
                         answers.insert(
                             (topic.name.as_str(), partition.partition_index),
-                            (partition.error_code, last_sequence),
+                            (partition.error_code, last),
                         );
                     }
                 }
-                self.take_answers(now, &lanes, &answers, |lane, last_sequence| {
-                    lane.asked.last_sequence = last_sequence;
+                self.take_answers(now, &lanes, &answers, |lane, last| {
+                    lane.asked.last_sequence = last.map(|(sequence, _)| sequence);
+                    lane.asked.last_timestamp_ms = last.map_or(i64::MIN, |(_, timestamp_ms)| timestamp_ms);
                 });
             }
             Tag::LogEnds(lanes) => {

@@ -101,6 +101,8 @@ pub(super) struct Asked {
     pub(super) high_watermark: Option<i64>,
     /// Last sequence of our producer id at our epoch.
     pub(super) last_sequence: Option<i32>,
+    /// Largest timestamp of the batch that it belongs to, by which the broker dates its memory of us.
+    pub(super) last_timestamp_ms: i64,
     pub(super) log_end: Option<i64>,
 }
 

@@ -43,8 +43,12 @@ impl Lane {
         settings: &Settings,
         events: &mut VecDeque<Event>,
     ) {
-        let Asked { high_watermark: Some(high_watermark), last_sequence, log_end: Some(log_end) } =
-            self.asked
+        let Asked {
+            high_watermark: Some(high_watermark),
+            last_sequence,
+            last_timestamp_ms,
+            log_end: Some(log_end),
+        } = self.asked
         else {
             return self.hold(now, ASK_AGAIN_MS);
         };
@@ -57,6 +61,13 @@ impl Lane {
             return self.hold(now, ASK_AGAIN_MS);
         }
         match last_sequence {
+            // What the broker may forget at any moment does not keep out what may still be under way.
+            Some(_)
+                if now.mono_us < self.zombies_until_us
+                    && !self.is_guarded(now, settings, last_timestamp_ms) =>
+            {
+                self.hold_for_zombies();
+            }
             Some(last) if sequence(number - 1) == last => self.resume(now, number, settings, events),
             Some(_) => self.contradict(now, settings, events),
             // The broker does not know us. Only when no request can be under way any more does the log itself tell.

@@ -57,6 +57,24 @@ impl Lane {
         matches!(self.state, State::Probe | State::Single)
             && self.in_flight.is_empty()
             && now.mono_us < lease_until_us
+            && !self.awaits_zombies(now, settings)
+    }
+
+    /// The next batch is one that the broker may soon forget, while requests of before may still come: when it has forgotten,
+    /// it takes any of them.
+    fn awaits_zombies(&self, now: Now, settings: &Settings) -> bool {
+        let front = self.pending.front();
+        now.mono_us < self.zombies_until_us
+            && front.is_some_and(|batch| !self.is_guarded(now, settings, batch.header.max_timestamp_ms))
+    }
+
+    /// Waits with an unguarded batch until nothing old can be under way, and asks again then.
+    pub(in crate::shard) fn wait_for_zombies(&mut self, now: Now, settings: &Settings) {
+        let may_wait = matches!(self.state, State::Probe | State::Stream | State::Single);
+        if may_wait && self.in_flight.is_empty() && self.awaits_zombies(now, settings) {
+            self.doubt();
+            self.hold_for_zombies();
+        }
     }
 
     /// Records and bytes of the batch whose answer is next.
