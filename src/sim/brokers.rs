@@ -74,6 +74,9 @@ impl World {
         while let Some(piece) = connection.up.receive(now_us) {
             connection.requests.extend_from_slice(&piece);
         }
+        // There is room to write again.
+        let place = connection.place;
+        self.schedule(now_us, Moment::Turn(place));
         self.take_next_request(index);
     }
 

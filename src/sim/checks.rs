@@ -338,6 +338,11 @@ impl World {
                     continue;
                 }
                 let (from, to) = (batch.base_offset, batch.next_offset);
+                let lane = self.ledger_view.lane(&source.topic, source.partition);
+                if lane.is_some_and(|lane| to <= lane.began_at()) {
+                    // Deleted before the link first looked: "earliest" was later.
+                    continue;
+                }
                 if !self.ledger_view.accounts_for(&source.topic, source.partition, from, to) {
                     return Err(Broken::new(format!(
                         "{}-{}: source offsets {from} to {to} are not on the target, and the gap ledger does not say so",

@@ -17,7 +17,7 @@ pub(super) struct LedgerView {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct LaneView {
-    /// (number, source offset), oldest first.
+    /// (number, source offset), oldest first; those too that the ledger itself has dropped since.
     pub(super) runs: Vec<(i64, i64)>,
     /// (number, source offset)
     pub(super) checkpoint: Option<(i64, i64)>,
@@ -62,7 +62,7 @@ impl LedgerView {
                     self.data_pid = Some((int(&value["producer_id"]), int(&value["producer_epoch"])));
                 }
                 Some("lane") => {
-                    self.lanes.insert(place(), lane(&value));
+                    self.lanes.entry(place()).or_default().follow(lane(&value));
                     news.push(place());
                 }
                 Some("loss") => {
@@ -109,6 +109,19 @@ impl LedgerView {
 }
 
 impl LaneView {
+    fn follow(&mut self, newer: Self) {
+        let from = newer.runs.first().map_or(i64::MAX, |run| run.0);
+        self.runs.retain(|run| run.0 < from);
+        self.runs.extend(newer.runs);
+        self.checkpoint = newer.checkpoint;
+        self.target_delta = newer.target_delta;
+    }
+
+    /// Where the link began to read.
+    pub(super) fn began_at(&self) -> i64 {
+        self.runs.first().map_or(i64::MIN, |run| run.1)
+    }
+
     /// The source offset of the record with this number.
     pub(super) fn source_of(&self, number: i64) -> Option<i64> {
         let run = self.runs.iter().rev().find(|run| run.0 <= number)?;
