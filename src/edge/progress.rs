@@ -28,11 +28,15 @@ impl Progress {
     pub fn show(&mut self, report: &Report) {
         let rates = self.meter.rates(report);
         if let Some(display) = &self.display {
-            display.set_message(report.line(rates));
+            let (speed, lag) = report.lines(rates);
+            display.set_message(format!("{speed}\n           {lag}"));
         } else if report.elapsed_us >= self.next_log_us {
             self.next_log_us = report.elapsed_us + LOG_EVERY_US;
             match self.format {
-                LogFormat::Text => tracing::info!("{}", report.line(rates)),
+                LogFormat::Text => {
+                    let (speed, lag) = report.lines(rates);
+                    tracing::info!("{speed} | {lag}");
+                }
                 LogFormat::Json => tracing::info!(
                     bytes_per_second = rates.bytes_per_second.round(),
                     records_per_second = rates.records_per_second.round(),
@@ -74,7 +78,7 @@ impl Progress {
 
 fn live_line() -> ProgressBar {
     let display = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{spinner:.cyan} {elapsed_precise} {wide_msg}");
+    let style = ProgressStyle::with_template("{spinner:.cyan} {elapsed_precise} {msg}");
     display.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     display.enable_steady_tick(Duration::from_millis(250));
     logging::print_above(&display);

@@ -71,6 +71,25 @@ pub struct Lag {
     pub ms: Option<u64>,
 }
 
+impl Lag {
+    fn line(&self, eta: Option<Duration>) -> String {
+        if self.records == 0 {
+            return "nothing behind".into();
+        }
+        let mut line = format!("behind: {} records", units::count(self.records));
+        if let Some(bytes) = self.bytes {
+            line += &format!(", ~{}", units::bytes(bytes));
+        }
+        if let Some(ms) = self.ms {
+            line += &format!(", {}", units::us(ms.saturating_mul(1000)));
+        }
+        if let Some(eta) = eta {
+            line += &format!(" | caught up in {}", units::duration(eta));
+        }
+        line
+    }
+}
+
 /// A look at a running mirror.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -129,9 +148,9 @@ impl Meter {
 }
 
 impl Report {
-    /// One line on how it goes.
-    pub fn line(&self, rates: Rates) -> String {
-        let mut line = format!(
+    /// How it goes: how fast, and how far behind, each short enough for a line of a narrow terminal.
+    pub fn lines(&self, rates: Rates) -> (String, String) {
+        let mut speed = format!(
             "{} | {} | {} of {} lanes caught up",
             units::byte_rate(rates.bytes_per_second),
             units::rate(rates.records_per_second, "records"),
@@ -139,25 +158,10 @@ impl Report {
             units::count(self.lanes.total as u64),
         );
         if self.lanes.stopped > 0 {
-            line += &format!(" | {} STOPPED", units::count(self.lanes.stopped as u64));
+            speed += &format!(" | {} STOPPED", units::count(self.lanes.stopped as u64));
         }
-        match self.lag {
-            Some(lag) if lag.records > 0 => {
-                line += &format!(" | behind: {} records", units::count(lag.records));
-                if let Some(bytes) = lag.bytes {
-                    line += &format!(", ~{}", units::bytes(bytes));
-                }
-                if let Some(ms) = lag.ms {
-                    line += &format!(", {}", units::us(ms.saturating_mul(1000)));
-                }
-                if let Some(eta) = rates.eta {
-                    line += &format!(" | caught up in {}", units::duration(eta));
-                }
-            }
-            Some(_) => line += " | nothing behind",
-            None => {}
-        }
-        line
+        let lag = self.lag.map_or_else(|| "lag not known yet".into(), |lag| lag.line(rates.eta));
+        (speed, lag)
     }
 
     /// CPU time of the shards for each 10^9 bytes; None before the first MB, when it says nothing.
@@ -195,22 +199,18 @@ mod tests {
     }
 
     #[test]
-    fn the_line_says_what_matters() {
+    fn the_lines_say_what_matters() {
         let mut meter = Meter::default();
         meter.rates(&report(0, 0, 2_000_000));
         let last = report(1, 500_000_000, 1_000_000);
-        assert_eq!(
-            last.line(meter.rates(&last)),
-            "500 MB/s | 500,000 records/s | 3 of 8 lanes caught up | \
-             behind: 1,000,000 records, ~1.00 GB, 2.50 s | caught up in 1.00 s"
-        );
+        let (speed, lag) = last.lines(meter.rates(&last));
+        assert_eq!(speed, "500 MB/s | 500,000 records/s | 3 of 8 lanes caught up");
+        assert_eq!(lag, "behind: 1,000,000 records, ~1.00 GB, 2.50 s | caught up in 1.00 s");
         let done =
             Report { lanes: LaneCounts { total: 8, caught_up: 7, stopped: 1 }, ..report(2, 500_000_000, 0) };
-        let line = done.line(Rates::default());
-        assert!(
-            line.contains("7 of 8") && line.contains("1 STOPPED") && line.ends_with("nothing behind"),
-            "{line}"
-        );
+        let (speed, lag) = done.lines(Rates::default());
+        assert!(speed.contains("7 of 8") && speed.ends_with("1 STOPPED"), "{speed}");
+        assert_eq!(lag, "nothing behind");
     }
 
     #[test]
