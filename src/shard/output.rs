@@ -3,7 +3,7 @@
 use super::api::{ConnId, Event, Out, Settings, Side, Want};
 use super::lane::{Batch, Path};
 use super::sink::{Request, Sink, Tag};
-use super::source::{Slot, Walking};
+use super::source::{Slot, Source, Walking};
 use super::{Key, Member, Shard};
 use crate::conn::Read;
 use crate::limits::BATCHES_PER_REQUEST_MAX;
@@ -36,6 +36,7 @@ pub(super) struct Scratch {
     framing: BytesMut,
     entries: Vec<Entry>,
     waiting: Vec<Slot>,
+    keys: Vec<Key>,
 }
 
 impl Shard {
@@ -43,11 +44,12 @@ impl Shard {
     pub(super) fn produce(&mut self, now: Now) {
         self.splice(now);
         let more_to_come = self.sources.values().any(super::source::Source::is_mid_answer);
-        let keys: Vec<Key> =
-            self.sinks.iter().filter(|(_, sink)| !sink.ready.is_empty()).map(|(key, _)| *key).collect();
-        for key in keys {
+        let mut keys = std::mem::take(&mut self.scratch.keys);
+        keys.extend(self.sinks.iter().filter(|(_, sink)| !sink.ready.is_empty()).map(|(key, _)| *key));
+        for key in keys.drain(..) {
             while self.produce_one(now, key, more_to_come) {}
         }
+        self.scratch.keys = keys;
     }
 
     /// One request with a batch of every lane that may send. False: nothing (more) goes now.
@@ -104,17 +106,15 @@ impl Shard {
 
     /// Batches whose headers are read and whose payloads are still in the source's socket.
     fn splice(&mut self, now: Now) {
-        let waiting: Vec<Key> = self
-            .sources
-            .iter()
-            .filter(|(_, source)| {
-                matches!(source.walk.as_ref().map(|walk| &walk.payload), Some(Walking::Wait { .. }))
-            })
-            .map(|(key, _)| *key)
-            .collect();
-        for key in waiting {
+        let mut keys = std::mem::take(&mut self.scratch.keys);
+        let is_waiting = |source: &Source| {
+            matches!(source.walk.as_ref().map(|walk| &walk.payload), Some(Walking::Wait { .. }))
+        };
+        keys.extend(self.sources.iter().filter(|(_, source)| is_waiting(source)).map(|(key, _)| *key));
+        for key in keys.drain(..) {
             self.splice_one(now, key);
         }
+        self.scratch.keys = keys;
     }
 
     fn splice_one(&mut self, now: Now, key: Key) {
