@@ -42,8 +42,7 @@ import org.apache.kafka.common.serialization.*;
  *   list BOOTSTRAP TOPIC                    one line a record
  *   ends BOOTSTRAP TOPIC                    one line a partition: number, end offset
  *   leaders BOOTSTRAP TOPIC                 one line a partition: number, leader, in-sync replicas
- *   deny BOOTSTRAP TOPIC OPERATION          an ACL that takes OPERATION on the topic from everybody
- *   acl BOOTSTRAP TOPIC                     an ACL that leaves the topic to a principal that nobody is
+ *   deny BOOTSTRAP TOPIC OPERATION          ACLs that let everybody do all on the topic but OPERATION
  * </pre>
  */
 public final class Judge {
@@ -112,17 +111,16 @@ public final class Judge {
                             + each.isr().stream().map(Node::idString).collect(Collectors.joining(",")));
                 }
             }
-            case "deny" -> deny(bootstrap, topic, "User:*", AclOperation.fromString(rest.get(0)), AclPermissionType.DENY);
-            case "acl" -> deny(bootstrap, topic, "User:nobody", AclOperation.ALL, AclPermissionType.ALLOW);
+            case "deny" -> deny(bootstrap, topic, AclOperation.fromString(rest.get(0)));
             default -> throw new IllegalArgumentException("unknown command " + words[0]);
         }
     }
 
-    private static void deny(String bootstrap, String topic, String who, AclOperation what, AclPermissionType how)
-            throws Exception {
+    private static void deny(String bootstrap, String topic, AclOperation what) throws Exception {
         ResourcePattern resource = new ResourcePattern(ResourceType.TOPIC, topic, PatternType.LITERAL);
         admin(bootstrap).createAcls(List.of(
-                new AclBinding(resource, new AccessControlEntry(who, "*", what, how)))).all().get();
+                new AclBinding(resource, new AccessControlEntry("User:*", "*", AclOperation.ALL, AclPermissionType.ALLOW)),
+                new AclBinding(resource, new AccessControlEntry("User:*", "*", what, AclPermissionType.DENY)))).all().get();
     }
 
     private static void configs(String bootstrap, String topic) throws Exception {
