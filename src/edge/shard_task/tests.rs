@@ -11,6 +11,8 @@ use std::thread::{self, JoinHandle};
 const SOURCE: ConnId = ConnId(1);
 const TARGET: ConnId = ConnId(2);
 const BUFFER_BYTES: usize = 2 << 20;
+/// What never comes is a failure, not a test that hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum How {
@@ -208,7 +210,7 @@ impl World {
 
     /// The next trouble that the machine heard of.
     fn trouble(&self) -> (Side, String) {
-        match self.events.recv().unwrap() {
+        match self.events.recv_timeout(PATIENCE).unwrap() {
             (7, Event::BrokerTrouble { side, cause, .. }) => (side, cause),
             other => panic!("{other:?}"),
         }
@@ -251,6 +253,7 @@ fn target(bytes: usize, buffer_bytes: Option<usize>) -> (SocketAddr, JoinHandle<
     let address = listener.local_addr().unwrap();
     let thread = thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut all = vec![0; bytes];
         for (i, piece) in all.chunks_mut(1 << 20).enumerate() {
             if i % 4 == 0 {
@@ -270,7 +273,7 @@ fn relay(
     change: fn(&mut Relay),
     expected: impl Fn(usize) -> bool,
 ) -> Snapshot<usize> {
-    let frames = frames(how as u64 + 11, 24 << 20);
+    let frames = frames(how as u64 + 11, 8 << 20);
     let sent: Vec<u8> = frames.concat();
     let wanted: Vec<u8> = frames
         .iter()
@@ -338,6 +341,7 @@ fn what_a_closed_source_had_put_into_the_pipe_is_still_sent() {
     let world = World::start(move || Relay::new(How::Splice, source_at, target_at));
     let (mut source, _) = listener.accept().unwrap();
     let (mut target, _) = target.accept().unwrap();
+    target.set_read_timeout(Some(PATIENCE)).unwrap();
     let sender = thread::spawn(move || {
         let _ = source.write_all(&sent);
     });
@@ -429,9 +433,9 @@ fn commands_and_timeouts_reach_the_machine() {
     });
     for _ in 0..100 {
         world.shard.send(Command::Drain);
-        assert_eq!(world.events.recv().unwrap(), (7, Event::Drained));
+        assert_eq!(world.events.recv_timeout(PATIENCE).unwrap(), (7, Event::Drained));
     }
     world.shard.send(Command::Lease { until_us: 3_000 });
-    assert_eq!(world.events.recv().unwrap(), (7, Event::Drained));
+    assert_eq!(world.events.recv_timeout(PATIENCE).unwrap(), (7, Event::Drained));
     assert_eq!(world.shard.join().unwrap().shard, 0);
 }
