@@ -15,10 +15,11 @@ pub struct Pipe {
     pub bytes: usize,
 }
 
-/// A shard's pipes, one for each source connection that feeds a target connection, so that payloads of two sources never mix.
+/// A shard's pipes, one for each source connection that feeds a target connection, so that payloads of two sources never
+/// mix.
 ///
-/// A pipe lives as long as there is something in it that can still be sent. Connection numbers are never used again, so no byte of a broken answer can
-/// find its way into another request.
+/// A pipe lives as long as its target connection, and as its source or the bytes that the source put into it. Connection
+/// numbers are never used again, so no byte of a broken answer can find its way into another request.
 #[derive(Default)]
 pub struct Pipes(BTreeMap<(ConnId, ConnId), Pipe>);
 
