@@ -42,6 +42,7 @@ import org.apache.kafka.common.serialization.*;
  *   list BOOTSTRAP TOPIC                    one line a record
  *   ends BOOTSTRAP TOPIC                    one line a partition: number, end offset
  *   leaders BOOTSTRAP TOPIC                 one line a partition: number, leader, in-sync replicas
+ *   hide BOOTSTRAP TOPIC                    an ACL that leaves the topic to a principal that nobody is
  *   deny BOOTSTRAP TOPIC OPERATION          ACLs that let everybody do all on the topic but OPERATION
  * </pre>
  */
@@ -111,16 +112,18 @@ public final class Judge {
                             + each.isr().stream().map(Node::idString).collect(Collectors.joining(",")));
                 }
             }
-            case "deny" -> deny(bootstrap, topic, AclOperation.fromString(rest.get(0)));
+            case "hide" -> allow(bootstrap, topic, List.of(
+                    new AccessControlEntry("User:nobody", "*", AclOperation.ALL, AclPermissionType.ALLOW)));
+            case "deny" -> allow(bootstrap, topic, List.of(
+                    new AccessControlEntry("User:*", "*", AclOperation.ALL, AclPermissionType.ALLOW),
+                    new AccessControlEntry("User:*", "*", AclOperation.fromString(rest.get(0)), AclPermissionType.DENY)));
             default -> throw new IllegalArgumentException("unknown command " + words[0]);
         }
     }
 
-    private static void deny(String bootstrap, String topic, AclOperation what) throws Exception {
+    private static void allow(String bootstrap, String topic, List<AccessControlEntry> entries) throws Exception {
         ResourcePattern resource = new ResourcePattern(ResourceType.TOPIC, topic, PatternType.LITERAL);
-        admin(bootstrap).createAcls(List.of(
-                new AclBinding(resource, new AccessControlEntry("User:*", "*", AclOperation.ALL, AclPermissionType.ALLOW)),
-                new AclBinding(resource, new AccessControlEntry("User:*", "*", what, AclPermissionType.DENY)))).all().get();
+        admin(bootstrap).createAcls(entries.stream().map(each -> new AclBinding(resource, each)).toList()).all().get();
     }
 
     private static void configs(String bootstrap, String topic) throws Exception {

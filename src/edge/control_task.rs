@@ -25,6 +25,8 @@ use uuid::Uuid;
 const START_PATIENCE_MS: u64 = 15_000;
 /// Pause before something that failed is tried again.
 const RETRY_MS: u64 = 200;
+/// A topic that was created and is still not listed after this time is one that this user may not see.
+const INVISIBLE_MS: u64 = 15_000;
 /// Metadata is not read more often than this, whoever asks.
 const OBSERVE_PAUSE_MS: u64 = 100;
 const REPORT_MS: u64 = 1_000;
@@ -58,7 +60,8 @@ pub(super) struct Session<'a> {
     /// Partitions that had a lane before, whose requests may still be under way.
     former: BTreeSet<(Arc<str>, i32)>,
     source_configs: BTreeMap<String, TopicConfigs>,
-    created: BTreeSet<String>,
+    /// Topics that were created, and when that was first tried (steady clock, µs).
+    created: BTreeMap<String, u64>,
     /// Source partitions that are to be mirrored and can be.
     expected: usize,
     zombies_until_us: u64,
@@ -135,7 +138,7 @@ impl<'a> Session<'a> {
             missed: BTreeSet::new(),
             former: BTreeSet::new(),
             source_configs: BTreeMap::new(),
-            created: BTreeSet::new(),
+            created: BTreeMap::new(),
             expected: 0,
             zombies_until_us: 0,
             ledger_retry_us: 0,
@@ -305,7 +308,7 @@ impl<'a> Session<'a> {
 
     fn plan(&self) -> planner::Plan {
         let (created, ledger) = (&self.created, &self.ledger);
-        let is_ours = |topic: &str| created.contains(topic) || ledger.knows(topic);
+        let is_ours = |topic: &str| created.contains_key(topic) || ledger.knows(topic);
         planner::plan(
             self.config,
             self.source.observed(),
@@ -319,9 +322,19 @@ impl<'a> Session<'a> {
     fn act(&mut self, action: &Action, is_first: bool) -> Result<bool, AdminError> {
         let (name, done) = match action {
             Action::CreateTopic { name, partitions, replication_factor, configs, notes } => {
-                tracing::info!(topic = name, partitions, replication_factor, configs = ?configs, "creating on the target");
-                notes.iter().for_each(|note| tracing::warn!(topic = name, "{note}"));
-                self.created.insert(name.clone());
+                let now_us = clock::now().mono_us;
+                match self.created.get(name) {
+                    None => {
+                        tracing::info!(topic = name, partitions, replication_factor, configs = ?configs, "creating on the target");
+                        notes.iter().for_each(|note| tracing::warn!(topic = name, "{note}"));
+                        self.created.insert(name.clone(), now_us);
+                    }
+                    Some(first_us) if now_us - first_us > INVISIBLE_MS * 1_000 => {
+                        self.give_up_invisible(name);
+                        return Ok(false);
+                    }
+                    Some(_) => {}
+                }
                 (name, self.target.create_topic(name, *partitions, *replication_factor, configs))
             }
             Action::AddPartitions { name, count } => {
@@ -344,6 +357,15 @@ impl<'a> Session<'a> {
                 tracing::warn!(topic = name, %error, "trying again");
                 Ok(false)
             }
+        }
+    }
+
+    /// The target says that the topic exists, and does not list it.
+    fn give_up_invisible(&mut self, name: &str) {
+        if !self.summary.problems.iter().any(|(topic, _)| topic == name) {
+            let message = "it exists on the target but this user may not see it: grant DESCRIBE on it (READ and WRITE imply it)";
+            tracing::error!(topic = name, "{message}");
+            self.summary.problems.push((name.to_owned(), message.to_owned()));
         }
     }
 
@@ -659,6 +681,16 @@ impl<'a> Session<'a> {
             Event::CaughtUp { lane } => {
                 if let Some(lane) = self.lanes.get_mut(&lane) {
                     lane.caught_up = true;
+                }
+            }
+            Event::Refused { lane, code } => {
+                if let Some(lane) = self.lanes.get(&lane) {
+                    let (name, advice) = (crate::error::name(code), crate::error::advice(code));
+                    tracing::warn!(
+                        topic = &*lane.topic,
+                        partition = lane.partition,
+                        "the target takes nothing for now, trying again: {name}: {advice}"
+                    );
                 }
             }
             Event::BrokerTrouble { side, broker, address, cause } => {

@@ -119,6 +119,9 @@ pub enum Event {
     Lost { lane: LaneId, from_offset: i64, to_offset: i64, cause: LossCause },
     /// The lane reached the source's high watermark for the first time since it was assigned.
     CaughtUp { lane: LaneId },
+    /// The target takes none of the lane's batches for now, with this error code of Kafka's; the lane tries again by itself.
+    /// Told once for each code, until a batch is taken.
+    Refused { lane: LaneId, code: i16 },
     /// A broker could not be reached or spoken to; the shard tries again by itself.
     BrokerTrouble { side: Side, broker: i32, address: Address, cause: String },
     /// All lanes are drained.

@@ -212,7 +212,7 @@ impl World {
             Event::Lost { lane, from_offset, to_offset, cause } => {
                 instance.ledger.lost(now, lane, from_offset, to_offset, cause);
             }
-            Event::CaughtUp { .. } | Event::BrokerTrouble { .. } => {}
+            Event::CaughtUp { .. } | Event::Refused { .. } | Event::BrokerTrouble { .. } => {}
             Event::Drained => {
                 instance.drained += 1;
                 if instance.drained == instance.slots.len() && instance.phase == Phase::Draining {

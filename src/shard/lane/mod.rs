@@ -174,6 +174,8 @@ pub(super) struct Lane {
     in_flight: VecDeque<Sent>,
     settled: Checkpoint,
     settled_told: Checkpoint,
+    /// The error code that was told last, since the last batch that the target took.
+    refused_told: Option<i16>,
     /// A batch that the target found damaged.
     damaged: Option<i64>,
     /// Timestamp of the last acknowledged batch: by it the broker's memory of us is dated.
@@ -225,6 +227,7 @@ impl Lane {
             in_flight: VecDeque::new(),
             settled,
             settled_told: settled,
+            refused_told: None,
             damaged: None,
             settled_timestamp_ms: i64::MIN,
             zombies_until_us: start.zombies_until_us,

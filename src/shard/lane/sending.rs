@@ -118,7 +118,11 @@ impl Lane {
             verdict => {
                 // The bytes may have suffered on the way: they are fetched once more.
                 self.damaged = (verdict == ErrorVerdict::Damaged).then_some(sent.number);
-                if verdict != ErrorVerdict::Retry {
+                if verdict == ErrorVerdict::Retry {
+                    if self.refused_told.replace(code) != Some(code) {
+                        events.push_back(Event::Refused { lane: self.id, code });
+                    }
+                } else {
                     // It may have been appended, and may yet be replicated.
                     self.suspect(now, settings);
                 }
@@ -147,6 +151,7 @@ impl Lane {
             return self.stop(StopKind::OtherWriter, detail, events);
         }
         self.settled = Checkpoint { number: sent.number + sent.count, source_offset: sent.next_offset };
+        self.refused_told = None;
         self.settled_timestamp_ms = sent.max_timestamp_ms;
         self.numbering.forget_before(self.settled.number, RUNS_KEPT);
         if self.state == State::Probe {

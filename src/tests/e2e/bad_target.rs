@@ -44,7 +44,7 @@ impl World {
 #[test]
 #[ignore = "needs real Kafka: scripts/test e2e"]
 fn what_cannot_be_mirrored_is_explained() {
-    let cases: [(&str, fn(&mut World)); 7] = [
+    let cases: [(&str, fn(&mut World)); 8] = [
         ("no topic matches", no_topic_matches),
         ("the target is the source", the_target_is_the_source),
         ("too few partitions", too_few_partitions),
@@ -52,6 +52,7 @@ fn what_cannot_be_mirrored_is_explained() {
         ("another writer", another_writer),
         ("no right to write", no_right_to_write),
         ("no right to read", no_right_to_read),
+        ("no right to see", no_right_to_see),
     ];
     let mut world = World::new();
     // Clusters are dear: each case has its say even if another one failed.
@@ -128,6 +129,15 @@ fn no_right_to_read(world: &mut World) {
     world.judge.must(&format!("deny {} secret READ", world.source.bootstrap));
     world.mirror("secret|public").run().ended_with(3, &["secret", "READ"]);
     same(&mut world.judge, &world.source, &world.target, "public");
+}
+
+fn no_right_to_see(world: &mut World) {
+    world.topic("hidden", 1);
+    world.topic("shown", 1);
+    world.judge.create(&world.target.bootstrap, "hidden", 1, 1, "");
+    world.judge.must(&format!("hide {} hidden", world.target.bootstrap));
+    world.mirror("hidden|shown").run().ended_with(3, &["hidden", "DESCRIBE"]);
+    same(&mut world.judge, &world.source, &world.target, "shown");
 }
 
 /// Waits for the replicas instead of giving up, and goes on when they are there.
