@@ -714,7 +714,7 @@ impl<'a> Session<'a> {
 
     fn report(&self) -> Report {
         let now = clock::now();
-        let looks: Vec<_> = self.shards.iter().map(|shard| shard.snapshot()).collect();
+        let looks: Vec<_> = self.shards.iter().map(ShardHandle::snapshot).collect();
         let mut report = Report {
             elapsed_us: now.mono_us - self.started_us,
             lanes: LaneCounts {
