@@ -107,7 +107,8 @@ pub enum Command {
 /// Shard → control.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Make this run durable, then answer with `RunDurable`, in the order in which runs are wanted. `target_delta` goes into the ledger with it.
+    /// Make this run durable, then answer with `RunDurable`, in the order in which runs are wanted. `target_delta`
+    /// goes into the ledger with it.
     RunWanted { lane: LaneId, run: Run, target_delta: i64 },
     /// The lane's position moved; for the next checkpoint, and for progress displays.
     Settled { lane: LaneId, checkpoint: Checkpoint },

@@ -101,7 +101,7 @@ pub(super) struct World {
     pub(super) chaos: Random,
     pub(super) steps: u64,
     /// Sees every step, when somebody wants to.
-    pub(super) observer: Option<Box<dyn FnMut(&str)>>,
+    pub(super) observer: Option<super::Observer>,
 }
 
 /// The wall clock when the run begins: some day in 2027.
