@@ -353,7 +353,7 @@ impl Shard {
                 partitions.push(FetchPartition {
                     topic: topic_key(version, member),
                     partition: member.lane.partition,
-                    current_leader_epoch: member.lane.source.epoch,
+                    current_leader_epoch: from.leader_epoch,
                     fetch_offset: from.offset,
                     last_fetched_epoch: from.epoch,
                     log_start_offset: -1,

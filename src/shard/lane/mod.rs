@@ -121,6 +121,8 @@ pub(super) struct FetchFrom {
     pub(super) offset: i64,
     /// Leader epoch of the last batch read, -1 when unknown: by it the source notices that it was truncated.
     pub(super) epoch: i32,
+    /// The source's leader epoch as we know it: a fetch session has to be told when it changes.
+    pub(super) leader_epoch: i32,
     pub(super) reading: u32,
 }
 
@@ -277,6 +279,7 @@ impl Lane {
         wanted.then_some(FetchFrom {
             offset: self.read_offset,
             epoch: self.read_epoch,
+            leader_epoch: self.source.epoch,
             reading: self.reading,
         })
     }
