@@ -30,6 +30,9 @@ pub(super) struct Twin {
     next_offset: i64,
     /// Everything below this was once replicated.
     high_watermark: i64,
+    /// An unclean election lost all that the target knew of us, and a batch on its way was taken for the first. That cannot be
+    /// kept out; what is asked for is that the lane notices and stops.
+    spoiled: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -62,6 +65,11 @@ impl Twin {
     /// Index of the first source batch that is not on the target yet.
     pub(super) fn next_source_index(&self) -> usize {
         self.stands.last().map_or(0, |stand| stand.source_index + 1)
+    }
+
+    /// Nothing stood on the target when this batch came.
+    fn knows_nothing_before(&self, batch: &Batch) -> bool {
+        self.stands.is_empty() && batch.base_offset() == self.next_offset
     }
 
     fn follow(&mut self, log: &Log, may_lose_replicated: bool) -> Result<(), String> {
@@ -163,13 +171,17 @@ impl World {
             let twin = &mut self.checks.twins[index];
             let broken = |what: String| Broken::new(format!("{}-{}: {what}", source.topic, source.partition));
             twin.follow(&held.log, may_lose_replicated).map_err(broken)?;
-            if held.log.log_end_offset() == twin.next_offset {
+            if twin.spoiled || held.log.log_end_offset() == twin.next_offset {
                 continue;
             }
             let lane = self.ledger_view.lane(&source.topic, source.partition);
             for batch in held.log.read(twin.next_offset, i64::MAX) {
-                twin.check(source, batch, self.ledger_view.data_pid(), lane)
-                    .map_err(|what| broken(format!("target offset {}: {what}", batch.base_offset())))?;
+                let checked = twin.check(source, batch, self.ledger_view.data_pid(), lane);
+                if checked.is_err() && twin.knows_nothing_before(batch) && may_lose_replicated {
+                    twin.spoiled = true;
+                    break;
+                }
+                checked.map_err(|what| broken(format!("target offset {}: {what}", batch.base_offset())))?;
                 self.checks.batches += 1;
             }
             let word = twin.next_offset as u64 ^ self.now_us << 20;
@@ -197,6 +209,7 @@ impl World {
             return Ok(());
         };
         if self.plan.has(Fault::TargetTruncation) {
+            // What was durable is so no more.
             return Ok(());
         }
         let target_offset = number + delta;
@@ -269,7 +282,8 @@ impl World {
     fn may_stop(&self, lane: LaneId, kind: StopKind) -> bool {
         let source = &self.reference.partitions[lane.0 as usize];
         match kind {
-            StopKind::Holes => source.halts(),
+            StopKind::Holes => source.may_halt(),
+            StopKind::OtherWriter => self.checks.twin(lane.0 as usize).spoiled,
             StopKind::SourceRecreated => source.recreated,
             StopKind::PositionUnknown => self.plan.has(Fault::TargetTruncation),
             _ => false,
@@ -286,6 +300,15 @@ impl World {
                 continue;
             }
             let twin = self.checks.twin(index);
+            if twin.spoiled {
+                if stopped.is_none() {
+                    return Some(format!(
+                        "{}-{} has not stopped at a spoiled target",
+                        source.topic, source.partition
+                    ));
+                }
+                continue;
+            }
             if let Some(missing) = source.first_missing(twin.next_source_index()) {
                 let (number, lanes) = (source.batches[missing].base_offset, self.lane_states(lane));
                 return Some(format!(
@@ -331,6 +354,9 @@ impl World {
     pub(super) fn check_end(&self) -> Result<(), Broken> {
         for (index, source) in self.reference.partitions.iter().enumerate() {
             let twin = self.checks.twin(index);
+            if twin.spoiled {
+                continue;
+            }
             let mut stands = twin.stands.iter().map(|stand| stand.source_index).peekable();
             let last = twin.next_source_index();
             for (at, batch) in source.batches.iter().enumerate().take(last) {

@@ -34,6 +34,8 @@ pub(super) struct Instance {
     lanes: BTreeMap<LaneId, Lane>,
     pub(super) stopped: BTreeMap<LaneId, StopKind>,
     drained: usize,
+    /// Requests of earlier owners may be under way until then.
+    zombies_until_us: u64,
 }
 
 struct Lane {
@@ -103,6 +105,7 @@ impl World {
             lanes: BTreeMap::new(),
             stopped: BTreeMap::new(),
             drained: 0,
+            zombies_until_us: 0,
         });
         self.schedule(self.now_us, Moment::Control(instance));
     }
@@ -313,20 +316,21 @@ impl World {
             let brokers = (0..nodes).map(|node| (node, address(side, node))).collect();
             self.command_all(index, Command::Brokers { side, brokers });
         }
+        self.instances[index].zombies_until_us = zombies_until_us;
         self.read_metadata(index);
-        for partition in 0..self.reference.partitions.len() {
-            self.assign(index, partition, zombies_until_us);
-        }
-        self.tell_leaders(index);
     }
 
-    fn assign(&mut self, index: usize, partition: usize, zombies_until_us: u64) {
+    /// A lane begins when both clusters have told the ids of its topics.
+    fn assign(&mut self, index: usize, partition: usize) {
         let lane = LaneId(partition as u32);
         let source = &self.reference.partitions[partition];
         let (topic, number) = (source.topic.clone(), source.partition);
         let instance = &mut self.instances[index];
-        let id = |side: usize| instance.seen[side].ids.get(&*topic).copied().unwrap_or_default();
-        let (source_topic_id, target_topic_id) = (id(0), id(1));
+        if instance.lanes.contains_key(&lane) || instance.stopped.contains_key(&lane) {
+            return;
+        }
+        let id = |side: usize| instance.seen[side].ids.get(&*topic).copied();
+        let (Some(source_topic_id), Some(target_topic_id)) = (id(0), id(1)) else { return };
         match instance.ledger.bind(lane, &topic, number, source_topic_id, target_topic_id) {
             Err((kind, why)) => {
                 instance.stopped.insert(lane, kind);
@@ -344,7 +348,7 @@ impl World {
                     runs: bound.runs,
                     checkpoint: bound.checkpoint,
                     target_delta: bound.target_delta,
-                    zombies_until_us,
+                    zombies_until_us: instance.zombies_until_us,
                 };
                 let place = self.place_of(index, lane);
                 self.command(place, Command::Assign(Box::new(start)));
@@ -374,6 +378,9 @@ impl World {
         }
         if self.instances[index].phase == Phase::Running || self.instances[index].phase == Phase::Draining {
             self.remove_recreated(index);
+            for partition in 0..self.reference.partitions.len() {
+                self.assign(index, partition);
+            }
             self.tell_leaders(index);
         }
     }

@@ -104,9 +104,14 @@ impl SourcePartition {
         (self.batches[missing].fate == Fate::Pass).then_some(missing)
     }
 
+    /// Whether there is, or was, a batch that the lane has to stop at.
+    pub(super) fn may_halt(&self) -> bool {
+        self.batches.iter().any(|batch| batch.fate == Fate::Halt)
+    }
+
     /// Whether the lane comes to a batch that it has to stop at.
     pub(super) fn halts(&self) -> bool {
-        self.batches.iter().any(|batch| batch.fate == Fate::Halt)
+        self.batches.iter().any(|batch| batch.fate == Fate::Halt && batch.next_offset > self.log_start)
     }
 }
 
