@@ -1,4 +1,4 @@
-//! `twinlog.toml`: the tables [source], [target] and [mirror], with a key for every flag of `twinlog mirror`.
+//! `twinlog.toml`: the tables `[source]`, `[target]` and `[mirror]`, with a key for every flag of `twinlog mirror`.
 
 use super::text::{self, log_format};
 use super::{ConfigError, Draft, nearest};

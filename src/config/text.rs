@@ -102,7 +102,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-/// [`bytes`], for amounts of memory.
+/// [`bytes()`], for amounts of memory.
 pub fn memory_bytes(text: &str) -> Result<usize, String> {
     bytes(text).and_then(|n| {
         usize::try_from(n).map_err(|_| format!("`{text}` is more than this machine can address"))

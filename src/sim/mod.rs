@@ -8,7 +8,7 @@
 //!
 //! The code under test is the code that ships: [`crate::shard::Shard`], [`crate::control::ledger::Ledger`] and everything they
 //! stand on. Only the brokers ([`crate::broker`]), the network and control's errands are stand-ins. After each step the target
-//! is compared with the [`reference`] model; when the faults have ended, everything must be caught up in bounded time.
+//! is compared with the [reference](mod@reference) model; when the faults have ended, everything must be caught up in bounded time.
 //!
 //! One seed is one run, on every machine: all chance comes from [`random`], and nothing iterates a hash map.
 

@@ -26,7 +26,7 @@
 //! (`zombies_until_us`), unless the predecessor released the lock.
 //!
 //! The lock's state in the broker lives as long as its records are younger than `producer.id.expiration.ms`. An owner that could
-//! not append for a good part of that time must claim anew ([`Effect::Lapsed`]).
+//! not append for a good part of that time must claim anew ([`End::Lapsed`]).
 
 mod format;
 

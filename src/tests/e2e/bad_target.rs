@@ -8,6 +8,8 @@ use crate::mirror::Twinlog;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+type Case = (&'static str, fn(&mut World));
+
 struct World {
     source: Cluster,
     target: Cluster,
@@ -44,7 +46,7 @@ impl World {
 #[test]
 #[ignore = "needs real Kafka: scripts/test e2e"]
 fn what_cannot_be_mirrored_is_explained() {
-    let cases: [(&str, fn(&mut World)); 8] = [
+    let cases: [Case; 8] = [
         ("no topic matches", no_topic_matches),
         ("the target is the source", the_target_is_the_source),
         ("too few partitions", too_few_partitions),
