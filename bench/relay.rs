@@ -18,8 +18,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 use twinlog::edge::clock::thread_cpu_us;
+use twinlog::edge::machine::Machine;
 use twinlog::edge::runtime::{choose_cores, spawn_machine};
-use twinlog::edge::shard_task::Machine;
 use twinlog::shard::{Action, Command, ConnId, Event, Out, Side, Want};
 use twinlog::time::Now;
 

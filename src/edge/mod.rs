@@ -16,6 +16,7 @@ pub mod clock;
 pub mod control_task;
 pub mod ledger_io;
 pub mod logging;
+pub mod machine;
 pub mod mirror;
 pub mod mover;
 pub mod pipes;

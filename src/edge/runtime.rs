@@ -1,7 +1,8 @@
 //! One glommio executor for each shard, pinned to a core of its own; and what the machine must offer for that.
 
 use super::clock;
-use super::shard_task::{Commands, Machine, Snapshot, drive};
+use super::machine::Machine;
+use super::shard_task::{Commands, Snapshot, drive};
 use super::sys;
 use crate::shard::{Command, Event, Settings, Shard};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};

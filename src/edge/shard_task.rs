@@ -7,13 +7,13 @@
 
 use super::buffers::{Inlet, Pool};
 use super::clock;
+use super::machine::Machine;
 use super::mover::{Flushed, Outlet};
 use super::pipes::Pipes;
 use super::socket::{Socket, Tried};
 use crate::config::Address;
-use crate::shard::{self, Action, Command, ConnId, Event, Out, Shard, Side, Want};
+use crate::shard::{Action, Command, ConnId, Event, Side, Want};
 use crate::time::Now;
-use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
@@ -31,77 +31,6 @@ const OVERDRAW_AFTER: Duration = Duration::from_secs(2);
 const FOREVER: Duration = Duration::from_secs(3600);
 /// What a blocked writer hands to the kernel to wait with.
 const SEND_BYTES: usize = 64 << 10;
-
-/// What a driver needs of the thing it drives. [`Shard`] is the one that matters, and documents the methods.
-pub trait Machine {
-    /// What [`Machine::snapshot`] gives.
-    type Look: Clone + Default + Send + 'static;
-
-    fn handle_command(&mut self, now: Now, command: Command);
-    fn handle_connected(&mut self, now: Now, conn: ConnId);
-    fn handle_closed(&mut self, now: Now, conn: ConnId, cause: &str);
-    fn handle_input(&mut self, now: Now, conn: ConnId, input: &mut BytesMut);
-    fn handle_moved(&mut self, now: Now, conn: ConnId, bytes: usize);
-    fn handle_timeout(&mut self, now: Now);
-    fn want(&self, conn: ConnId) -> Want;
-    fn poll_action(&mut self) -> Option<Action>;
-    fn poll_transmit(&mut self, conn: ConnId) -> Option<Out>;
-    fn poll_event(&mut self) -> Option<Event>;
-    fn poll_timeout(&self) -> Option<u64>;
-    fn snapshot(&self) -> Self::Look;
-}
-
-impl Machine for Shard {
-    type Look = shard::Snapshot;
-
-    fn handle_command(&mut self, now: Now, command: Command) {
-        self.handle_command(now, command);
-    }
-
-    fn handle_connected(&mut self, now: Now, conn: ConnId) {
-        self.handle_connected(now, conn);
-    }
-
-    fn handle_closed(&mut self, now: Now, conn: ConnId, cause: &str) {
-        self.handle_closed(now, conn, cause);
-    }
-
-    fn handle_input(&mut self, now: Now, conn: ConnId, input: &mut BytesMut) {
-        self.handle_input(now, conn, input);
-    }
-
-    fn handle_moved(&mut self, now: Now, conn: ConnId, bytes: usize) {
-        self.handle_moved(now, conn, bytes);
-    }
-
-    fn handle_timeout(&mut self, now: Now) {
-        self.handle_timeout(now);
-    }
-
-    fn want(&self, conn: ConnId) -> Want {
-        self.want(conn)
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        self.poll_action()
-    }
-
-    fn poll_transmit(&mut self, conn: ConnId) -> Option<Out> {
-        self.poll_transmit(conn)
-    }
-
-    fn poll_event(&mut self) -> Option<Event> {
-        self.poll_event()
-    }
-
-    fn poll_timeout(&self) -> Option<u64> {
-        self.poll_timeout()
-    }
-
-    fn snapshot(&self) -> shard::Snapshot {
-        self.snapshot()
-    }
-}
 
 /// What a shard's thread has done so far. At most 0.2 s old while it is busy.
 #[derive(Clone, Debug, Default)]

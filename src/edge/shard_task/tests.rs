@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::edge::runtime::{ShardHandle, spawn_machine};
-use bytes::Bytes;
+use crate::shard::Out;
+use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
