@@ -6,6 +6,8 @@ use crate::judge::Judge;
 use crate::kafka::{Cluster, Place};
 use crate::mirror::Twinlog;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 type Case = (&'static str, fn(&mut World));
@@ -166,4 +168,59 @@ fn too_few_replicas_are_waited_for() {
     await_until("the mirror catches up", Duration::from_secs(90), || running.has_ended());
     running.end().succeeded();
     assert_eq!(judge.read(&source.bootstrap, "durable"), judge.read(&target.bootstrap, "durable"));
+}
+
+/// A broker whose disk is full shuts itself down. The mirror names it, waits, and goes on when there is room again.
+#[test]
+#[ignore = "needs real Kafka: scripts/test e2e"]
+fn a_full_disk_is_waited_for() {
+    let disk = tempfile::tempdir().expect("a temporary directory");
+    let Some(disk) = SmallDisk::mount(disk) else {
+        println!("skipped: a file system of limited size can be mounted by root only");
+        return;
+    };
+    let source = Cluster::start(Place::Source, 1, &[]);
+    let target = Cluster::start(Place::Target, 1, &[&format!("log.dirs={}", disk.path().display())]);
+    let mut judge = Judge::start();
+    judge.create(&source.bootstrap, "much", 2, 1, "");
+    judge.produce(&source.bootstrap, "much", 1, 150 << 20, "");
+    let mut running = Twinlog::mirror(&source.bootstrap, &target.bootstrap, "much").until_caught_up().start();
+    await_until("the broker is gone and the mirror names it", Duration::from_secs(90), || {
+        assert!(!running.has_ended(), "{}", running.text());
+        let text = running.text();
+        text.lines().any(|line| line.contains("WARN") && line.contains(&target.bootstrap))
+    });
+    disk.resize("1g");
+    await_until("the broker has shut down", Duration::from_secs(60), || !target.is_running(0));
+    target.restart(0);
+    await_until("the mirror catches up", Duration::from_secs(120), || running.has_ended());
+    running.end().succeeded();
+    same(&mut judge, &source, &target, "much");
+}
+
+/// A file system in memory, small at first.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(at: tempfile::TempDir) -> Option<Self> {
+        let mount = ["-t", "tmpfs", "-o", "size=100m", "none"];
+        let done = Command::new("mount").args(mount).arg(at.path()).status();
+        done.is_ok_and(|status| status.success()).then(|| Self(at))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn resize(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let done = Command::new("mount").args(["-o", &options]).arg(self.path()).status();
+        assert!(done.is_ok_and(|status| status.success()), "mount -o {options}");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
 }

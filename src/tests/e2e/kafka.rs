@@ -47,6 +47,12 @@ impl Cluster {
         self.script("start", broker);
     }
 
+    pub fn is_running(&self, broker: usize) -> bool {
+        let listed = script(&["list"]).unwrap_or_else(|error| panic!("{error}"));
+        let line = listed.lines().find(|line| line.split_whitespace().next() == Some(self.name.as_str()));
+        line.is_some_and(|line| line.contains(&format!(" {broker}:up")))
+    }
+
     fn script(&self, command: &str, broker: usize) {
         script(&[command, &self.name, &broker.to_string()]).unwrap_or_else(|error| panic!("{error}"));
     }
