@@ -5,7 +5,7 @@ use crate::broker::log::Log;
 use crate::control::ledger::state_topic;
 use crate::shard::{Event, LaneId, LossCause, StopKind};
 use crate::sim::Outcome;
-use crate::sim::control::LINK;
+use crate::sim::control::{Instance, LINK};
 use crate::sim::ledger_view::LaneView;
 use crate::sim::plan::Fault;
 use crate::sim::reference::{Next, SourcePartition};
@@ -65,11 +65,6 @@ impl Twin {
     /// Index of the first source batch that is not on the target yet.
     pub(super) fn next_source_index(&self) -> usize {
         self.stands.last().map_or(0, |stand| stand.source_index + 1)
-    }
-
-    /// Nothing stood on the target when this batch came.
-    fn knows_nothing_before(&self, batch: &Batch) -> bool {
-        self.stands.is_empty() && batch.base_offset() == self.next_offset
     }
 
     fn follow(&mut self, log: &Log, may_lose_replicated: bool) -> Result<(), String> {
@@ -177,7 +172,10 @@ impl World {
             let lane = self.ledger_view.lane(&source.topic, source.partition);
             for batch in held.log.read(twin.next_offset, i64::MAX) {
                 let checked = twin.check(source, batch, self.ledger_view.data_pid(), lane);
-                if checked.is_err() && twin.knows_nothing_before(batch) && may_lose_replicated {
+                if checked.is_err()
+                    && may_lose_replicated
+                    && batch.base_offset() == held.log.log_start_offset()
+                {
                     twin.spoiled = true;
                     break;
                 }
@@ -269,14 +267,22 @@ impl World {
             Event::Lost { .. } => {
                 Err(Broken::new(format!("instance {index} reports {event:?}, which did not happen")))
             }
-            Event::Stopped { lane, stop } => match self.may_stop(*lane, stop.kind) {
-                true => Ok(()),
-                false => {
-                    Err(Broken::new(format!("instance {index} stopped {lane:?} for no reason: {stop:?}")))
+            Event::Stopped { lane, stop } => {
+                match self.may_stop(*lane, stop.kind) || self.is_overtaken(index, stop.kind) {
+                    true => Ok(()),
+                    false => {
+                        Err(Broken::new(format!("instance {index} stopped {lane:?} for no reason: {stop:?}")))
+                    }
                 }
-            },
+            }
             _ => Ok(()),
         }
+    }
+
+    /// An instance that does not know yet that another took over sees what its successor writes.
+    fn is_overtaken(&self, index: usize, kind: StopKind) -> bool {
+        let successors = self.instances.iter().skip(index + 1);
+        kind == StopKind::OtherWriter && successors.into_iter().any(Instance::is_running)
     }
 
     fn may_stop(&self, lane: LaneId, kind: StopKind) -> bool {

@@ -2,7 +2,7 @@
 //! runs, checkpoints and losses durable. The ledger is the real one; its requests go to the simulated target.
 
 use crate::config::StartFrom;
-use crate::control::ledger::{self, Effect, End, Ledger};
+use crate::control::ledger::{self, Effect, Ledger};
 use crate::shard::{Command, Event, LaneId, LaneStart, Settings, Shard, Side, StopKind};
 use crate::sim::network::address;
 use crate::sim::plan::Fault;
@@ -278,12 +278,9 @@ impl World {
                 self.end(index);
                 self.restart_later();
             }
-            Effect::Ended(end) => {
-                let fenced = end == End::Fenced;
+            Effect::Ended(_) => {
                 self.end(index);
-                if !fenced {
-                    self.restart_later();
-                }
+                self.restart_later();
             }
         }
     }

@@ -24,6 +24,8 @@ mod plan;
 mod pump;
 mod random;
 mod reference;
+#[cfg(test)]
+mod scenarios;
 mod setup;
 mod traffic;
 mod world;
