@@ -108,11 +108,15 @@ impl World {
     /// Hands a request to a broker and sees to the answer.
     pub(super) fn ask_cluster(&mut self, side: Side, node: i32, frame: Bytes, asker: Asker) {
         let now = self.now();
+        let expiring = side == Side::Target && self.now_us < self.expiring_until_us;
         let half = self.half(side);
         if !half.is_up(node) {
             return;
         }
         let now = half.now(now);
+        if expiring {
+            half.cluster.expire_producers(now);
+        }
         match half.cluster.handle_request(now, node, frame) {
             Reply::Now(response) => self.deliver(side, asker, Some(response)),
             Reply::Later(ticket) => {
@@ -191,10 +195,14 @@ impl World {
     /// A request arrives whose connection is long gone.
     pub(super) fn handle_orphan(&mut self, side: Side, orphan: u64) {
         let now = self.now();
+        let expiring = side == Side::Target && self.now_us < self.expiring_until_us;
         let half = self.half(side);
         let Some((node, frame)) = half.orphans.remove(&orphan) else { return };
         if half.is_up(node) {
             let now = half.now(now);
+            if expiring {
+                half.cluster.expire_producers(now);
+            }
             let _nobody_reads_the_answer = half.cluster.handle_request(now, node, frame);
         }
         self.trace(|| format!("{side:?} {node} handled an orphan request"));

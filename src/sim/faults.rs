@@ -48,6 +48,7 @@ impl World {
             Fault::ProducersExpire => {
                 let now = self.target.now(self.now());
                 self.target.cluster.expire_producers(now);
+                self.expiring_until_us = self.now_us + self.chaos.around(1_000) * 1000;
                 self.trace(|| "the target forgets old producers".to_owned());
             }
             Fault::TargetDeletes => self.delete_from_target(),
@@ -358,6 +359,7 @@ impl World {
     /// Everything works again: from now on the mirror has to catch up.
     pub(super) fn heal(&mut self) {
         self.healed = true;
+        self.expiring_until_us = 0;
         self.trace(|| "everything heals".to_owned());
         for side in [Side::Source, Side::Target] {
             let half = self.half(side);

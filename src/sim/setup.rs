@@ -35,6 +35,7 @@ impl World {
             checks: Checks::new(reference.partitions.len()),
             ledger_view: LedgerView::default(),
             reference,
+            expiring_until_us: 0,
             healed: false,
             net: Random::new(seed, "net"),
             load: Random::new(seed, "load"),

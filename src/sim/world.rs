@@ -94,6 +94,8 @@ pub(super) struct World {
     pub(super) reference: Reference,
     pub(super) checks: Checks,
     pub(super) ledger_view: LedgerView,
+    /// Until then the target checks for expired producers before each request: at any moment it may.
+    pub(super) expiring_until_us: u64,
     /// Faults have ended; the mirror has to catch up.
     pub(super) healed: bool,
     pub(super) net: Random,
