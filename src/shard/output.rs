@@ -126,7 +126,9 @@ impl Shard {
         let member = &mut self.lanes[slot];
         let sink =
             member.sink_key.and_then(|key| self.sinks.get_mut(&key)).filter(|sink| sink.path == Path::Splice);
-        if sink.is_none() || !member.lane.reads(batch.reading) || !member.lane.is_streaming() {
+        // A batch that was copied goes first, and a batch to be spliced cannot wait behind it.
+        let is_first = member.lane.pending_bytes() == 0;
+        if sink.is_none() || !is_first || !member.lane.reads(batch.reading) || !member.lane.is_streaming() {
             // The lane reads it again, over the other path.
             if member.lane.reads(batch.reading) {
                 member.lane.rewind();
