@@ -139,6 +139,14 @@ pub fn run(
 ) -> Result<Summary, MirrorError> {
     runtime::check_machine()?;
     let cores = runtime::choose_cores(&config.cores)?;
+    if config.zombie_bound_ms < config.request_timeout_ms {
+        tracing::warn!(
+            config.zombie_bound_ms,
+            config.request_timeout_ms,
+            "the zombie bound is shorter than the request time-out: a request that a slow broker still holds when the bound is \
+             over could double records older than the target's producer.id.expiration.ms"
+        );
+    }
     loop {
         match Session::start(config, &cores, stop)?.run(stop, observe)? {
             End::Done(summary) => return Ok(summary),
