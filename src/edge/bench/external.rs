@@ -20,6 +20,9 @@ const PRODUCE_VERSION: i16 = 7;
 const FETCH_VERSION: i16 = 11;
 /// Unanswered Produce requests to each broker.
 const IN_FLIGHT_MAX: usize = 16;
+/// How often in a row a partition may be refused for a passing reason, and the pause before it is asked for again.
+const REFUSALS_MAX: u32 = 100;
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Two clusters that others run. The benchmark's topic is created on the source, and deleted from both at the end.
 pub struct Clusters {
@@ -247,7 +250,9 @@ fn read(
         })
         .collect();
     let mut request = BytesMut::new();
+    let mut refusals = 0;
     while !over.load(Ordering::Relaxed) {
+        let mut is_refused = false;
         request.clear();
         FetchRequest {
             version: FETCH_VERSION,
@@ -270,6 +275,12 @@ fn read(
         let mut at = 0;
         loop {
             match walk.step(&mut frame).map_err(|error| error.to_string())? {
+                // A topic that was just created has no leader yet, or one that does not know it.
+                Walked::Partition(head)
+                    if crate::error::is_retriable(head.error) && refusals < REFUSALS_MAX =>
+                {
+                    is_refused = true;
+                }
                 Walked::Partition(head) if head.error != 0 => {
                     return Err(format!(
                         "the target does not let us read: {}",
@@ -301,6 +312,10 @@ fn read(
                 Walked::NeedMore => return Err("a Fetch answer ends too early".into()),
                 _ => {}
             }
+        }
+        refusals = if is_refused { refusals + 1 } else { 0 };
+        if is_refused {
+            thread::sleep(REFUSED_PAUSE);
         }
     }
     Ok(())
