@@ -2,7 +2,8 @@
 
 use super::wire::{CLIENT_ID, Conn, topic_bytes};
 use super::{Arrived, Inlet, Outlet, Settings, Stage, max_message_bytes};
-use crate::config::Address;
+use crate::config::{Address, Cluster};
+use crate::edge::admin::Admin;
 use crate::edge::clock;
 use crate::limits::BATCH_HEADER_BYTES;
 use crate::wire::TopicKey;
@@ -42,6 +43,7 @@ impl Clusters {
             settings.partitions,
             max_message_bytes(settings),
         )?;
+        self.await_leaders(settings.partitions)?;
         Ok(Stage {
             source: self.source.clone(),
             target: self.target.clone(),
@@ -52,6 +54,20 @@ impl Clusters {
             window_bytes: 1 << 30,
             embedded: false,
         })
+    }
+
+    /// Metadata names the leaders of a new topic before the brokers know that they lead; what is sent to them then is refused.
+    fn await_leaders(&self, partitions: u32) -> Result<(), String> {
+        let cluster = Cluster { bootstrap: self.source.clone() };
+        let mut source = Admin::new(&cluster, CLIENT_ID, Duration::from_secs(10));
+        let wanted: Vec<(String, i32)> = (0..partitions as i32).map(|at| (self.topic.clone(), at)).collect();
+        for _ in 0..REFUSALS_MAX {
+            if source.end_offsets(&wanted).len() == wanted.len() {
+                return Ok(());
+            }
+            thread::sleep(REFUSED_PAUSE);
+        }
+        Err(format!("the partitions of {} have no leaders on the source", self.topic))
     }
 
     /// Removes what the benchmark left behind.
