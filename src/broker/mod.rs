@@ -152,13 +152,6 @@ impl Cluster {
         cluster
     }
 
-    /// Where `node` is reached from now on; the way to tell ports that the system picked.
-    pub fn set_address(&mut self, node: i32, address: Address) {
-        if let Some(node) = self.nodes.get_mut(&node) {
-            node.address = address;
-        }
-    }
-
     /// Serves one request, without its size prefix, that came in at `node`.
     pub fn handle_request(&mut self, now: Now, node: i32, frame: Bytes) -> Reply {
         if self.nodes.get(&node).is_some_and(|node| node.up) {

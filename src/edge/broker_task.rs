@@ -22,7 +22,7 @@ use rustix::fd::OwnedFd;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -69,7 +69,6 @@ pub fn spawn(mut settings: SyntheticCluster) -> io::Result<Server> {
         cluster: Mutex::new(Cluster::new(settings)),
         wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         stop: AtomicBool::new(false),
-        cpu_us: AtomicU64::new(0),
     });
     let mut serving = Serving::new(Arc::clone(&shared), listeners)?;
     let thread = std::thread::Builder::new().name("broker".to_owned()).spawn(move || serving.serve())?;
@@ -93,7 +92,6 @@ struct Shared {
     cluster: Mutex<Cluster>,
     wake: OwnedFd,
     stop: AtomicBool,
-    cpu_us: AtomicU64,
 }
 
 impl Server {
@@ -104,11 +102,6 @@ impl Server {
 
     pub fn cluster(&self) -> ClusterHandle {
         ClusterHandle(Arc::clone(&self.shared))
-    }
-
-    /// CPU time, user and system, that the serving thread has used.
-    pub fn cpu_seconds(&self) -> f64 {
-        Duration::from_micros(self.shared.cpu_us.load(Ordering::Relaxed)).as_secs_f64()
     }
 
     /// The thread has ended by itself; [`Server::stop`] tells why.
@@ -232,7 +225,6 @@ impl Serving {
                 }
             }
             self.answer_delayed();
-            self.shared.cpu_us.store(clock::thread_cpu_us(), Ordering::Relaxed);
         }
         Ok(())
     }

@@ -483,24 +483,14 @@ impl<'a> Session<'a> {
 
     fn tell_leaders(&mut self, id: LaneId, plan: &LanePlan, is_new: bool) {
         let Some(lane) = self.lanes.get_mut(&id).filter(|lane| !lane.stopped) else { return };
-        let shard = &self.shards[lane.shard];
-        if lane.source != plan.source || is_new {
-            lane.source = plan.source;
-            shard.send(Command::Leader {
-                lane: id,
-                side: Side::Source,
-                broker: plan.source.0,
-                epoch: plan.source.1,
-            });
-        }
-        if lane.target != plan.target || is_new {
-            lane.target = plan.target;
-            shard.send(Command::Leader {
-                lane: id,
-                side: Side::Target,
-                broker: plan.target.0,
-                epoch: plan.target.1,
-            });
+        let sides =
+            [(Side::Source, &mut lane.source, plan.source), (Side::Target, &mut lane.target, plan.target)];
+        for (side, known, leader) in sides {
+            if *known != leader || is_new {
+                *known = leader;
+                let (broker, epoch) = leader;
+                self.shards[lane.shard].send(Command::Leader { lane: id, side, broker, epoch });
+            }
         }
     }
 
@@ -727,18 +717,9 @@ impl<'a> Session<'a> {
         let (mut behind, mut oldest_ms, mut is_known) = (0, 0, true);
         for look in &looks {
             let counters = Counters {
-                batches: look.shard.counters.batches,
-                records: look.shard.counters.records,
-                bytes: look.shard.counters.bytes,
-                batches_skipped: look.shard.counters.batches_skipped,
-                batches_spliced: look.shard.counters.batches_spliced,
-                fetch_requests: look.shard.counters.fetch_requests,
-                produce_requests: look.shard.counters.produce_requests,
-                questions: look.shard.counters.questions,
-                connections_lost: look.shard.counters.connections_lost,
-                throttled_ms: look.shard.counters.throttled_ms,
                 buffered_bytes: look.shard.held_bytes as u64,
                 cpu_us: look.cpu_us,
+                ..look.shard.counters
             };
             report.totals += counters;
             report.shards.push(counters);

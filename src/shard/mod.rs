@@ -28,6 +28,7 @@ pub use api::*;
 use crate::config::{Address, Mover};
 use crate::conn::Conn;
 use crate::limits::{LANE_PENDING_BYTES_MAX, SPLICE_BATCH_BYTES_MIN};
+use crate::stats::Counters;
 use crate::time::Now;
 use crate::wire::TopicKey;
 use bytes::{Bytes, BytesMut};
@@ -106,29 +107,10 @@ struct Broker {
     pause_ms: u64,
 }
 
-/// What the shard has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Batches, their records and their bytes on the wire, acknowledged by the target.
-    pub batches: u64,
-    pub records: u64,
-    pub bytes: u64,
-    /// Batches that were not for the target (markers, aborted data), or were read again.
-    pub batches_skipped: u64,
-    /// Of `batches`: sent without entering user space.
-    pub batches_spliced: u64,
-    pub fetch_requests: u64,
-    pub produce_requests: u64,
-    /// Times that lanes had to ask for their position.
-    pub questions: u64,
-    pub connections_lost: u64,
-    /// Milliseconds for which brokers said they throttled us (quotas).
-    pub throttled_ms: u64,
-}
-
 /// A look at the shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
+    /// What the shard has done so far, as far as it can know it: CPU time and what is held now are for others to fill in.
     pub counters: Counters,
     /// Payload bytes held, in any form: accepted, being collected, or waiting to be sent.
     pub held_bytes: usize,

@@ -9,7 +9,7 @@ use super::api::{Event, Side};
 use super::lane::Tail;
 use super::sink::Tag;
 use super::source::{Slot, Tag as SourceTag, list_offsets_timestamp};
-use super::{Key, Shard};
+use super::{FETCH_PAUSE_MS, Key, Shard};
 use crate::config::StartFrom;
 use crate::error::{self, Verdict as ErrorVerdict};
 use crate::limits::BATCH_HEADER_BYTES;
@@ -47,7 +47,6 @@ const CONSUMER: BrokerId = BrokerId(-1);
 const UNSUPPORTED_VERSION: i16 = 35;
 /// Lanes in one request.
 const LANES_MAX: usize = 1_000;
-const FETCH_PAUSE_MS: u64 = 100;
 
 type Lanes = Vec<(Slot, u32)>;
 
