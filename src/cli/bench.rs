@@ -1,0 +1,127 @@
+//! `twinlog bench`.
+
+use super::{Addresses, Cores};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use twinlog::config::{Mover, text};
+use twinlog::edge::bench::Settings;
+use twinlog::load::{Codec, Shape};
+
+#[derive(Debug, Args)]
+#[command(after_help = BENCH_AFTER_HELP)]
+pub struct BenchArgs {
+    /// How much to send in the first part, as fast as the mirror takes it; 0 leaves that part out
+    #[arg(long, value_name = "SIZE", value_parser = text::bytes, default_value = "4GiB", help_heading = "Load")]
+    size: u64,
+
+    /// How long to send in the second part; 0 leaves that part out
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, help_heading = "Load")]
+    seconds: u64,
+
+    /// Rate of the second part, in MB/s (of 1,000,000 bytes) [default: half of what the first part reached]
+    #[arg(long, value_name = "MB/S", value_parser = megabytes_per_second, help_heading = "Load")]
+    rate: Option<f64>,
+
+    /// Partitions to spread the load over
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000),
+          help_heading = "Load")]
+    partitions: u32,
+
+    /// Size of a batch before compression
+    #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, default_value = "256KiB", help_heading = "Load")]
+    batch_bytes: usize,
+
+    /// Size of a record's value
+    #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, default_value = "1024", help_heading = "Load")]
+    record_bytes: usize,
+
+    /// Compression of the batches
+    #[arg(long, value_enum, default_value_t = CodecName::None, help_heading = "Load")]
+    codec: CodecName,
+
+    /// Share of each record that is random and so hardly shrinks, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100),
+          help_heading = "Load")]
+    random_percent: u8,
+
+    /// Cores for the mirror, one thread each: 0,1 or 2..5 or all
+    #[arg(long, value_name = "LIST", value_parser = text::cores, default_value = "0", help_heading = "Mirror")]
+    cores: Cores,
+
+    /// How payloads travel: auto, copy (through memory), splice (inside the kernel)
+    #[arg(long, value_name = "MOVER", value_parser = text::mover, default_value = "auto", help_heading = "Mirror")]
+    mover: Mover,
+
+    /// Memory for payloads on their way
+    #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, default_value = "64MiB", help_heading = "Mirror")]
+    buffer_bytes: usize,
+
+    /// Cluster to send the load to, instead of a synthetic one
+    #[arg(long, value_name = "HOST:PORT[,…]", value_parser = text::addresses, requires = "target", help_heading = "Clusters")]
+    source: Option<Addresses>,
+
+    /// Cluster to mirror to; the topic twinlog-bench-… is made on both, and deleted at the end
+    #[arg(long, value_name = "HOST:PORT[,…]", value_parser = text::addresses, requires = "source", help_heading = "Clusters")]
+    target: Option<Addresses>,
+
+    /// Write the results to this file too, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CodecName {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+fn megabytes_per_second(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= 1e6 => Ok(rate),
+        _ => Err(format!("`{text}` is not a rate in MB/s")),
+    }
+}
+
+const BENCH_AFTER_HELP: &str = "\
+Examples:
+  twinlog bench                                          # throughput, cost and latency, in half a minute
+  twinlog bench --batch-bytes 16KiB --partitions 100     # small batches, many partitions
+  twinlog bench --codec zstd --record-bytes 200 --size 1GiB
+  twinlog bench --size 0 --rate 50 --seconds 60          # latency at 50 MB/s only
+  twinlog bench --source east:9092 --target west:9092    # on clusters of your own
+
+The exit code is 1 if anything was lost, doubled, out of order or changed.";
+
+impl BenchArgs {
+    /// What to measure, and the file for the results.
+    pub fn settings(self) -> (Settings, Option<PathBuf>) {
+        let shape = Shape {
+            batch_bytes: self.batch_bytes,
+            record_bytes: self.record_bytes,
+            codec: match self.codec {
+                CodecName::None => Codec::None,
+                CodecName::Gzip => Codec::Gzip,
+                CodecName::Snappy => Codec::Snappy,
+                CodecName::Lz4 => Codec::Lz4,
+                CodecName::Zstd => Codec::Zstd,
+            },
+            random_percent: usize::from(self.random_percent),
+        };
+        let settings = Settings {
+            external: self.source.zip(self.target),
+            size_bytes: self.size,
+            seconds: self.seconds,
+            bytes_per_second: self.rate.map(|megabytes| megabytes * 1e6),
+            partitions: self.partitions,
+            shape,
+            cores: self.cores,
+            mover: self.mover,
+            buffer_bytes: self.buffer_bytes,
+        };
+        (settings, self.json)
+    }
+}
+

@@ -1,0 +1,74 @@
+//! Which link a command is about: what all commands on links share.
+
+use super::{Addresses, Patterns};
+use clap::Args;
+use std::path::PathBuf;
+use twinlog::config::{ConfigError, Draft, LogFormat, text};
+
+#[derive(Debug, Args)]
+pub struct LinkArgs {
+    /// Cluster to read from: some of its brokers
+    #[arg(long, value_name = "HOST:PORT[,…]", value_parser = text::addresses, help_heading = "What to mirror")]
+    source: Option<Addresses>,
+
+    /// Cluster to write to: some of its brokers
+    #[arg(long, value_name = "HOST:PORT[,…]", value_parser = text::addresses, help_heading = "What to mirror")]
+    target: Option<Addresses>,
+
+    /// Topics to mirror: regular expressions that match the whole name; may be given again
+    #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "What to mirror")]
+    topics: Vec<Patterns>,
+
+    /// Topics not to mirror, though --topics matches them [internal topics, __.*, count only when named exactly]
+    #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "What to mirror")]
+    exclude: Vec<Patterns>,
+
+    /// Name of this mirror's link. Its progress is kept under this name on the target (topic __twinlog.<LINK>);
+    /// an instance started with the same name takes over [default: mirror]
+    #[arg(long, value_name = "LINK", value_parser = text::link, help_heading = "How")]
+    link: Option<String>,
+
+    /// File with any of these settings; flags override it
+    #[arg(long, value_name = "FILE", help_heading = "How")]
+    config: Option<PathBuf>,
+
+    /// Log lines and the final summary: text or json [default: text]
+    #[arg(long, value_name = "FORMAT", value_parser = text::log_format, help_heading = "How")]
+    log_format: Option<LogFormat>,
+
+    /// Name towards the brokers, for their logs and quotas [default: twinlog-<LINK>]
+    #[arg(long, value_name = "NAME", value_parser = text::client_id, help_heading = "Seldom needed")]
+    client_id: Option<String>,
+
+    /// A request unanswered for this long counts as a lost connection, ms [default: 20000]
+    #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
+    request_timeout_ms: Option<u64>,
+}
+
+impl LinkArgs {
+    /// The flags over the config file. Reads the file.
+    pub fn draft(self) -> Result<Draft, ConfigError> {
+        let file = match &self.config {
+            Some(path) => {
+                let content = std::fs::read_to_string(path).map_err(|error| {
+                    ConfigError(format!("cannot read the config file {}: {error}", path.display()))
+                })?;
+                Draft::from_toml(&path.display().to_string(), &content)?
+            }
+            None => Draft::default(),
+        };
+        let some_of = |all: Vec<Patterns>| (!all.is_empty()).then(|| all.into_iter().flatten().collect());
+        let flags = Draft {
+            source: self.source,
+            target: self.target,
+            topics: some_of(self.topics),
+            exclude: some_of(self.exclude),
+            link: self.link,
+            log_format: self.log_format,
+            client_id: self.client_id,
+            request_timeout_ms: self.request_timeout_ms,
+            ..Draft::default()
+        };
+        Ok(flags.or(file))
+    }
+}

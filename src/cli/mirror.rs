@@ -1,0 +1,104 @@
+//! `twinlog mirror`.
+
+use super::Cores;
+use super::link::LinkArgs;
+use clap::Args;
+use twinlog::config::{ConfigError, Draft, Mover, StartFrom, text};
+
+#[derive(Debug, Args)]
+#[command(after_help = MIRROR_AFTER_HELP)]
+pub struct MirrorArgs {
+    #[command(flatten)]
+    link: LinkArgs,
+
+    /// Where a partition that was never mirrored begins: earliest, latest, a time such as 2026-01-31T08:00:00Z,
+    /// or milliseconds since 1970 [default: earliest]
+    #[arg(long, value_name = "START", value_parser = text::start_from, help_heading = "What to mirror")]
+    from: Option<StartFrom>,
+
+    /// End with success when everything that was on the source at the start is on the target
+    #[arg(long, help_heading = "What to mirror")]
+    until_caught_up: bool,
+
+    /// How payloads travel: auto, copy (through memory), splice (inside the kernel) [default: auto]
+    #[arg(long, value_name = "MOVER", value_parser = text::mover, help_heading = "How")]
+    mover: Option<Mover>,
+
+    /// Cores to run on, one thread each: 0,1 or 2..5 or all [default: all]
+    #[arg(long, value_name = "LIST", value_parser = text::cores, help_heading = "How")]
+    cores: Option<Cores>,
+
+    /// Memory for payloads on their way, all cores together [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, help_heading = "How")]
+    buffer_bytes: Option<usize>,
+
+    /// Replication factor of topics created on the target [default: the source's, at most the target's brokers]
+    #[arg(long, value_name = "N", value_parser = text::replication_factor, help_heading = "How")]
+    replication_factor: Option<i16>,
+
+    /// How long a request of a dead connection or a killed instance may still be under way at a broker, ms. After a kill,
+    /// partitions whose records are too old for the target to remember the producer wait this long [default: 30000]
+    #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
+    zombie_bound_ms: Option<u64>,
+
+    /// How often both clusters are asked for new topics, partitions and leaders, ms; after errors at once [default: 30000]
+    #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
+    metadata_refresh_ms: Option<u64>,
+
+    /// Largest answer asked for in one fetch [default: 8MiB]
+    #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, help_heading = "Seldom needed")]
+    fetch_bytes_max: Option<usize>,
+
+    /// How long a source broker may hold a fetch that finds nothing, ms [default: 500]
+    #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
+    fetch_wait_ms: Option<u64>,
+
+    /// Connections to each target broker, per core [default: 1]
+    #[arg(long, value_name = "N", value_parser = text::count, help_heading = "Seldom needed")]
+    connections_per_broker: Option<usize>,
+}
+
+const MIRROR_AFTER_HELP: &str = "\
+Examples:
+  Follow two topics and everything under clicks., until interrupted:
+    twinlog mirror --source east:9092 --target west:9092 --topics 'orders,payments,clicks\\..*'
+
+  Copy what there is, then end (exit code 0):
+    twinlog mirror --source east:9092 --target west:9092 --topics '.*' --until-caught-up
+
+  The same from a file:
+    twinlog mirror --config twinlog.toml
+
+    [source]
+    bootstrap = ['east1:9092', 'east2:9092']
+    [target]
+    bootstrap = 'west1:9092'
+    [mirror]
+    topics = ['orders', 'clicks\\..*']
+    buffer-bytes = '512MiB'          # every flag has a key here, without the dashes in front
+
+The first Ctrl-C (or SIGTERM) stops cleanly: nothing more is fetched, what is under way is settled, progress is saved.
+The second ends the process at once; that is safe too, the next start only has more to ask.
+RUST_LOG=twinlog=debug shows more.";
+
+impl MirrorArgs {
+    /// The flags over the config file. Reads the file.
+    pub fn draft(self) -> Result<Draft, ConfigError> {
+        let flags = Draft {
+            from: self.from,
+            until_caught_up: self.until_caught_up.then_some(true),
+            mover: self.mover,
+            cores: self.cores,
+            buffer_bytes: self.buffer_bytes,
+            replication_factor: self.replication_factor,
+            metadata_refresh_ms: self.metadata_refresh_ms,
+            zombie_bound_ms: self.zombie_bound_ms,
+            fetch_bytes_max: self.fetch_bytes_max,
+            fetch_wait_ms: self.fetch_wait_ms,
+            connections_per_broker: self.connections_per_broker,
+            ..Draft::default()
+        };
+        Ok(flags.or(self.link.draft()?))
+    }
+}
+

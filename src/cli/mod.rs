@@ -1,0 +1,122 @@
+//! What was typed. Turning it into what was meant is the business of [`twinlog::config`].
+
+mod bench;
+mod broker;
+mod link;
+mod mirror;
+mod sim;
+
+pub use bench::BenchArgs;
+pub use broker::BrokerArgs;
+pub use mirror::MirrorArgs;
+pub use sim::SimArgs;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Parser, Subcommand};
+use regex::Regex;
+use twinlog::config::Address;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Keeps a twin of Kafka topics on another cluster: same partitions, same batches, nothing lost, nothing doubled.
+#[derive(Debug, Parser)]
+#[command(name = "twinlog", version, styles = STYLES, max_term_width = 110, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  twinlog mirror --source east:9092 --target west:9092 --topics 'orders,clicks\\..*'
+  twinlog bench                  # needs nothing else: two synthetic clusters, every record checked
+  twinlog broker --port 9092     # a Kafka cluster in memory, to try things with
+
+Exit codes:
+  0    done, or stopped by SIGTERM      3    done, but some partitions were given up; the log says why
+  1    failed                           4    another instance took over the link
+  2    wrong usage or configuration     130  stopped by Ctrl-C";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Mirror topics from one cluster to another, until stopped or until caught up.
+    ///
+    /// Mirrors every partition of the matching topics to the partition of the same number in the topic of the same name. Topics
+    /// are created on the target with the source's configuration, new partitions and topics are followed, and a mirror that is
+    /// stopped or killed goes on where it was: no record is lost or written twice.
+    Mirror(MirrorArgs),
+    /// Measure the mirror between two clusters, with every record checked on arrival.
+    ///
+    /// Puts a load into the source, mirrors it, and checks every batch that arrives on the target. First as fast as it goes, for
+    /// the throughput and the cost; then at an even rate, for the latency from the moment each batch was meant to be sent.
+    /// Without --source and --target, both clusters are synthetic ones inside this process.
+    Bench(BenchArgs),
+    /// Serve a synthetic Kafka cluster from memory on 127.0.0.1.
+    ///
+    /// A cluster for laptops, tests and demos: it lives in memory, keeps the newest records only, and forgets everything when it
+    /// ends. Kafka's own clients and tools work with it.
+    Broker(BrokerArgs),
+    /// Run the mirror in a simulated world full of faults; one seed is one run.
+    ///
+    /// Each run builds two clusters, one or two mirrors between them, and lets the seed choose what goes wrong: brokers fail,
+    /// leaders move, answers get lost, processes are killed. Then it checks that the target is what it should be. The same seed
+    /// is the same run, on every machine.
+    Sim(SimArgs),
+}
+
+// The command-line library takes a bare `Vec` for an argument that may be given again.
+type Addresses = Vec<Address>;
+type Patterns = Vec<Regex>;
+type Cores = Vec<usize>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use twinlog::config::StartFrom;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_a_draft() {
+        let line = "twinlog mirror --source a:1,b:2 --target c:3 --topics x,y --topics z --from latest --cores 0..1 \
+                    --until-caught-up --buffer-bytes 64MiB";
+        let Command::Mirror(args) = Cli::parse_from(line.split_whitespace()).command else {
+            panic!("not a mirror")
+        };
+        let mirror = args.draft().unwrap().build().unwrap();
+        assert_eq!((mirror.source.bootstrap.len(), mirror.topics.len()), (2, 3));
+        assert_eq!(
+            (mirror.from, mirror.cores, mirror.until_caught_up),
+            (StartFrom::Latest, vec![0, 1], true)
+        );
+        assert_eq!(mirror.buffer_bytes, 64 << 20);
+    }
+
+    #[test]
+    fn every_default_in_the_help_is_the_default() {
+        let line = ["twinlog", "mirror", "--source", "a:1", "--target", "c:3", "--topics", "x"];
+        let Command::Mirror(args) = Cli::parse_from(line).command else { panic!("not a mirror") };
+        let mirror = args.draft().unwrap().build().unwrap();
+        let help = Cli::command().find_subcommand_mut("mirror").unwrap().render_long_help().to_string();
+        for default in [
+            format!("[default: {}]", mirror.link),
+            format!("[default: {}]", mirror.zombie_bound_ms),
+            format!("[default: {}]", mirror.metadata_refresh_ms),
+            format!("[default: {}]", mirror.fetch_wait_ms),
+            format!("[default: {}]", mirror.request_timeout_ms),
+            format!("[default: {}]", mirror.connections_per_broker),
+            format!("[default: {}MiB]", mirror.buffer_bytes >> 20),
+            format!("[default: {}MiB]", mirror.fetch_bytes_max >> 20),
+        ] {
+            assert!(help.contains(&default), "{default} is not in the help");
+        }
+    }
+}
