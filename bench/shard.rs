@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use twinlog::broker::{Cluster, Reply, Response, SyntheticCluster, Ticket};
 use twinlog::config::{Address, Mover, StartFrom};
 use twinlog::load::{Batches, Codec, Shape};
-use twinlog::shard::{Action, Command, ConnId, Event, LaneId, LaneStart, Out, Settings, Shard, Side, Want};
+use twinlog::shard::{
+    Action, Command, ConnId, Event, LaneId, LaneStart, OffsetMode, Out, Settings, Shard, Side, Want,
+};
 use twinlog::time::Now;
 use twinlog::wire::control;
 use twinlog::wire::frame::split_frame;
@@ -106,7 +108,7 @@ impl World {
                 from: StartFrom::Earliest,
                 runs: Vec::new(),
                 checkpoint: None,
-                target_delta: None,
+                mode: OffsetMode::Append,
                 zombies_until_us: 0,
             })));
             for side in [Side::Source, Side::Target] {

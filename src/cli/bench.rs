@@ -124,4 +124,3 @@ impl BenchArgs {
         (settings, self.json)
     }
 }
-

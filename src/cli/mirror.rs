@@ -101,4 +101,3 @@ impl MirrorArgs {
         Ok(flags.or(self.link.draft()?))
     }
 }
-

@@ -12,7 +12,7 @@ use crate::control::configs::{self, TopicConfigs};
 use crate::control::ledger::{self, Effect, Ledger, state_topic};
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
-use crate::shard::{Checkpoint, Command, Event, LaneId, LaneStart, Settings, Side, Stop};
+use crate::shard::{Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop};
 use crate::stats::{Counters, Lag, LaneCounts, Report};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -452,8 +452,14 @@ impl<'a> Session<'a> {
             caught_up: false,
             stopped: false,
         };
-        let bound =
-            self.ledger.bind(id, &plan.topic, plan.partition, plan.source_topic_id, plan.target_topic_id);
+        let bound = self.ledger.bind(
+            id,
+            &plan.topic,
+            plan.partition,
+            plan.source_topic_id,
+            plan.target_topic_id,
+            OffsetMode::Append,
+        );
         match bound {
             Ok(bound) => {
                 lane.checkpoint = bound.checkpoint;
@@ -466,7 +472,7 @@ impl<'a> Session<'a> {
                     from,
                     runs: bound.runs,
                     checkpoint: bound.checkpoint,
-                    target_delta: bound.target_delta,
+                    mode: bound.mode,
                     zombies_until_us,
                 })));
             }
@@ -632,7 +638,7 @@ impl<'a> Session<'a> {
     fn handle_event(&mut self, (shard, event): (usize, Event)) {
         let now = clock::now();
         match event {
-            Event::RunWanted { lane, run, target_delta } => self.ledger.want_run(lane, run, target_delta),
+            Event::RunWanted { lane, run } => self.ledger.want_run(lane, run),
             Event::Settled { lane, checkpoint } => {
                 self.ledger.settle(lane, checkpoint);
                 if let Some(lane) = self.lanes.get_mut(&lane) {

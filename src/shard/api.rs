@@ -3,6 +3,7 @@
 use crate::config::{Address, Mover, StartFrom};
 pub use crate::conn::{ConnId, Out};
 pub use crate::error::{Stop, StopKind};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -35,14 +36,31 @@ pub struct Settings {
     pub producer_epoch: i16,
 }
 
-/// A run: from `number` on, the record with number n is the source record at `source_offset + (n - number)`, until the next
-/// run begins. Numbers count the records appended to the target partition; the sequence on the wire is the number mod 2^31.
+/// A run: from `number` on, the record with number n is the source record at `source_offset + (n - number)` and stands on the
+/// target at `target_offset + (n - number)`, until the next run begins. Numbers count the records appended to the target
+/// partition; the sequence on the wire is the number mod 2^31. A `source_offset` of [`SEED`] means empty records that only move
+/// the target's offsets on, and are deleted afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     pub number: i64,
     pub source_offset: i64,
+    pub target_offset: i64,
     /// Leader epoch of the source batch that opened the run, -1 when unknown.
     pub source_epoch: i32,
+}
+
+/// The source offset of a run whose records are on no source.
+pub const SEED: i64 = -1;
+
+/// Which offsets records get on the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OffsetMode {
+    /// One after the other: where the source has gaps, the target has none, and offsets differ from there on.
+    #[default]
+    Append,
+    /// The source's: gaps are filled with control records, which no consumer sees.
+    Identical,
 }
 
 /// A lane's durable position: every record with a smaller number is on the target, replicated.
@@ -64,8 +82,7 @@ pub struct LaneStart {
     /// From the ledger, oldest first. Empty: this link never wrote to the partition.
     pub runs: Vec<Run>,
     pub checkpoint: Option<Checkpoint>,
-    /// target offset − number, durable since the lane's first run; None before it.
-    pub target_delta: Option<i64>,
+    pub mode: OffsetMode,
     /// The previous owner may still have requests under way until this moment (steady clock, µs).
     pub zombies_until_us: u64,
 }
@@ -107,9 +124,8 @@ pub enum Command {
 /// Shard → control.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Make this run durable, then answer with `RunDurable`, in the order in which runs are wanted. `target_delta`
-    /// goes into the ledger with it.
-    RunWanted { lane: LaneId, run: Run, target_delta: i64 },
+    /// Make this run durable, then answer with `RunDurable`, in the order in which runs are wanted.
+    RunWanted { lane: LaneId, run: Run },
     /// The lane's position moved; for the next checkpoint, and for progress displays.
     Settled { lane: LaneId, checkpoint: Checkpoint },
     /// The lane's leader on that side is not where it was said to be: read the metadata now.

@@ -2,7 +2,8 @@
 //!
 //! A *number* counts the records that the link has appended to one target partition; it begins at the first source offset, so
 //! that for a source without gaps number and source offset are the same. The sequence on the wire is the number mod 2^31, and
-//! the record's target offset is the number plus a constant, the *delta*, because nobody else writes to the partition.
+//! where a record stands on the target is known beforehand too, because nobody else writes to the partition: in append mode one
+//! after the other, in identical mode at its source offset, behind a gap that is filled with control records.
 //!
 //! Where the source has a gap (a transaction marker, a compacted batch, retention) a new [`Run`] begins. A run is in the ledger
 //! before its first record is sent, and is assigned once: two incarnations of a link never send different records under the
@@ -19,13 +20,11 @@ pub(super) struct Numbering {
     /// others are asked for and will be confirmed in this order. None is ever taken back: the table and the ledger agree.
     runs: Vec<Run>,
     durable: usize,
-    /// target offset − number.
-    delta: Option<i64>,
 }
 
 impl Numbering {
     pub(super) fn new(start: &LaneStart) -> Self {
-        Self { durable: start.runs.len(), runs: start.runs.clone(), delta: start.target_delta }
+        Self { durable: start.runs.len(), runs: start.runs.clone() }
     }
 
     /// Whether the link ever prepared to write to this partition.
@@ -33,18 +32,29 @@ impl Numbering {
         self.durable > 0
     }
 
-    pub(super) fn delta(&self) -> Option<i64> {
-        self.delta
-    }
-
-    pub(super) fn set_delta(&mut self, delta: i64) {
-        self.delta = Some(delta);
-    }
-
     /// The source offset of the record with this number. None: the number is older than everything that is still known.
     pub(super) fn source_of(&self, number: i64) -> Option<i64> {
-        let run = self.runs.iter().rev().find(|run| run.number <= number)?;
+        let run = self.run_of(number)?;
         Some(run.source_offset + (number - run.number))
+    }
+
+    /// The target offset of the record with this number.
+    pub(super) fn target_of(&self, number: i64) -> Option<i64> {
+        let run = self.run_of(number)?;
+        Some(run.target_offset + (number - run.number))
+    }
+
+    /// The number of the next record on a target whose log ends here. Within a gap that is being filled it is that of the first
+    /// record behind it.
+    pub(super) fn number_at(&self, log_end: i64) -> Option<i64> {
+        let at = self.runs.iter().rposition(|run| run.target_offset <= log_end)?;
+        let run = &self.runs[at];
+        let number = run.number + (log_end - run.target_offset);
+        Some(self.runs.get(at + 1).map_or(number, |next| number.min(next.number)))
+    }
+
+    fn run_of(&self, number: i64) -> Option<&Run> {
+        self.runs.iter().rev().find(|run| run.number <= number)
     }
 
     /// Opens a run; it becomes durable by [`Self::confirm`].
@@ -88,12 +98,13 @@ pub(super) fn sequence(number: i64) -> i32 {
 mod tests {
     use super::*;
 
+    fn run(number: i64, source_offset: i64) -> Run {
+        Run { number, source_offset, target_offset: source_offset, source_epoch: -1 }
+    }
+
     fn numbering(runs: &[(i64, i64)]) -> Numbering {
-        let runs: Vec<Run> = runs
-            .iter()
-            .map(|&(number, source_offset)| Run { number, source_offset, source_epoch: -1 })
-            .collect();
-        Numbering { durable: runs.len(), runs, delta: Some(0) }
+        let runs: Vec<Run> = runs.iter().map(|&(number, source_offset)| run(number, source_offset)).collect();
+        Numbering { durable: runs.len(), runs }
     }
 
     #[test]
@@ -107,20 +118,32 @@ mod tests {
     }
 
     #[test]
+    fn a_log_end_within_a_gap_belongs_to_the_record_behind_it() {
+        let numbering = numbering(&[(0, 0), (10, 12), (10, 15), (20, 40)]);
+        let at = |log_end| numbering.number_at(log_end);
+        assert_eq!(
+            (at(9), at(10), at(12), at(14), at(15)),
+            (Some(9), Some(10), Some(10), Some(10), Some(10))
+        );
+        assert_eq!(
+            (at(24), at(25), at(39), at(40), at(41)),
+            (Some(19), Some(20), Some(20), Some(20), Some(21))
+        );
+        assert_eq!((numbering.target_of(9), numbering.target_of(10)), (Some(9), Some(15)));
+    }
+
+    #[test]
     fn a_run_carries_records_only_when_it_is_durable() {
         let mut numbering = numbering(&[(0, 0)]);
-        numbering.open(Run { number: 10, source_offset: 12, source_epoch: 1 });
+        numbering.open(run(10, 12));
         assert!(numbering.is_durable(9) && !numbering.is_durable(10));
-        numbering.confirm(Run { number: 10, source_offset: 12, source_epoch: 1 });
+        numbering.confirm(run(10, 12));
         assert!(numbering.is_durable(10) && numbering.is_confirmed());
     }
 
     #[test]
     fn of_two_runs_with_one_number_both_must_be_confirmed_or_the_later() {
-        let (first, second) = (
-            Run { number: 10, source_offset: 12, source_epoch: 1 },
-            Run { number: 10, source_offset: 15, source_epoch: 1 },
-        );
+        let (first, second) = (run(10, 12), run(10, 15));
         let mut numbering = numbering(&[(0, 0)]);
         numbering.open(first);
         numbering.open(second);

@@ -129,7 +129,7 @@ impl Twin {
         if !batch.is_intact() {
             return Err(format!("source batch {index} has a wrong checksum on the target"));
         }
-        let number = lane.and_then(|lane| lane.target_delta).map(|delta| batch.base_offset() - delta);
+        let number = lane.and_then(|lane| lane.number_at(batch.base_offset()));
         let announced = number.and_then(|number| lane.and_then(|lane| lane.source_of(number)));
         if announced != Some(expected.base_offset)
             || number.map(|number| number as i32 & i32::MAX) != Some(batch.base_sequence())
@@ -203,14 +203,12 @@ impl World {
         let source = &self.reference.partitions[index];
         let twin = self.checks.twin(index);
         let Some(lane) = self.ledger_view.lane(&source.topic, source.partition) else { return Ok(()) };
-        let (Some((number, source_offset)), Some(delta)) = (lane.checkpoint, lane.target_delta) else {
-            return Ok(());
-        };
+        let Some((number, source_offset)) = lane.checkpoint else { return Ok(()) };
         if self.plan.has(Fault::TargetTruncation) {
             // What was durable is so no more.
             return Ok(());
         }
-        let target_offset = number + delta;
+        let target_offset = lane.target_of(number).unwrap_or(i64::MAX);
         if target_offset > twin.high_watermark {
             return Err(Broken::new(format!(
                 "{}-{}: the ledger's checkpoint is target offset {target_offset}, but only {} is replicated",

@@ -3,7 +3,7 @@
 
 use crate::config::StartFrom;
 use crate::control::ledger::{self, Effect, Ledger};
-use crate::shard::{Command, Event, LaneId, LaneStart, Settings, Shard, Side, StopKind};
+use crate::shard::{Command, Event, LaneId, LaneStart, OffsetMode, Settings, Shard, Side, StopKind};
 use crate::sim::network::address;
 use crate::sim::plan::Fault;
 use crate::sim::pump::{Place, Slot};
@@ -202,7 +202,7 @@ impl World {
         self.check_event(index, &event)?;
         let instance = &mut self.instances[index];
         match event {
-            Event::RunWanted { lane, run, target_delta } => instance.ledger.want_run(lane, run, target_delta),
+            Event::RunWanted { lane, run } => instance.ledger.want_run(lane, run),
             Event::Settled { lane, checkpoint } => instance.ledger.settle(lane, checkpoint),
             Event::LeaderUnknown { .. } => {
                 let soon_us = self.now_us + METADATA_MS.1 * 1000;
@@ -328,7 +328,8 @@ impl World {
         }
         let id = |side: usize| instance.seen[side].ids.get(&*topic).copied();
         let (Some(source_topic_id), Some(target_topic_id)) = (id(0), id(1)) else { return };
-        match instance.ledger.bind(lane, &topic, number, source_topic_id, target_topic_id) {
+        match instance.ledger.bind(lane, &topic, number, source_topic_id, target_topic_id, OffsetMode::Append)
+        {
             Err((kind, why)) => {
                 instance.stopped.insert(lane, kind);
                 self.trace(|| format!("{topic}-{number} is not begun: {why}"));
@@ -344,7 +345,7 @@ impl World {
                     from: StartFrom::Earliest,
                     runs: bound.runs,
                     checkpoint: bound.checkpoint,
-                    target_delta: bound.target_delta,
+                    mode: bound.mode,
                     zombies_until_us: instance.zombies_until_us,
                 };
                 let place = self.place_of(index, lane);

@@ -17,11 +17,10 @@ pub(super) struct LedgerView {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct LaneView {
-    /// (number, source offset), oldest first; those too that the ledger itself has dropped since.
-    pub(super) runs: Vec<(i64, i64)>,
+    /// (number, source offset, target offset), oldest first; those too that the ledger itself has dropped since.
+    pub(super) runs: Vec<(i64, i64, i64)>,
     /// (number, source offset)
     pub(super) checkpoint: Option<(i64, i64)>,
-    pub(super) target_delta: Option<i64>,
 }
 
 pub(super) struct LossView {
@@ -114,7 +113,6 @@ impl LaneView {
         self.runs.retain(|run| run.0 < from);
         self.runs.extend(newer.runs);
         self.checkpoint = newer.checkpoint;
-        self.target_delta = newer.target_delta;
     }
 
     /// Where the link began to read.
@@ -124,17 +122,33 @@ impl LaneView {
 
     /// The source offset of the record with this number.
     pub(super) fn source_of(&self, number: i64) -> Option<i64> {
-        let run = self.runs.iter().rev().find(|run| run.0 <= number)?;
+        let run = self.run_of(number)?;
         Some(run.1 + (number - run.0))
+    }
+
+    /// The target offset of the record with this number.
+    pub(super) fn target_of(&self, number: i64) -> Option<i64> {
+        let run = self.run_of(number)?;
+        Some(run.2 + (number - run.0))
+    }
+
+    /// The number of the record at this target offset.
+    pub(super) fn number_at(&self, target_offset: i64) -> Option<i64> {
+        let run = self.runs.iter().rev().find(|run| run.2 <= target_offset)?;
+        Some(run.0 + (target_offset - run.2))
+    }
+
+    fn run_of(&self, number: i64) -> Option<&(i64, i64, i64)> {
+        self.runs.iter().rev().find(|run| run.0 <= number)
     }
 }
 
 fn lane(value: &Value) -> LaneView {
     let pair = |pair: &Value| (int(&pair[0]), int(&pair[1]));
+    let run = |run: &Value| (int(&run[0]), int(&run[1]), int(&run[2]));
     LaneView {
-        runs: value["runs"].as_array().map(|runs| runs.iter().map(pair).collect()).unwrap_or_default(),
+        runs: value["runs"].as_array().map(|runs| runs.iter().map(run).collect()).unwrap_or_default(),
         checkpoint: value["checkpoint"].is_array().then(|| pair(&value["checkpoint"])),
-        target_delta: value["target_delta"].as_i64(),
     }
 }
 

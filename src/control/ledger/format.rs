@@ -9,7 +9,7 @@
 //!
 //! Each value is whole, so that the topic may be compacted and reading it to its end gives the state.
 
-use crate::shard::LossCause;
+use crate::shard::{LossCause, OffsetMode};
 use crate::wire::cursor::{Cursor, Read, Unread};
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::records::{
@@ -62,11 +62,12 @@ pub struct LaneValue {
     pub source_topic_id: Uuid,
     #[serde(with = "uuid_text")]
     pub target_topic_id: Uuid,
-    /// (number, source offset, source leader epoch), oldest first.
-    pub runs: Vec<(i64, i64, i32)>,
+    #[serde(default)]
+    pub mode: OffsetMode,
+    /// (number, source offset, target offset, source leader epoch), oldest first.
+    pub runs: Vec<(i64, i64, i64, i32)>,
     /// (number, source offset)
     pub checkpoint: Option<(i64, i64)>,
-    pub target_delta: Option<i64>,
 }
 
 mod uuid_text {

@@ -33,7 +33,7 @@ mod format;
 pub use format::{DataPid, Owner, StateRecord, decode_batches};
 
 use crate::error::{self, Verdict};
-use crate::shard::{Checkpoint, LaneId, LossCause, Run, StopKind};
+use crate::shard::{Checkpoint, LaneId, LossCause, OffsetMode, Run, StopKind};
 use crate::time::Now;
 use bytes::Bytes;
 use format::{Key, LaneValue, Loss, cause_name, encode_batch};
@@ -161,7 +161,7 @@ pub enum End {
 pub struct Bound {
     pub runs: Vec<Run>,
     pub checkpoint: Option<Checkpoint>,
-    pub target_delta: Option<i64>,
+    pub mode: OffsetMode,
 }
 
 /// See the module.
@@ -243,7 +243,7 @@ struct Lane {
     target_topic_id: Uuid,
     runs: Vec<Run>,
     checkpoint: Option<Checkpoint>,
-    target_delta: Option<i64>,
+    mode: OffsetMode,
     /// Runs wanted that are not in any append yet.
     wanted: VecDeque<Run>,
     /// The checkpoint moved since the last append that holds it.
@@ -415,7 +415,7 @@ impl Ledger {
     }
 
     /// Takes a lane up. The topic ids are nil where the cluster has none. Fails with a stop's kind and what to do when a topic
-    /// is not the one that the ledger knows under this name.
+    /// is not the one that the ledger knows under this name. `mode` counts only for a lane that has never written.
     pub fn bind(
         &mut self,
         lane: LaneId,
@@ -423,6 +423,7 @@ impl Ledger {
         partition: i32,
         source_topic_id: Uuid,
         target_topic_id: Uuid,
+        mode: OffsetMode,
     ) -> Result<Bound, (StopKind, String)> {
         let known = self.lanes.entry((topic.clone(), partition)).or_default();
         let source_differs = differs(known.source_topic_id, source_topic_id);
@@ -440,20 +441,22 @@ impl Ledger {
         if !target_topic_id.is_nil() {
             known.target_topic_id = target_topic_id;
         }
+        if !known.is_begun() {
+            known.mode = mode;
+        }
         known.id = Some(lane);
         self.ids.insert(lane, (topic.clone(), partition));
-        Ok(Bound { runs: known.runs.clone(), checkpoint: known.checkpoint, target_delta: known.target_delta })
+        Ok(Bound { runs: known.runs.clone(), checkpoint: known.checkpoint, mode: known.mode })
     }
 
     /// Whether the link has ever begun to write to the topic.
     pub fn knows(&self, topic: &str) -> bool {
-        self.lanes.iter().any(|((name, _), lane)| &**name == topic && lane.target_delta.is_some())
+        self.lanes.iter().any(|((name, _), lane)| &**name == topic && lane.is_begun())
     }
 
     /// Makes a run durable; `Effect::RunDurable` follows. Runs that begin at the same number or later are replaced.
-    pub fn want_run(&mut self, lane: LaneId, run: Run, target_delta: i64) {
+    pub fn want_run(&mut self, lane: LaneId, run: Run) {
         let Some(lane) = self.lane(lane) else { return };
-        lane.target_delta = Some(target_delta);
         lane.wanted.retain(|wanted| wanted.number < run.number);
         lane.wanted.push_back(run);
     }
@@ -726,6 +729,11 @@ impl Ledger {
 }
 
 impl Lane {
+    /// Whether the link ever began to write to the partition.
+    fn is_begun(&self) -> bool {
+        !self.runs.is_empty() || !self.wanted.is_empty()
+    }
+
     /// Moves wanted runs into what the next append holds, as far as there is room; says whether there were any.
     fn take_wanted(&mut self, taken: &mut Vec<(LaneId, Run)>) -> bool {
         let before = taken.len();
@@ -747,23 +755,32 @@ impl From<&Lane> for LaneValue {
         Self {
             source_topic_id: lane.source_topic_id,
             target_topic_id: lane.target_topic_id,
-            runs: lane.runs.iter().map(|run| (run.number, run.source_offset, run.source_epoch)).collect(),
+            mode: lane.mode,
+            runs: lane
+                .runs
+                .iter()
+                .map(|run| (run.number, run.source_offset, run.target_offset, run.source_epoch))
+                .collect(),
             checkpoint: lane.checkpoint.map(|checkpoint| (checkpoint.number, checkpoint.source_offset)),
-            target_delta: lane.target_delta,
         }
     }
 }
 
 impl From<LaneValue> for Lane {
     fn from(value: LaneValue) -> Self {
-        let run = |(number, source_offset, source_epoch)| Run { number, source_offset, source_epoch };
+        let run = |(number, source_offset, target_offset, source_epoch)| Run {
+            number,
+            source_offset,
+            target_offset,
+            source_epoch,
+        };
         let checkpoint = |(number, source_offset)| Checkpoint { number, source_offset };
         Self {
             source_topic_id: value.source_topic_id,
             target_topic_id: value.target_topic_id,
             runs: value.runs.into_iter().map(run).collect(),
             checkpoint: value.checkpoint.map(checkpoint),
-            target_delta: value.target_delta,
+            mode: value.mode,
             ..Self::default()
         }
     }

@@ -102,11 +102,11 @@ fn open(target: &mut Target, instance: &str, now: Now) -> (Ledger, Vec<Effect>) 
 }
 
 fn bind(ledger: &mut Ledger) -> Bound {
-    ledger.bind(LaneId(0), &Arc::from("t"), 0, Uuid::nil(), Uuid::nil()).unwrap()
+    ledger.bind(LaneId(0), &Arc::from("t"), 0, Uuid::nil(), Uuid::nil(), OffsetMode::Append).unwrap()
 }
 
 fn run(number: i64, source_offset: i64) -> Run {
-    Run { number, source_offset, source_epoch: 0 }
+    Run { number, source_offset, target_offset: number - 70, source_epoch: 0 }
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_run_is_durable_only_once_acknowledged_and_survives() {
     let mut target = Target::new();
     let (mut first, _) = open(&mut target, "a", at_ms(0));
     assert_eq!(bind(&mut first), Bound::default());
-    first.want_run(LaneId(0), run(0, 70), -70);
+    first.want_run(LaneId(0), run(0, 70));
     let Some(Todo::Append(append)) = first.poll(at_ms(1)) else { panic!("a run is written at once") };
     assert_eq!(first.poll_effect(), None);
     // The answer is lost; the same bytes go out again, and the broker knows them.
@@ -147,7 +147,7 @@ fn a_run_is_durable_only_once_acknowledged_and_survives() {
     let (mut second, _) = open(&mut target, "b", at_ms(5));
     assert_eq!(
         bind(&mut second),
-        Bound { runs: vec![run(0, 70)], checkpoint: None, target_delta: Some(-70) }
+        Bound { runs: vec![run(0, 70)], checkpoint: None, mode: OffsetMode::Append }
     );
 }
 
@@ -160,14 +160,14 @@ fn the_older_instance_is_fenced_by_the_owner_record_not_by_the_claim() {
     assert!(step(&mut target, &mut new, at_ms(1)), "read");
     assert!(step(&mut target, &mut new, at_ms(1)), "claim");
     // Between claim and owner record the old one still writes, and the new one will see it.
-    old.want_run(LaneId(0), run(0, 7), 0);
+    old.want_run(LaneId(0), run(0, 7));
     assert!(
         settle_down(&mut target, &mut old, at_ms(2))
             .contains(&Effect::RunDurable { lane: LaneId(0), run: run(0, 7) })
     );
     settle_down(&mut target, &mut new, at_ms(3));
     assert_eq!(bind(&mut new).runs, [run(0, 7)]);
-    old.want_run(LaneId(0), run(5, 9), 0);
+    old.want_run(LaneId(0), run(5, 9));
     assert_eq!(settle_down(&mut target, &mut old, at_ms(4)), [Effect::Ended(End::Fenced)]);
     assert_eq!(old.poll(at_ms(5)), None);
 }
@@ -183,7 +183,7 @@ fn an_owner_with_a_forgotten_transactional_id_is_locked_out_too() {
         assert!(step(&mut target, &mut new, at_ms(1)), "{what}");
     }
     // Its own record did not fence the old one: other producer id.
-    old.want_run(LaneId(0), run(0, 7), 0);
+    old.want_run(LaneId(0), run(0, 7));
     assert!(
         settle_down(&mut target, &mut old, at_ms(2))
             .contains(&Effect::RunDurable { lane: LaneId(0), run: run(0, 7) })
@@ -194,7 +194,7 @@ fn an_owner_with_a_forgotten_transactional_id_is_locked_out_too() {
         "{effects:?}"
     );
     assert_eq!(bind(&mut new).runs, [run(0, 7)]);
-    old.want_run(LaneId(0), run(5, 9), 0);
+    old.want_run(LaneId(0), run(5, 9));
     assert_eq!(settle_down(&mut target, &mut old, at_ms(4)), [Effect::Ended(End::Fenced)]);
 }
 
@@ -203,7 +203,7 @@ fn a_released_link_is_taken_up_without_waiting() {
     let mut target = Target::new();
     let (mut first, _) = open(&mut target, "a", at_ms(0));
     bind(&mut first);
-    first.want_run(LaneId(0), run(0, 7), 0);
+    first.want_run(LaneId(0), run(0, 7));
     first.settle(LaneId(0), Checkpoint { number: 0, source_offset: 7 });
     first.release();
     assert_eq!(settle_down(&mut target, &mut first, at_ms(1)).last(), Some(&Effect::Released));
@@ -235,7 +235,7 @@ fn another_pair_of_clusters_is_refused_before_anybody_is_locked_out() {
     let effects = settle_down(&mut target, &mut other, at_ms(1));
     assert!(matches!(&effects[..], [Effect::Ended(End::OtherClusters(pid))] if pid.source_cluster == "A"));
     bind(&mut owner);
-    owner.want_run(LaneId(0), run(0, 7), 0);
+    owner.want_run(LaneId(0), run(0, 7));
     assert_eq!(
         settle_down(&mut target, &mut owner, at_ms(2))[0],
         Effect::RunDurable { lane: LaneId(0), run: run(0, 7) }
@@ -248,7 +248,7 @@ fn checkpoints_are_written_together_and_drop_the_runs_before_them() {
     let (mut ledger, _) = open(&mut target, "a", at_ms(0));
     bind(&mut ledger);
     for (number, offset) in [(0, 0), (10, 20), (30, 50)] {
-        ledger.want_run(LaneId(0), run(number, offset), 0);
+        ledger.want_run(LaneId(0), run(number, offset));
     }
     settle_down(&mut target, &mut ledger, at_ms(1));
     let before = target.log.len();
@@ -270,12 +270,12 @@ fn neither_signs_of_life_nor_new_runs_put_checkpoints_off() {
     let mut target = Target::new();
     let (mut ledger, _) = open(&mut target, "a", at_ms(0));
     bind(&mut ledger);
-    ledger.want_run(LaneId(0), run(0, 0), 0);
-    ledger.want_run(LaneId(1), run(0, 0), 0);
-    ledger.bind(LaneId(1), &Arc::from("t"), 1, Uuid::nil(), Uuid::nil()).unwrap();
+    ledger.want_run(LaneId(0), run(0, 0));
+    ledger.want_run(LaneId(1), run(0, 0));
+    ledger.bind(LaneId(1), &Arc::from("t"), 1, Uuid::nil(), Uuid::nil(), OffsetMode::Append).unwrap();
     for tick in 1..30i64 {
         ledger.settle(LaneId(0), Checkpoint { number: tick, source_offset: tick });
-        ledger.want_run(LaneId(1), run(tick, 2 * tick), 0);
+        ledger.want_run(LaneId(1), run(tick, 2 * tick));
         settle_down(&mut target, &mut ledger, at_ms(tick as u64 * 100));
     }
     let (mut next, _) = open(&mut target, "b", at_ms(3_000));
@@ -300,15 +300,21 @@ fn a_recreated_topic_stops_unless_both_are_new() {
     let (mut ledger, _) = open(&mut target, "a", at_ms(0));
     let topic = Arc::from("t");
     let [a, b, c, d] = [1, 2, 3, 4].map(Uuid::from_u128);
-    ledger.bind(LaneId(0), &topic, 0, a, b).unwrap();
-    ledger.want_run(LaneId(0), run(0, 7), 0);
+    ledger.bind(LaneId(0), &topic, 0, a, b, OffsetMode::Append).unwrap();
+    ledger.want_run(LaneId(0), run(0, 7));
     settle_down(&mut target, &mut ledger, at_ms(1));
     let (mut next, _) = open(&mut target, "b", at_ms(2));
     assert!(next.knows("t"));
-    assert_eq!(next.bind(LaneId(0), &topic, 0, c, b).unwrap_err().0, StopKind::SourceRecreated);
-    assert_eq!(next.bind(LaneId(0), &topic, 0, a, d).unwrap_err().0, StopKind::TargetRecreated);
-    assert_eq!(next.bind(LaneId(0), &topic, 0, a, b).unwrap().runs, [run(0, 7)]);
-    assert_eq!(next.bind(LaneId(0), &topic, 0, c, d).unwrap(), Bound::default());
+    assert_eq!(
+        next.bind(LaneId(0), &topic, 0, c, b, OffsetMode::Append).unwrap_err().0,
+        StopKind::SourceRecreated
+    );
+    assert_eq!(
+        next.bind(LaneId(0), &topic, 0, a, d, OffsetMode::Append).unwrap_err().0,
+        StopKind::TargetRecreated
+    );
+    assert_eq!(next.bind(LaneId(0), &topic, 0, a, b, OffsetMode::Append).unwrap().runs, [run(0, 7)]);
+    assert_eq!(next.bind(LaneId(0), &topic, 0, c, d, OffsetMode::Append).unwrap(), Bound::default());
 }
 
 /// Instances come, race, lose answers and die at any step. What one was told is durable, every later owner knows; and nobody
@@ -341,7 +347,7 @@ fn whatever_the_interleaving_acknowledged_runs_reach_every_later_owner() {
             let (ledger, is_open) = &mut instances[at];
             if *is_open && pick(3) == 0 {
                 let next = bind(ledger).runs.last().map_or(0, |run| run.number) + 1 + pick(3) as i64;
-                ledger.want_run(LaneId(0), run(next, next), 0);
+                ledger.want_run(LaneId(0), run(next, next));
             }
             match ledger.poll(now) {
                 None => {}

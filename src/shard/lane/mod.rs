@@ -430,9 +430,8 @@ impl Lane {
     }
 
     fn open(&mut self, run: Run, events: &mut VecDeque<Event>) {
-        let Some(target_delta) = self.numbering.delta() else { return };
         self.numbering.open(run);
-        events.push_back(Event::RunWanted { lane: self.id, run, target_delta });
+        events.push_back(Event::RunWanted { lane: self.id, run });
     }
 
     /// The ledger has the run.

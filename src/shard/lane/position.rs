@@ -52,10 +52,12 @@ impl Lane {
         else {
             return self.hold(now, ASK_AGAIN_MS);
         };
-        let Some(delta) = self.numbering.delta() else {
+        if !self.numbering.is_begun() {
             return self.begin_partition(now, log_end, settings, events);
+        }
+        let Some(number) = self.numbering.number_at(log_end) else {
+            return self.position_unknown(log_end, events);
         };
-        let number = log_end - delta;
         if high_watermark < log_end {
             // Something is not replicated yet, or came between the questions.
             return self.hold(now, ASK_AGAIN_MS);
@@ -84,9 +86,9 @@ impl Lane {
         settings: &Settings,
         events: &mut VecDeque<Event>,
     ) {
-        let (Some(log_end), Some(delta)) = (self.asked.log_end, self.numbering.delta()) else { return };
+        let number = self.asked.log_end.and_then(|log_end| self.numbering.number_at(log_end));
+        let Some(number) = number else { return };
         self.wants_tail = false;
-        let number = log_end - delta;
         match tail {
             None => self.resume(now, number, settings, events),
             Some((producer_id, next)) if producer_id == settings.producer_id && next == sequence(number) => {
@@ -108,8 +110,12 @@ impl Lane {
             );
             return self.stop(StopKind::OtherWriter, detail, events);
         }
-        let run = Run { number: self.read_offset, source_offset: self.read_offset, source_epoch: -1 };
-        self.numbering.set_delta(log_end - run.number);
+        let run = Run {
+            number: self.read_offset,
+            source_offset: self.read_offset,
+            target_offset: log_end,
+            source_epoch: -1,
+        };
         self.open(run, events);
         self.settled = Checkpoint { number: run.number, source_offset: run.source_offset };
         self.resume(now, run.number, settings, events);

@@ -51,7 +51,8 @@ impl Lane {
         if self.numbering.source_of(self.read_number) == Some(header.base_offset) {
             return Verdict::Pass;
         }
-        let is_first = self.numbering.delta().is_some_and(|delta| self.read_number + delta == 0);
+        let target_offset = self.numbering.target_of(self.read_number).unwrap_or(0);
+        let is_first = target_offset == 0;
         if header.base_offset < self.read_offset && !is_first {
             let detail = format!(
                 "the source's batch at offset {} begins before the position {}; it would have to be cut",
@@ -69,6 +70,7 @@ impl Lane {
         let run = Run {
             number: self.read_number,
             source_offset: header.base_offset,
+            target_offset,
             source_epoch: header.leader_epoch,
         };
         self.open(run, events);

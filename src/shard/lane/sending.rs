@@ -141,7 +141,7 @@ impl Lane {
         settings: &Settings,
         events: &mut VecDeque<Event>,
     ) {
-        let expected = self.numbering.delta().map(|delta| sent.number + delta);
+        let expected = self.numbering.target_of(sent.number);
         if Some(base_offset) != expected {
             let detail = format!(
                 "the target appended a batch at offset {base_offset} that was expected at {}: somebody else writes to the \
