@@ -14,7 +14,7 @@ use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use twinlog::broker::{Cluster, Reply, Response, SyntheticCluster, Ticket};
-use twinlog::config::{Address, Mover, StartFrom};
+use twinlog::config::{Address, Isolation, Mover, StartFrom};
 use twinlog::load::{Batches, Codec, Shape};
 use twinlog::shard::{
     Action, Command, ConnId, Event, LaneId, LaneStart, OffsetMode, Out, Settings, Shard, Side, Want,
@@ -248,6 +248,9 @@ fn settings() -> Settings {
         fetch_wait_ms: 100,
         request_timeout_ms: 20_000,
         zombie_bound_ms: 30_000,
+        gap_offsets_max: 0,
+        isolation: Isolation::ReadCommitted,
+        marker_producer_id: -1,
         connections_per_broker: 1,
         producer_id_expiration_ms: Some(86_400_000),
         producer_id: 4711,

@@ -11,8 +11,12 @@ pub struct Stop {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StopKind {
-    /// A batch with holes (compaction) cannot be passed without rebuilding it.
-    Holes,
+    /// A batch that has to be rebuilt (compaction left holes in it) and cannot be.
+    Unreadable,
+    /// The source's offsets have a gap that is too large to be filled.
+    GapTooLarge,
+    /// The source lost records that are on the target.
+    SourceTruncated,
     /// A batch of message format 0 or 1 cannot be passed without rebuilding it.
     OldFormat,
     DamagedBatch,

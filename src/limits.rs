@@ -4,6 +4,10 @@
 pub const BATCH_HEADER_BYTES: usize = 61;
 /// A batch longer than this is refused as damage: no broker is configured for messages this large.
 pub const BATCH_BYTES_MAX: usize = 256 << 20;
+/// A batch that is taken apart may have this much in records when they are decompressed.
+pub const RECORDS_BYTES_MAX: usize = 256 << 20;
+/// Empty records in one batch, where a target's offsets have to be moved on.
+pub const SEEDS_PER_BATCH: i32 = 200_000;
 /// An answer that is collected whole (everything but Fetch) may be this long.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// A fetch answer, which is walked and never collected, may announce this length.

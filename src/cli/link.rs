@@ -1,6 +1,6 @@
 //! Which link a command is about: what all commands on links share.
 
-use super::{Addresses, Patterns};
+use super::{Addresses, Patterns, some_of};
 use clap::Args;
 use std::path::PathBuf;
 use twinlog::config::{ConfigError, Draft, LogFormat, text};
@@ -57,7 +57,6 @@ impl LinkArgs {
             }
             None => Draft::default(),
         };
-        let some_of = |all: Vec<Patterns>| (!all.is_empty()).then(|| all.into_iter().flatten().collect());
         let flags = Draft {
             source: self.source,
             target: self.target,

@@ -1,9 +1,9 @@
 //! `twinlog mirror`.
 
-use super::Cores;
 use super::link::LinkArgs;
+use super::{Cores, Patterns, some_of};
 use clap::Args;
-use twinlog::config::{ConfigError, Draft, Mover, StartFrom, text};
+use twinlog::config::{ConfigError, Draft, Isolation, Mover, Offsets, StartFrom, text};
 
 #[derive(Debug, Args)]
 #[command(after_help = MIRROR_AFTER_HELP)]
@@ -15,6 +15,24 @@ pub struct MirrorArgs {
     /// or milliseconds since 1970 [default: earliest]
     #[arg(long, value_name = "START", value_parser = text::start_from, help_heading = "What to mirror")]
     from: Option<StartFrom>,
+
+    /// Offsets on the target: identical (as on the source; gaps are filled with records that no consumer sees), append (one after
+    /// the other), or auto (identical where the target allows it) [default: auto]
+    #[arg(long, value_name = "OFFSETS", value_parser = text::offsets, help_heading = "What to mirror")]
+    offsets: Option<Offsets>,
+
+    /// Topics with identical offsets, whatever --offsets says
+    #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "What to mirror")]
+    identical: Vec<Patterns>,
+
+    /// Topics that are appended to, whatever --offsets says
+    #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "What to mirror")]
+    append: Vec<Patterns>,
+
+    /// Which transactional records: read-committed, or read-uncommitted (those of open and aborted transactions too, as records
+    /// like any other; only with --offsets append) [default: read-committed]
+    #[arg(long, value_name = "LEVEL", value_parser = text::isolation, help_heading = "What to mirror")]
+    isolation: Option<Isolation>,
 
     /// End with success when everything that was on the source at the start is on the target
     #[arg(long, help_heading = "What to mirror")]
@@ -40,6 +58,15 @@ pub struct MirrorArgs {
     /// partitions whose records are too old for the target to remember the producer wait this long [default: 30000]
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     zombie_bound_ms: Option<u64>,
+
+    /// The largest gap between two source records that is filled with control records, in offsets; a partition with a larger one
+    /// stops [default: 1000000]
+    #[arg(long, value_name = "N", value_parser = text::offset_count, help_heading = "Seldom needed")]
+    gap_offsets_max: Option<i64>,
+
+    /// Where a source partition begins at a higher offset than this, --offsets auto appends [default: 10000000000]
+    #[arg(long, value_name = "N", value_parser = text::offset_count, help_heading = "Seldom needed")]
+    seed_offsets_max: Option<i64>,
 
     /// How often both clusters are asked for new topics, partitions and leaders, ms; after errors at once [default: 30000]
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
@@ -86,6 +113,12 @@ impl MirrorArgs {
     pub fn draft(self) -> Result<Draft, ConfigError> {
         let flags = Draft {
             from: self.from,
+            offsets: self.offsets,
+            identical: some_of(self.identical),
+            append: some_of(self.append),
+            gap_offsets_max: self.gap_offsets_max,
+            seed_offsets_max: self.seed_offsets_max,
+            isolation: self.isolation,
             until_caught_up: self.until_caught_up.then_some(true),
             mover: self.mover,
             cores: self.cores,

@@ -73,6 +73,11 @@ type Addresses = Vec<Address>;
 type Patterns = Vec<Regex>;
 type Cores = Vec<usize>;
 
+/// The patterns of an argument that may be given again; None when it was not given.
+fn some_of(all: Vec<Patterns>) -> Option<Patterns> {
+    (!all.is_empty()).then(|| all.into_iter().flatten().collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +118,8 @@ mod tests {
             format!("[default: {}]", mirror.fetch_wait_ms),
             format!("[default: {}]", mirror.request_timeout_ms),
             format!("[default: {}]", mirror.connections_per_broker),
+            format!("[default: {}]", mirror.gap_offsets_max),
+            format!("[default: {}]", mirror.seed_offsets_max),
             format!("[default: {}MiB]", mirror.buffer_bytes >> 20),
             format!("[default: {}MiB]", mirror.fetch_bytes_max >> 20),
         ] {

@@ -1,6 +1,6 @@
 //! A [`Mirror`] in the making: what one place (the command line, a file) said, each part of it optional.
 
-use super::{Address, Cluster, Mirror, Mover, StartFrom};
+use super::{Address, Cluster, Isolation, Mirror, Mover, Offsets, StartFrom};
 use crate::limits::CHUNK_BYTES;
 use regex::Regex;
 use std::fmt;
@@ -13,6 +13,12 @@ pub struct Draft {
     pub topics: Option<Vec<Regex>>,
     pub exclude: Option<Vec<Regex>>,
     pub from: Option<StartFrom>,
+    pub offsets: Option<Offsets>,
+    pub identical: Option<Vec<Regex>>,
+    pub append: Option<Vec<Regex>>,
+    pub gap_offsets_max: Option<i64>,
+    pub seed_offsets_max: Option<i64>,
+    pub isolation: Option<Isolation>,
     pub until_caught_up: Option<bool>,
     pub mover: Option<Mover>,
     pub cores: Option<Vec<usize>>,
@@ -59,6 +65,12 @@ impl Draft {
             topics: self.topics.or(other.topics),
             exclude: self.exclude.or(other.exclude),
             from: self.from.or(other.from),
+            offsets: self.offsets.or(other.offsets),
+            identical: self.identical.or(other.identical),
+            append: self.append.or(other.append),
+            gap_offsets_max: self.gap_offsets_max.or(other.gap_offsets_max),
+            seed_offsets_max: self.seed_offsets_max.or(other.seed_offsets_max),
+            isolation: self.isolation.or(other.isolation),
             until_caught_up: self.until_caught_up.or(other.until_caught_up),
             mover: self.mover.or(other.mover),
             cores: self.cores.or(other.cores),
@@ -96,6 +108,12 @@ impl Draft {
             )?,
             exclude: self.exclude.unwrap_or_default(),
             from: self.from.unwrap_or(StartFrom::Earliest),
+            offsets: self.offsets.unwrap_or_default(),
+            identical: self.identical.unwrap_or_default(),
+            append: self.append.unwrap_or_default(),
+            gap_offsets_max: self.gap_offsets_max.unwrap_or(1_000_000),
+            seed_offsets_max: self.seed_offsets_max.unwrap_or(10_000_000_000),
+            isolation: self.isolation.unwrap_or_default(),
             until_caught_up: self.until_caught_up.unwrap_or(false),
             mover: self.mover.unwrap_or(Mover::Auto),
             cores: self.cores.unwrap_or_default(),
@@ -146,6 +164,14 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
             "request-timeout-ms ({}) must be more than fetch-wait-ms ({}), or every quiet fetch would time out",
             mirror.request_timeout_ms, mirror.fetch_wait_ms
         ));
+    }
+    let wants_identical = mirror.offsets == Offsets::Identical || !mirror.identical.is_empty();
+    if mirror.isolation == Isolation::ReadUncommitted && wants_identical {
+        return refuse(
+            "isolation read-uncommitted mirrors records whose fate is open, so their offsets cannot be identical; use it with \
+             offsets append"
+                .into(),
+        );
     }
     if mirror.zombie_bound_ms == 0 || mirror.metadata_refresh_ms == 0 {
         return refuse("zombie-bound-ms and metadata-refresh-ms must be more than 0".into());

@@ -58,6 +58,12 @@ const KEYS: &[Key] = keys! {
     mirror."topics" => topics: list, text::patterns;
     mirror."exclude" => exclude: list, text::patterns;
     mirror."from" => from: scalar, text::start_from;
+    mirror."offsets" => offsets: string, text::offsets;
+    mirror."identical" => identical: list, text::patterns;
+    mirror."append" => append: list, text::patterns;
+    mirror."gap-offsets-max" => gap_offsets_max: integer, text::offset_count;
+    mirror."seed-offsets-max" => seed_offsets_max: integer, text::offset_count;
+    mirror."isolation" => isolation: string, text::isolation;
     mirror."until-caught-up" => until_caught_up: boolean, text::boolean;
     mirror."mover" => mover: string, text::mover;
     mirror."cores" => cores: list, text::cores;
@@ -169,7 +175,7 @@ impl File<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{LogFormat, Mover, StartFrom};
+    use crate::config::{Isolation, LogFormat, Mover, Offsets, StartFrom};
 
     #[test]
     fn every_key_is_read() {
@@ -182,6 +188,12 @@ mod tests {
             topics = ['orders', 'clicks\..*']
             exclude = "x.*"
             from = 2026-01-31T08:00:00Z
+            offsets = "append"
+            identical = "i"
+            append = ["a"]
+            gap-offsets-max = 5
+            seed-offsets-max = 6
+            isolation = "read-committed"
             until-caught-up = true
             mover = "splice"
             cores = [0, 2]
@@ -206,6 +218,9 @@ mod tests {
         assert_eq!((mirror.source.bootstrap.len(), mirror.target.bootstrap.len()), (2, 2));
         assert!(mirror.topics[1].is_match("clicks.eu") && mirror.exclude[0].is_match("xyz"));
         assert_eq!(mirror.from, StartFrom::TimestampMs(1_769_846_400_000));
+        assert_eq!((mirror.offsets, mirror.isolation), (Offsets::Append, Isolation::ReadCommitted));
+        assert!(mirror.identical[0].is_match("i") && mirror.append[0].is_match("a"));
+        assert_eq!((mirror.gap_offsets_max, mirror.seed_offsets_max), (5, 6));
         assert_eq!((mirror.mover, mirror.cores), (Mover::Splice, vec![0, 2]));
         assert_eq!((mirror.buffer_bytes, mirror.replication_factor), (64 << 20, Some(2)));
         assert_eq!((mirror.metadata_refresh_ms, mirror.zombie_bound_ms), (1000, 5000));

@@ -48,6 +48,28 @@ pub enum StartFrom {
     TimestampMs(i64),
 }
 
+/// Which offsets records are to have on the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offsets {
+    /// Identical where the target allows it, else append.
+    #[default]
+    Auto,
+    /// The source's offsets; gaps are filled with control records.
+    Identical,
+    /// One after the other, without gaps.
+    Append,
+}
+
+/// Which of the source's transactional records are mirrored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Those of committed transactions, once they are decided.
+    #[default]
+    ReadCommitted,
+    /// All, at once; on the target those of aborted transactions are records like any other. Only with offsets that append.
+    ReadUncommitted,
+}
+
 /// How a payload gets from the source socket to the target socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mover {
@@ -71,6 +93,16 @@ pub struct Mirror {
     /// ...and none of these does.
     pub exclude: Vec<regex::Regex>,
     pub from: StartFrom,
+    /// Which offsets records get on the target, for topics that none of the next two lists names.
+    pub offsets: Offsets,
+    /// Topics that get identical offsets, and those that are appended to, whatever `offsets` says.
+    pub identical: Vec<regex::Regex>,
+    pub append: Vec<regex::Regex>,
+    /// The largest gap between two records that is filled with control records, in offsets.
+    pub gap_offsets_max: i64,
+    /// Where a source partition begins at a higher offset than this, `Offsets::Auto` appends instead of seeding.
+    pub seed_offsets_max: i64,
+    pub isolation: Isolation,
     /// End with success when every lane has reached the high watermark seen after the start.
     pub until_caught_up: bool,
     pub mover: Mover,

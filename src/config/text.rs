@@ -1,7 +1,7 @@
 //! Single values as people type them, on the command line and in the config file alike.
 //! Every error is one sentence that can follow "invalid value: ".
 
-use super::{Address, LogFormat, Mover, StartFrom};
+use super::{Address, Isolation, LogFormat, Mover, Offsets, StartFrom};
 use crate::limits::TOPIC_NAME_BYTES_MAX;
 use regex::Regex;
 
@@ -137,6 +137,33 @@ pub fn mover(text: &str) -> Result<Mover, String> {
         "splice" => Ok(Mover::Splice),
         _ => Err(format!("`{text}` is none of: auto, copy, splice")),
     }
+}
+
+/// `auto`, `identical` or `append`.
+pub fn offsets(text: &str) -> Result<Offsets, String> {
+    match text {
+        "auto" => Ok(Offsets::Auto),
+        "identical" => Ok(Offsets::Identical),
+        "append" => Ok(Offsets::Append),
+        _ => Err(format!("`{text}` is none of: auto, identical, append")),
+    }
+}
+
+/// `read-committed` or `read-uncommitted`.
+pub fn isolation(text: &str) -> Result<Isolation, String> {
+    match text {
+        "read-committed" => Ok(Isolation::ReadCommitted),
+        "read-uncommitted" => Ok(Isolation::ReadUncommitted),
+        _ => Err(format!("`{text}` is none of: read-committed, read-uncommitted")),
+    }
+}
+
+/// A number of offsets, 0 included.
+pub fn offset_count(text: &str) -> Result<i64, String> {
+    text.parse()
+        .ok()
+        .filter(|count| *count >= 0)
+        .ok_or_else(|| format!("`{text}` is not a number of offsets"))
 }
 
 /// `all` (the empty list), `0,1`, `2..5` (both ends included), or a mix of them.

@@ -4,5 +4,6 @@
 pub mod configs;
 pub mod ledger;
 pub mod metadata;
+pub mod offsets;
 pub mod planner;
 pub mod topics;

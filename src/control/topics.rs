@@ -105,32 +105,20 @@ fn shown(names: &[&str]) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::config::{Cluster, Mover, StartFrom, text};
+    use crate::config::{Draft, text};
     use crate::control::metadata::Partition;
     use uuid::Uuid;
 
     pub(crate) fn config(topics: &[&str], exclude: &[&str]) -> Mirror {
-        let patterns = |texts: &[&str]| texts.iter().map(|text| text::pattern(text).unwrap()).collect();
-        Mirror {
-            link: "l".into(),
-            source: Cluster { bootstrap: vec![] },
-            target: Cluster { bootstrap: vec![] },
+        let patterns = |texts: &[&str]| Some(texts.iter().map(|text| text::pattern(text).unwrap()).collect());
+        let draft = Draft {
+            source: text::addresses("a:1").ok(),
+            target: text::addresses("b:1").ok(),
             topics: patterns(topics),
             exclude: patterns(exclude),
-            from: StartFrom::Earliest,
-            until_caught_up: false,
-            mover: Mover::Auto,
-            cores: vec![],
-            buffer_bytes: 1 << 20,
-            replication_factor: None,
-            metadata_refresh_ms: 1_000,
-            zombie_bound_ms: 1_000,
-            client_id: "c".into(),
-            fetch_bytes_max: 1 << 20,
-            fetch_wait_ms: 100,
-            request_timeout_ms: 1_000,
-            connections_per_broker: 1,
-        }
+            ..Draft::default()
+        };
+        draft.build().unwrap()
     }
 
     pub(crate) fn cluster(brokers: i32, topics: &[(&str, usize)]) -> Observed {

@@ -7,11 +7,12 @@ use crate::control::metadata::Observed;
 use crate::error;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DescribeConfigsRequest, DescribeConfigsResponse,
-    ListOffsetsRequest, TopicName,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeConfigsResponse, ListOffsetsRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
@@ -22,6 +23,15 @@ const CREATE_TOPICS: (i16, i16) = (2, 7);
 const CREATE_PARTITIONS: (i16, i16) = (0, 3);
 const DESCRIBE_CONFIGS: (i16, i16) = (1, 4);
 const LIST_OFFSETS: (i16, i16) = (2, 7);
+const DELETE_RECORDS: (i16, i16) = (0, 2);
+const WRITE_TXN_MARKERS_KEY: i16 = 27;
+const DESCRIBE_CLUSTER_KEY: i16 = 60;
+const DESCRIBE_CLUSTER: (i16, i16) = (0, 1);
+/// Bits of `AclOperation` codes, and what stands for "not told".
+const ALTER: i32 = 1 << 7;
+const CLUSTER_ACTION: i32 = 1 << 9;
+const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+const LEADER_NOT_AVAILABLE: i16 = 5;
 const TOPIC_RESOURCE: i8 = 2;
 const BROKER_RESOURCE: i8 = 4;
 const EXPIRATION_KEY: &str = "producer.id.expiration.ms";
@@ -29,6 +39,7 @@ const TOPIC_ALREADY_EXISTS: i16 = 36;
 const ALTER_TIMEOUT_MS: i32 = 15_000;
 /// Resources in one DescribeConfigs request, topics in one ListOffsets request.
 const CHUNK: usize = 500;
+const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
 const READ_COMMITTED: i8 = 1;
 
@@ -254,8 +265,87 @@ impl Admin {
         if self.observed.brokers.contains_key(&controller) { controller } else { ANY_BROKER }
     }
 
+    /// Why this user may not write control records into partitions, if so. It takes WriteTxnMarkers, which brokers allow each
+    /// other: ALTER or CLUSTER_ACTION on the cluster (Kafka's `KafkaApis.handleWriteTxnMarkersRequest`).
+    pub fn cannot_fill(&mut self) -> Result<Option<String>, AdminError> {
+        let versions = self.client.client(ANY_BROKER)?.versions();
+        if versions.pick(WRITE_TXN_MARKERS_KEY, 1, 1).is_none() {
+            return Ok(Some("it does not know WriteTxnMarkers version 1 (Kafka 2.4 and later do)".into()));
+        }
+        let (min, max) = DESCRIBE_CLUSTER;
+        if versions.pick(DESCRIBE_CLUSTER_KEY, min, max).is_none() {
+            // Then the first gap tells.
+            return Ok(None);
+        }
+        let answer = self.client.call(ANY_BROKER, min, max, |_| {
+            DescribeClusterRequest::default().with_include_cluster_authorized_operations(true)
+        })?;
+        check(answer.error_code, "asking what this user may do on the target (DescribeCluster)")?;
+        let allowed = answer.cluster_authorized_operations;
+        let may_fill = allowed == OPERATIONS_UNKNOWN || allowed & (ALTER | CLUSTER_ACTION) != 0;
+        Ok((!may_fill).then(|| {
+            "this user may not write control records there; grant it ALTER or CLUSTER_ACTION on the target cluster \
+             (kafka-acls --add --cluster --operation Alter)"
+                .into()
+        }))
+    }
+
+    /// Deletes the records of partitions below the offsets given. Returns what could not be done, with the error code.
+    pub fn delete_records(&mut self, ends: &BTreeMap<(String, i32), i64>) -> Vec<((String, i32), i16)> {
+        let mut by_leader: BTreeMap<i32, BTreeMap<&str, Vec<DeleteRecordsPartition>>> = BTreeMap::new();
+        let mut failed = Vec::new();
+        for ((topic, partition), &offset) in ends {
+            match self.leader(topic, usize::try_from(*partition).unwrap_or(usize::MAX)) {
+                Ok(leader) => {
+                    let end = DeleteRecordsPartition::default()
+                        .with_partition_index(*partition)
+                        .with_offset(offset);
+                    by_leader.entry(leader).or_default().entry(topic).or_default().push(end);
+                }
+                Err(_) => failed.push(((topic.clone(), *partition), LEADER_NOT_AVAILABLE)),
+            }
+        }
+        for (leader, topics) in by_leader {
+            let asked: Vec<(String, i32)> = topics
+                .iter()
+                .flat_map(|(topic, ends)| ends.iter().map(|end| ((*topic).to_owned(), end.partition_index)))
+                .collect();
+            let topics = topics.into_iter().map(|(topic, ends)| {
+                DeleteRecordsTopic::default()
+                    .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+                    .with_partitions(ends)
+            });
+            let topics = topics.collect();
+            let (min, max) = DELETE_RECORDS;
+            let answer = self.client.call(leader, min, max, |_| {
+                DeleteRecordsRequest::default().with_topics(topics).with_timeout_ms(ALTER_TIMEOUT_MS)
+            });
+            match self.noted(answer) {
+                Err(_) => failed.extend(asked.into_iter().map(|place| (place, LEADER_NOT_AVAILABLE))),
+                Ok(answer) => {
+                    for topic in &answer.topics {
+                        let bad = topic.partitions.iter().filter(|partition| partition.error_code != 0);
+                        failed.extend(bad.map(|partition| {
+                            ((topic.name.to_string(), partition.partition_index), partition.error_code)
+                        }));
+                    }
+                }
+            }
+        }
+        failed
+    }
+
+    /// Where partitions' logs begin, asked of their leaders. What cannot be asked now is left out.
+    pub fn start_offsets(&mut self, partitions: &[(String, i32)]) -> BTreeMap<(String, i32), i64> {
+        self.offsets(partitions, EARLIEST)
+    }
+
     /// The ends of partitions' decided data, asked of their leaders. What cannot be asked now is left out.
     pub fn end_offsets(&mut self, partitions: &[(String, i32)]) -> BTreeMap<(String, i32), i64> {
+        self.offsets(partitions, LATEST)
+    }
+
+    fn offsets(&mut self, partitions: &[(String, i32)], timestamp: i64) -> BTreeMap<(String, i32), i64> {
         let mut by_leader: BTreeMap<i32, BTreeMap<&str, Vec<i32>>> = BTreeMap::new();
         for (topic, partition) in partitions {
             if let Ok(leader) = self.leader(topic, usize::try_from(*partition).unwrap_or(usize::MAX)) {
@@ -268,7 +358,9 @@ impl Admin {
                 .into_iter()
                 .map(|(topic, partitions)| {
                     let partitions = partitions.into_iter().map(|partition| {
-                        ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(LATEST)
+                        ListOffsetsPartition::default()
+                            .with_partition_index(partition)
+                            .with_timestamp(timestamp)
                     });
                     ListOffsetsTopic::default()
                         .with_name(TopicName(StrBytes::from_string(topic.to_owned())))

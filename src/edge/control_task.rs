@@ -10,10 +10,12 @@ use super::runtime::{self, ShardHandle};
 use crate::config::{Mirror, StartFrom};
 use crate::control::configs::{self, TopicConfigs};
 use crate::control::ledger::{self, Effect, Ledger, state_topic};
+use crate::control::offsets;
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
 use crate::shard::{Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop};
 use crate::stats::{Counters, Lag, LaneCounts, Report};
+use crate::time::Now;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +36,9 @@ const REPORT_MS: u64 = 1_000;
 const TICK_MS: u64 = 50;
 /// How long a clean stop waits for what is in flight.
 const DRAIN_PATIENCE_MS: u64 = 15_000;
+/// Time between two rounds of deleting what the source has no more.
+const TRIM_PAUSE_MS: u64 = 500;
+const OFFSET_OUT_OF_RANGE: i16 = 1;
 /// Events handled before anything else gets its turn.
 const EVENTS_MAX: usize = 1_000;
 const STATE_REPLICATION_MAX: usize = 3;
@@ -64,6 +69,13 @@ pub(super) struct Session<'a> {
     created: BTreeMap<String, u64>,
     /// Source partitions that are to be mirrored and can be.
     expected: usize,
+    /// Why gaps cannot be filled on the target, if so.
+    cannot_fill: Option<String>,
+    /// Up to where the target's partitions are to be deleted.
+    trims: BTreeMap<LaneId, i64>,
+    trim_at_us: u64,
+    /// Topics whose records the target does not delete for us.
+    untrimmed: BTreeSet<String>,
     zombies_until_us: u64,
     ledger_retry_us: u64,
     observe_at_us: u64,
@@ -114,6 +126,7 @@ impl<'a> Session<'a> {
                  mirrored with one batch in flight"
             );
         }
+        let cannot_fill = patiently(Side::Target, stop, || target.cannot_fill())?;
         let ledger = Ledger::new(ledger::Settings {
             source_cluster: source_id,
             target_cluster: target_id,
@@ -140,6 +153,10 @@ impl<'a> Session<'a> {
             source_configs: BTreeMap::new(),
             created: BTreeMap::new(),
             expected: 0,
+            cannot_fill,
+            trims: BTreeMap::new(),
+            trim_at_us: 0,
+            untrimmed: BTreeSet::new(),
             zombies_until_us: 0,
             ledger_retry_us: 0,
             observe_at_us: 0,
@@ -152,7 +169,7 @@ impl<'a> Session<'a> {
             released: false,
         };
         session.create_state_topic(stop)?;
-        let (producer_id, producer_epoch) = session.open_ledger(stop)?;
+        let (producer_id, producer_epoch, marker_producer_id) = session.open_ledger(stop)?;
         let buffer_bytes = config.buffer_bytes / cores.len().max(1);
         for (index, &core) in cores.iter().enumerate() {
             let settings = Settings {
@@ -167,6 +184,9 @@ impl<'a> Session<'a> {
                 producer_id_expiration_ms: expiration_ms,
                 producer_id,
                 producer_epoch,
+                marker_producer_id,
+                gap_offsets_max: config.gap_offsets_max,
+                isolation: config.isolation,
             };
             session.shards.push(runtime::spawn_shard(core, index, settings, tell.clone())?);
         }
@@ -196,6 +216,9 @@ impl<'a> Session<'a> {
             }
             if now.mono_us >= self.observe_at_us && drain_until_us.is_none() {
                 self.observe(false)?;
+            }
+            if now.mono_us >= self.trim_at_us && !self.trims.is_empty() {
+                self.trim(now);
             }
             if now.mono_us >= self.report_at_us {
                 self.report_at_us = now.after_ms(REPORT_MS);
@@ -369,6 +392,31 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Deletes on the target what the source has no more.
+    fn trim(&mut self, now: Now) {
+        let trims = std::mem::take(&mut self.trims);
+        let place = |lane: &Lane| (lane.topic.to_string(), lane.partition);
+        let ends: BTreeMap<(String, i32), i64> =
+            trims.iter().filter_map(|(id, offset)| Some((place(self.lanes.get(id)?), *offset))).collect();
+        self.trim_at_us = now.after_ms(TRIM_PAUSE_MS);
+        for ((topic, partition), code) in self.target.delete_records(&ends) {
+            if crate::error::is_retriable(code) || code == OFFSET_OUT_OF_RANGE {
+                let id = self.ids.get(&(Arc::from(topic.as_str()), partition)).copied();
+                if let Some((id, offset)) = id.and_then(|id| Some((id, *trims.get(&id)?))) {
+                    self.trims.entry(id).or_insert(offset);
+                }
+            } else if self.untrimmed.insert(topic.clone()) {
+                // Offsets are the same all the same; the target merely keeps more.
+                let (name, advice) = (crate::error::name(code), crate::error::advice(code));
+                tracing::warn!(
+                    topic,
+                    partition,
+                    "the target keeps records that the source has deleted (DeleteRecords): {name}: {advice}"
+                );
+            }
+        }
+    }
+
     fn tell_brokers(&self) {
         for (side, admin) in [(Side::Source, &self.source), (Side::Target, &self.target)] {
             let brokers =
@@ -377,8 +425,53 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// How the offsets of topics with new lanes are to be.
+    fn modes(&mut self, plans: &[LanePlan]) -> BTreeMap<Arc<str>, OffsetMode> {
+        let is_new = |plan: &&LanePlan| {
+            let id = self.ids.get(&(Arc::clone(&plan.topic), plan.partition));
+            !id.and_then(|id| self.lanes.get(id)).is_some_and(|lane| lane.is_of(plan))
+        };
+        let new: Vec<&LanePlan> = plans.iter().filter(is_new).collect();
+        let places: Vec<(String, i32)> =
+            new.iter().map(|plan| (plan.topic.to_string(), plan.partition)).collect();
+        let mut starts: BTreeMap<&str, i64> = BTreeMap::new();
+        let offsets = if places.is_empty() { BTreeMap::new() } else { self.source.start_offsets(&places) };
+        for ((topic, _), offset) in &offsets {
+            let highest = starts.entry(topic).or_default();
+            *highest = (*highest).max(*offset);
+        }
+        let mut modes = BTreeMap::new();
+        for plan in new {
+            if modes.contains_key(&plan.topic) {
+                continue;
+            }
+            let topic = &*plan.topic;
+            let start = starts.get(topic).copied().unwrap_or(0);
+            match offsets::choose(self.config, topic, self.cannot_fill.as_deref(), start) {
+                Ok(choice) => {
+                    if let Some(why) = choice.why.filter(|_| !self.ledger.knows(topic)) {
+                        tracing::info!(topic, "offsets: {:?}, because {why}", choice.mode);
+                    }
+                    modes.insert(Arc::clone(&plan.topic), choice.mode);
+                }
+                Err(problem) if !self.ledger.knows(topic) => self.give_up(topic, problem),
+                // The ledger says what it is.
+                Err(_) => drop(modes.insert(Arc::clone(&plan.topic), OffsetMode::Identical)),
+            }
+        }
+        modes
+    }
+
+    fn give_up(&mut self, topic: &str, problem: String) {
+        if !self.summary.problems.iter().any(|(known, _)| known == topic) {
+            tracing::error!(topic, "{problem}");
+            self.summary.problems.push((topic.to_owned(), problem));
+        }
+    }
+
     /// Hands new lanes to shards, tells new leaders, and takes lanes away whose topics are gone.
     fn take_up(&mut self, plans: &[LanePlan]) {
+        let modes = self.modes(plans);
         let mut fresh = Vec::new();
         let mut gone: BTreeSet<LaneId> = self.lanes.keys().copied().collect();
         for plan in plans {
@@ -389,9 +482,11 @@ impl<'a> Session<'a> {
                     self.tell_leaders(id, plan, false);
                 }
                 None => {
+                    // Topics that cannot be as they are wanted are left out.
+                    let Some(&mode) = modes.get(&*plan.topic) else { continue };
                     // Deleted and made anew under its old name: the ledger says what that means.
                     id.into_iter().for_each(|id| self.forget(id));
-                    fresh.push(self.assign(plan));
+                    fresh.push(self.assign(plan, mode));
                 }
             }
         }
@@ -428,7 +523,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn assign(&mut self, plan: &LanePlan) -> (String, i32) {
+    fn assign(&mut self, plan: &LanePlan, mode: OffsetMode) -> (String, i32) {
         let id = LaneId(self.lane_count);
         self.lane_count += 1;
         let key = (Arc::clone(&plan.topic), plan.partition);
@@ -458,7 +553,7 @@ impl<'a> Session<'a> {
             plan.partition,
             plan.source_topic_id,
             plan.target_topic_id,
-            OffsetMode::Append,
+            mode,
         );
         match bound {
             Ok(bound) => {
@@ -523,7 +618,7 @@ impl<'a> Session<'a> {
     }
 
     /// Takes the lock and reads the log, and returns the link's producer id and epoch.
-    fn open_ledger(&mut self, stop: &AtomicBool) -> Result<(i64, i16), MirrorError> {
+    fn open_ledger(&mut self, stop: &AtomicBool) -> Result<(i64, i16, i64), MirrorError> {
         let until_us = clock::now().after_ms(START_PATIENCE_MS + self.config.zombie_bound_ms);
         let mut trouble = None;
         loop {
@@ -541,9 +636,9 @@ impl<'a> Session<'a> {
             }
             while let Some(effect) = self.ledger.poll_effect() {
                 match effect {
-                    Effect::Open { producer_id, producer_epoch, zombies_until_us } => {
+                    Effect::Open { producer_id, producer_epoch, marker_producer_id, zombies_until_us } => {
                         self.zombies_until_us = zombies_until_us;
-                        return Ok((producer_id, producer_epoch));
+                        return Ok((producer_id, producer_epoch, marker_producer_id));
                     }
                     Effect::Ended(end) => {
                         self.end(end);
@@ -673,6 +768,10 @@ impl<'a> Session<'a> {
                         cause,
                     ));
                 }
+            }
+            Event::Trim { lane, offset } => {
+                self.trims.insert(lane, offset);
+                self.trim_at_us = self.trim_at_us.max(now.mono_us);
             }
             Event::CaughtUp { lane } => {
                 if let Some(lane) = self.lanes.get_mut(&lane) {

@@ -1,6 +1,6 @@
 //! The words that a shard and whoever drives it exchange.
 
-use crate::config::{Address, Mover, StartFrom};
+use crate::config::{Address, Isolation, Mover, StartFrom};
 pub use crate::conn::{ConnId, Out};
 pub use crate::error::{Stop, StopKind};
 use serde::{Deserialize, Serialize};
@@ -28,12 +28,17 @@ pub struct Settings {
     pub fetch_wait_ms: i32,
     pub request_timeout_ms: u64,
     pub zombie_bound_ms: u64,
+    /// The largest gap that is filled with control records; a lane with a larger one stops.
+    pub gap_offsets_max: i64,
+    pub isolation: Isolation,
     pub connections_per_broker: usize,
     /// The target's static `producer.id.expiration.ms`; None when it could not be read (then no lane is ever guarded).
     pub producer_id_expiration_ms: Option<i64>,
     /// The link's producer id, the same for every lane and every incarnation, and its epoch.
     pub producer_id: i64,
     pub producer_epoch: i16,
+    /// In whose name gaps are filled: a producer id of the link that never writes a record.
+    pub marker_producer_id: i64,
 }
 
 /// A run: from `number` on, the record with number n is the source record at `source_offset + (n - number)` and stands on the
@@ -134,6 +139,9 @@ pub enum Event {
     Stopped { lane: LaneId, stop: Stop },
     /// Records that are not on the target and never will be, with the cause. Goes into the gap ledger.
     Lost { lane: LaneId, from_offset: i64, to_offset: i64, cause: LossCause },
+    /// The source's log begins here, and the target's has every record from here on: what the target has before is to be
+    /// deleted. Only for lanes with identical offsets.
+    Trim { lane: LaneId, offset: i64 },
     /// The lane reached the source's high watermark for the first time since it was assigned.
     CaughtUp { lane: LaneId },
     /// The target takes none of the lane's batches for now, with this error code of Kafka's; the lane tries again by itself.

@@ -4,6 +4,7 @@ use super::api::{ConnId, Event, Side, StopKind, Want};
 use super::lane::{FetchFrom, Path, Verdict};
 use super::source::{Changes, Slot, Source, Tag, Walk, Walking};
 use super::{FETCH_PAUSE_MS, Key, Member, Shard};
+use crate::config::Isolation;
 use crate::conn::Read;
 use crate::error::{self, Verdict as ErrorVerdict};
 use crate::limits::{BATCH_HEADER_BYTES, LANE_PENDING_BYTES_MAX};
@@ -12,6 +13,7 @@ use crate::wire::TopicKey;
 use crate::wire::batch::BatchHeader;
 use crate::wire::fetch::{FetchPartition, FetchRequest, FetchWalk, PartitionHead, VERSIONS, Walked};
 use crate::wire::produce::Payload;
+use crate::wire::rebuild::rebuild;
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
@@ -20,8 +22,6 @@ const FETCH_KEY: i16 = 1;
 const FETCH_NAMES_MAX: i16 = 12;
 /// Sessions (KIP-227) since this version.
 const FETCH_SESSIONS_MIN: i16 = 7;
-/// Decided data only, with the list of aborted transactions.
-const READ_COMMITTED: u8 = 1;
 /// A fetch that could bring less than this waits until there is more room.
 const FETCH_BYTES_MIN: usize = 256 << 10;
 /// What a lane is asked for at least; the smaller, the more lanes an answer holds, and a request can pack.
@@ -98,7 +98,7 @@ impl Shard {
                 }
                 return Ok(taken > 0 || matches!(walk.payload, Walking::Heads));
             }
-            Walking::Collect { ranges, missing, .. } => {
+            Walking::Collect { ranges, missing, .. } | Walking::Rebuild { ranges, missing, .. } => {
                 let taken = input.len().min(*missing);
                 if taken > 0 {
                     ranges.push(input.split_to(taken).freeze());
@@ -171,9 +171,14 @@ impl Shard {
         }
         let Some((slot, _)) = current else { return };
         if head.error == 0 {
-            let end =
-                if head.last_stable_offset >= 0 { head.last_stable_offset } else { head.high_watermark };
-            self.lanes[slot].lane.handle_watermark(end);
+            let is_committed = self.settings.isolation == Isolation::ReadCommitted;
+            let end = match is_committed && head.last_stable_offset >= 0 {
+                true => head.last_stable_offset,
+                false => head.high_watermark,
+            };
+            let lane = &mut self.lanes[slot].lane;
+            lane.handle_watermark(end);
+            lane.handle_source_begins(head.log_start_offset);
             return;
         }
         let member = &mut self.lanes[slot];
@@ -208,8 +213,8 @@ impl Shard {
             self.counters.batches_skipped += 1;
             return;
         }
-        let (kind, detail) = match lane.judge(now, header, &mut self.events) {
-            Verdict::Pass if missing > conn_budget && path == Path::Copy => (
+        let (kind, detail) = match lane.judge(now, header, self.settings.isolation, &mut self.events) {
+            Verdict::Pass | Verdict::Rebuild if missing > conn_budget && path == Path::Copy => (
                 StopKind::BatchTooLarge,
                 format!(
                     "a batch of {} bytes does not fit the buffers; raise --buffer-bytes",
@@ -228,29 +233,52 @@ impl Shard {
                 self.counters.batches_skipped += 1;
                 return self.refresh(now, slot);
             }
-            Verdict::Rebuild(kind) => (
-                kind,
-                format!(
-                    "the batch at offset {} has to be taken apart, which this version does not do",
-                    header.base_offset
-                ),
-            ),
+            Verdict::Rebuild if path == Path::Copy => {
+                let (header, ranges) = (*header, SmallVec::new());
+                walk.payload = Walking::Rebuild { slot, reading, header, ranges, missing };
+                return;
+            }
+            Verdict::Rebuild => {
+                // Read again over the other path.
+                lane.rewind();
+                return self.refresh(now, slot);
+            }
             Verdict::Stop(stop) => (stop.kind, stop.detail),
         };
         self.stop_lane(now, Some(slot), kind, detail);
     }
 
-    /// The payload is whole: the lane has its batch.
+    /// The payload is whole: the lane gets its batch, or what becomes of one that the target would refuse.
     fn collected(&mut self, now: Now, key: Key) {
         let walk = self.sources.get_mut(&key).and_then(|source| source.walk.as_mut());
         let Some(walk) = walk else { return };
-        let Walking::Collect { slot, mut batch, ranges, .. } =
-            std::mem::replace(&mut walk.payload, Walking::Heads)
-        else {
+        match std::mem::replace(&mut walk.payload, Walking::Heads) {
+            Walking::Collect { slot, mut batch, ranges, .. } => {
+                batch.payload = Payload::Ranges(ranges);
+                self.lanes[slot].lane.push(batch);
+                self.refresh(now, slot);
+            }
+            Walking::Rebuild { slot, reading, header, ranges, .. } => {
+                self.rebuild(now, slot, reading, &header, &ranges.concat());
+            }
+            other => walk.payload = other,
+        }
+    }
+
+    fn rebuild(&mut self, now: Now, slot: Slot, reading: u32, header: &BatchHeader, payload: &[u8]) {
+        let lane = &mut self.lanes[slot].lane;
+        if !lane.reads(reading) {
             return;
-        };
-        batch.payload = Payload::Ranges(ranges);
-        self.lanes[slot].lane.push(batch);
+        }
+        match rebuild(header, payload, lane.read_offset(), lane.holes()) {
+            Ok(rebuilt) => lane.push_rebuilt(header, reading, rebuilt, &mut self.events),
+            Err(bad) => {
+                let detail =
+                    format!("the batch at offset {} has to be rebuilt, and {bad}", header.base_offset);
+                lane.stop(StopKind::Unreadable, detail, &mut self.events);
+            }
+        }
+        self.counters.batches_rebuilt += 1;
         self.refresh(now, slot);
     }
 
@@ -264,6 +292,7 @@ impl Shard {
         if let Some((_, end_offset)) = diverging {
             self.lanes[slot].lane.handle_source_truncated(now, end_offset, &self.settings, &mut self.events);
         }
+        self.lanes[slot].lane.close_gap(&mut self.events);
         self.tell_caught_up(slot);
         self.refresh(now, slot);
     }
@@ -373,7 +402,7 @@ impl Shard {
                 max_wait_ms: self.settings.fetch_wait_ms,
                 min_bytes: 1,
                 max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
-                isolation: READ_COMMITTED,
+                isolation: u8::from(self.settings.isolation == Isolation::ReadCommitted),
                 session_id,
                 session_epoch,
                 partitions: &partitions,
@@ -435,7 +464,7 @@ impl Source {
             Walking::Splice { into, missing } => Want::Splice { bytes: missing, into },
             Walking::Wait { .. } => Want::Pause,
             Walking::Drop { missing } if self.path == Path::Splice => Want::Discard { bytes: missing },
-            Walking::Heads | Walking::Collect { .. } | Walking::Drop { .. } => {
+            Walking::Heads | Walking::Collect { .. } | Walking::Rebuild { .. } | Walking::Drop { .. } => {
                 let to_come = walk.fetch.frame_remaining().saturating_sub(self.unread_bytes);
                 let at_least = to_come.clamp(1, WAIT_BYTES_MAX);
                 Want::Bytes { at_least, at_most: usize::MAX }

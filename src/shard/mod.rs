@@ -20,6 +20,7 @@ mod lane;
 mod output;
 mod progress;
 mod questions;
+mod seeds;
 mod sink;
 mod source;
 
@@ -33,6 +34,7 @@ use crate::time::Now;
 use crate::wire::TopicKey;
 use bytes::{Bytes, BytesMut};
 use lane::{Lane, Leader, Path};
+use seeds::Seeds;
 use sink::Sink;
 use source::{Slot, Source};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -80,6 +82,7 @@ pub struct Shard {
     /// Payload bytes of accepted batches, not yet framed.
     pending_bytes: usize,
     scratch: output::Scratch,
+    seeds: Seeds,
     counters: Counters,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -153,6 +156,7 @@ impl Shard {
             pumped_us: 0,
             pending_bytes: 0,
             scratch: output::Scratch::default(),
+            seeds: Seeds::default(),
             counters: Counters::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -361,6 +365,10 @@ impl Shard {
         let member = &mut self.lanes[slot];
         let lane = &mut member.lane;
         lane.wait_for_zombies(now, &self.settings);
+        lane.prepare_fill(now, &self.settings, &mut self.events);
+        if let Some(offset) = lane.take_trim() {
+            self.events.push_back(Event::Trim { lane: lane.id, offset });
+        }
         if lane.has_question() {
             self.asking.insert(slot);
         } else if !self.asking.is_empty() {
@@ -667,6 +675,7 @@ fn path_for(mover: Mover, before: Path, lane: &Lane) -> Path {
         Path::Splice => lane.batch_bytes_average() >= SPLICE_BATCH_BYTES_MIN / 2,
     };
     match mover {
+        _ if lane.prefers_copy() => Path::Copy,
         Mover::Splice if lane.is_streaming() => Path::Splice,
         Mover::Auto if lane.is_streaming() && is_large => Path::Splice,
         _ => Path::Copy,

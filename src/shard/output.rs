@@ -6,7 +6,7 @@ use super::sink::{Request, Sink, Tag};
 use super::source::{Slot, Source, Walking};
 use super::{Key, Member, Shard};
 use crate::conn::Read;
-use crate::limits::BATCHES_PER_REQUEST_MAX;
+use crate::limits::{BATCHES_PER_REQUEST_MAX, SEEDS_PER_BATCH};
 use crate::time::Now;
 use crate::wire::TopicKey;
 use crate::wire::batch::{Stamp, restamp};
@@ -77,8 +77,15 @@ impl Shard {
             let member = &mut lanes[slot];
             let is_full =
                 request.slots.len() >= BATCHES_PER_REQUEST_MAX || request.bytes >= REQUEST_BYTES_MAX;
-            let next =
-                if is_full { None } else { member.lane.next_batch(now, self.lease_until_us, &self.settings) };
+            let next = if is_full {
+                None
+            } else if let Some(records) = member.lane.wants_seeds(SEEDS_PER_BATCH) {
+                let seeds = self.seeds.of(records, now.wall_ms);
+                seeds
+                    .and_then(|seeds| member.lane.next_seeds(now, self.lease_until_us, seeds, &self.settings))
+            } else {
+                member.lane.next_batch(now, self.lease_until_us, &self.settings)
+            };
             if let Some((batch, stamp)) = next {
                 request.bytes += batch.header.batch_bytes;
                 request.slots.push(slot);

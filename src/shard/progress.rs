@@ -9,7 +9,7 @@
 //! before its first record is sent, and is assigned once: two incarnations of a link never send different records under the
 //! same number (exactness.md, rule M). On resume the last sequence is looked up here; headers are never counted again.
 
-use super::api::{LaneStart, Run};
+use super::api::{LaneStart, Run, SEED};
 
 /// Sequence numbers wrap to 0 after this (Kafka's `DefaultRecordBatch.incrementSequence`).
 const SEQUENCE_MASK: i64 = 0x7fff_ffff;
@@ -51,6 +51,27 @@ impl Numbering {
         let run = &self.runs[at];
         let number = run.number + (log_end - run.target_offset);
         Some(self.runs.get(at + 1).map_or(number, |next| number.min(next.number)))
+    }
+
+    /// Where the source is read on for a target that has every record below `number`: the number and the source offset of the
+    /// next record that is no seed.
+    pub(super) fn reading_from(&self, number: i64) -> Option<(i64, i64)> {
+        let at = self.runs.iter().rposition(|run| run.number <= number)?;
+        let run = &self.runs[at];
+        if run.source_offset != SEED {
+            return Some((number, run.source_offset + (number - run.number)));
+        }
+        let next = self.runs[at..].iter().find(|run| run.source_offset != SEED)?;
+        Some((next.number, next.source_offset))
+    }
+
+    /// How many seed records come from `number` on before the next record of the source.
+    pub(super) fn seeds_from(&self, number: i64) -> i64 {
+        let at = self.runs.iter().rposition(|run| run.number <= number);
+        match at.map(|at| (&self.runs[at], self.runs.get(at + 1))) {
+            Some((run, Some(next))) if run.source_offset == SEED => next.number - number,
+            _ => 0,
+        }
     }
 
     fn run_of(&self, number: i64) -> Option<&Run> {

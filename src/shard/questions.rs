@@ -23,10 +23,11 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
+use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::{
     BrokerId, DescribeProducersRequest, DescribeProducersResponse, FetchRequest, FetchResponse,
     ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
-    TopicName,
+    ProducerId, TopicName, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
 use kafka_protocol::protocol::{HeaderVersion, Request, StrBytes};
 use std::collections::BTreeMap;
@@ -35,12 +36,15 @@ const FETCH_KEY: i16 = 1;
 const LIST_OFFSETS_KEY: i16 = 2;
 const OFFSET_FOR_LEADER_EPOCH_KEY: i16 = 23;
 const DESCRIBE_PRODUCERS_KEY: i16 = 61;
+const WRITE_TXN_MARKERS_KEY: i16 = 27;
 /// From 4 on with the leader epoch; from 5 on a new leader says OFFSET_NOT_AVAILABLE rather than an old high watermark.
 const LIST_OFFSETS: (i16, i16) = (5, 9);
 /// The source's log range needs no epoch.
 const LIST_OFFSETS_SOURCE: (i16, i16) = (1, 9);
 const OFFSET_FOR_LEADER_EPOCH: (i16, i16) = (2, 4);
 const DESCRIBE_PRODUCERS: (i16, i16) = (0, 0);
+/// Version 2 adds the version of the transaction protocol, which means nothing for a marker without a transaction.
+const WRITE_TXN_MARKERS: (i16, i16) = (1, 1);
 /// The last batch of a log is fetched by topic name, without a session.
 const FETCH_TAIL: (i16, i16) = (4, 12);
 const CONSUMER: BrokerId = BrokerId(-1);
@@ -60,6 +64,7 @@ impl Shard {
         let mut tails: Vec<(Key, Slot)> = Vec::new();
         let mut starts: BTreeMap<(Key, i64), Lanes> = BTreeMap::new();
         let mut ranges: BTreeMap<Key, Lanes> = BTreeMap::new();
+        let mut fills: BTreeMap<Key, Vec<(Slot, i64)>> = BTreeMap::new();
         for &slot in &self.asking {
             let member = &self.lanes[slot];
             let lane = &member.lane;
@@ -69,6 +74,8 @@ impl Shard {
                     tails.push((key, slot));
                 } else if lane.wants_ask(now) {
                     targets.entry(key).or_default().push((slot, lane.round));
+                } else if let Some(count) = lane.wants_fill(now, self.lease_until_us) {
+                    fills.entry(key).or_default().push((slot, count));
                 }
             }
             if let Some(key) = member.source_key.filter(|_| is_due) {
@@ -81,6 +88,9 @@ impl Shard {
         }
         for (key, lanes) in targets {
             lanes.chunks(LANES_MAX).for_each(|lanes| self.ask_target(now, key, lanes));
+        }
+        for (key, lanes) in fills {
+            lanes.chunks(LANES_MAX).for_each(|lanes| self.fill(now, key, lanes));
         }
         for (key, slot) in tails {
             self.ask_tail(now, key, slot);
@@ -144,6 +154,68 @@ impl Shard {
             },
         ));
         self.send_target(now, key, log_ends, &request, Tag::LogEnds(lanes.to_vec()));
+    }
+
+    /// Control records for gaps of the source, all lanes of a connection together: each is one marker of an aborted
+    /// transaction that never was. A lane that wants n of them stands in the first n entries.
+    fn fill(&mut self, now: Now, key: Key, lanes: &[(Slot, i64)]) {
+        let Some(sink) = self.sinks.get(&key).filter(|sink| sink.conn.is_ready()) else { return };
+        let (min, max) = WRITE_TXN_MARKERS;
+        let Some(version) = sink.conn.versions().pick(WRITE_TXN_MARKERS_KEY, min, max) else {
+            for &(slot, count) in lanes {
+                let lane = &mut self.lanes[slot].lane;
+                lane.begin_fill(count);
+                lane.handle_filled(now, UNSUPPORTED_VERSION, &mut self.events);
+            }
+            return;
+        };
+        let most = lanes.iter().map(|&(_, count)| count).max().unwrap_or(0);
+        let markers = (0..most).map(|at| {
+            let members: Lanes =
+                lanes.iter().filter(|&&(_, count)| count > at).map(|&(slot, _)| (slot, 0)).collect();
+            let topics = self.by_topic(
+                &members,
+                |topic, partitions| {
+                    WritableTxnMarkerTopic::default().with_name(topic).with_partition_indexes(partitions)
+                },
+                |member| member.lane.partition,
+            );
+            WritableTxnMarker::default()
+                .with_producer_id(ProducerId(self.settings.marker_producer_id))
+                .with_producer_epoch(0)
+                .with_transaction_result(false)
+                .with_topics(topics)
+                .with_coordinator_epoch(0)
+        });
+        let request = WriteTxnMarkersRequest::default().with_markers(markers.collect());
+        for &(slot, count) in lanes {
+            self.lanes[slot].lane.begin_fill(count);
+            self.counters.offsets_filled += count.unsigned_abs();
+        }
+        let slots = lanes.iter().map(|&(slot, _)| (slot, self.lanes[slot].lane.round)).collect();
+        self.send_target(now, key, version, &request, Tag::Fill(slots));
+    }
+
+    /// Brokers merge the answers for one producer id, so there is one word for each partition.
+    fn filled(&mut self, now: Now, lanes: &Lanes, answer: &WriteTxnMarkersResponse) {
+        let mut codes: BTreeMap<(&str, i32), i16> = BTreeMap::new();
+        for topic in answer.markers.iter().flat_map(|marker| &marker.topics) {
+            for partition in &topic.partitions {
+                let code = codes.entry((topic.name.as_str(), partition.partition_index)).or_default();
+                if partition.error_code != 0 {
+                    *code = partition.error_code;
+                }
+            }
+        }
+        for &(slot, _) in lanes {
+            let lane = &mut self.lanes[slot].lane;
+            let code = codes.get(&(&*lane.topic, lane.partition)).copied().unwrap_or(-1);
+            if lane.handle_filled(now, code, &mut self.events) {
+                self.events.push_back(Event::LeaderUnknown { lane: lane.id, side: Side::Target });
+            }
+            self.tell_caught_up(slot);
+            self.refresh(now, slot);
+        }
     }
 
     /// The last batch in the partition. One at a time for each connection, since the answer brings a whole batch.
@@ -233,6 +305,11 @@ impl Shard {
                         self.refresh(now, slot);
                     }
                 }
+            }
+            Tag::Fill(lanes) => {
+                let answer: WriteTxnMarkersResponse =
+                    decode(version(WRITE_TXN_MARKERS_KEY, WRITE_TXN_MARKERS)?, frame)?;
+                self.filled(now, &lanes, &answer);
             }
             Tag::Tail(slot, round) => {
                 sink.tail_asked = false;
@@ -468,7 +545,7 @@ fn list_offsets_answers(answer: &ListOffsetsResponse) -> BTreeMap<(&str, i32), (
 }
 
 /// The last batch of the answer's only partition, or the error code instead.
-fn read_tail(answer: &FetchResponse) -> Result<Result<Tail, i16>, String> {
+fn read_tail(answer: &FetchResponse) -> Result<Result<Option<Tail>, i16>, String> {
     let Some(partition) = answer.responses.first().and_then(|topic| topic.partitions.first()) else {
         return Ok(Err(-1));
     };
@@ -482,8 +559,11 @@ fn read_tail(answer: &FetchResponse) -> Result<Result<Tail, i16>, String> {
     let mut records: &[u8] = partition.records.as_deref().unwrap_or_default();
     while let Some(raw) = records.first_chunk::<BATCH_HEADER_BYTES>() {
         let header = BatchHeader::parse(raw).map_err(|bad| bad.to_string())?;
-        let next = header.last_sequence().wrapping_add(1) & i32::MAX;
-        tail = Some((header.producer_id, next));
+        tail = Some(Tail {
+            producer_id: header.producer_id,
+            next_sequence: header.last_sequence().wrapping_add(1) & i32::MAX,
+            is_control: header.is_control(),
+        });
         records = records.get(header.batch_bytes..).unwrap_or_default();
     }
     // There is a record below the log end, so an answer without any is not to be believed.

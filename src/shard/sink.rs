@@ -18,6 +18,8 @@ pub(super) enum Tag {
     Producers(Vec<(Slot, u32)>),
     /// OffsetForLeaderEpoch: the log end, leader-checked.
     LogEnds(Vec<(Slot, u32)>),
+    /// WriteTxnMarkers: control records in gaps.
+    Fill(Vec<(Slot, u32)>),
     /// Fetch of the last batch's header.
     Tail(Slot, u32),
 }

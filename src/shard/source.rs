@@ -8,6 +8,7 @@ use super::lane::{Batch, FetchFrom, Path};
 use crate::config::StartFrom;
 use crate::conn::Conn;
 use crate::wire::TopicKey;
+use crate::wire::batch::BatchHeader;
 use crate::wire::fetch::FetchWalk;
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -72,6 +73,14 @@ pub(super) enum Walking {
     Collect {
         slot: Slot,
         batch: Batch,
+        ranges: SmallVec<[Bytes; 2]>,
+        missing: usize,
+    },
+    /// The payload of a batch that has to be rebuilt is being collected.
+    Rebuild {
+        slot: Slot,
+        reading: u32,
+        header: BatchHeader,
         ranges: SmallVec<[Bytes; 2]>,
         missing: usize,
     },
@@ -256,6 +265,7 @@ impl Source {
     pub(super) fn collecting_bytes(&self) -> usize {
         match self.walk.as_ref().map(|walk| &walk.payload) {
             Some(Walking::Collect { batch, missing, .. }) => batch.header.payload_bytes() - missing,
+            Some(Walking::Rebuild { header, missing, .. }) => header.payload_bytes() - missing,
             _ => 0,
         }
     }

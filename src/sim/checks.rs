@@ -286,7 +286,7 @@ impl World {
     fn may_stop(&self, lane: LaneId, kind: StopKind) -> bool {
         let source = &self.reference.partitions[lane.0 as usize];
         match kind {
-            StopKind::Holes => source.may_halt(),
+            StopKind::Unreadable => source.may_halt(),
             StopKind::OtherWriter => self.checks.twin(lane.0 as usize).spoiled,
             StopKind::SourceRecreated => source.recreated,
             StopKind::PositionUnknown => self.plan.has(Fault::TargetTruncation),

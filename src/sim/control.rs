@@ -1,7 +1,7 @@
 //! Control of one instance, reduced to its errands: it opens the ledger, hands lanes and leaders to the shards, and makes
 //! runs, checkpoints and losses durable. The ledger is the real one; its requests go to the simulated target.
 
-use crate::config::StartFrom;
+use crate::config::{Isolation, StartFrom};
 use crate::control::ledger::{self, Effect, Ledger};
 use crate::shard::{Command, Event, LaneId, LaneStart, OffsetMode, Settings, Shard, Side, StopKind};
 use crate::sim::network::address;
@@ -212,6 +212,8 @@ impl World {
             Event::Stopped { lane, stop } => {
                 instance.stopped.insert(lane, stop.kind);
             }
+            // Append mode only.
+            Event::Trim { .. } => {}
             Event::Lost { lane, from_offset, to_offset, cause } => {
                 instance.ledger.lost(now, lane, from_offset, to_offset, cause);
             }
@@ -265,8 +267,8 @@ impl World {
 
     fn take_effect(&mut self, index: usize, effect: Effect) {
         match effect {
-            Effect::Open { producer_id, producer_epoch, zombies_until_us } => {
-                self.open(index, producer_id, producer_epoch, zombies_until_us);
+            Effect::Open { producer_id, producer_epoch, marker_producer_id, zombies_until_us } => {
+                self.open(index, (producer_id, producer_epoch), marker_producer_id, zombies_until_us);
             }
             Effect::RunDurable { lane, run } => {
                 let place = self.place_of(index, lane);
@@ -291,7 +293,13 @@ impl World {
     }
 
     /// The link is ours: lanes begin.
-    fn open(&mut self, index: usize, producer_id: i64, producer_epoch: i16, zombies_until_us: u64) {
+    fn open(
+        &mut self,
+        index: usize,
+        (producer_id, producer_epoch): (i64, i16),
+        marker_producer_id: i64,
+        zombies_until_us: u64,
+    ) {
         let settings = Settings {
             client_id: "twinlog".to_owned(),
             mover: self.plan.mover,
@@ -304,6 +312,9 @@ impl World {
             producer_id_expiration_ms: self.known_expiration_ms(),
             producer_id,
             producer_epoch,
+            marker_producer_id,
+            gap_offsets_max: 1_000_000,
+            isolation: Isolation::ReadCommitted,
         };
         let shards = self.plan.shards;
         self.instances[index].phase = Phase::Running;

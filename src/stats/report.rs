@@ -17,6 +17,10 @@ pub struct Counters {
     pub bytes: u64,
     /// Batches that were read and not mirrored: control batches, or already on the target.
     pub batches_skipped: u64,
+    /// Batches that were taken apart, because the target would have refused them as they were.
+    pub batches_rebuilt: u64,
+    /// Offsets that were filled with control records.
+    pub offsets_filled: u64,
     /// Of `batches`: sent without entering user space.
     pub batches_spliced: u64,
     pub fetch_requests: u64,
@@ -38,6 +42,8 @@ impl AddAssign for Counters {
         self.records += other.records;
         self.bytes += other.bytes;
         self.batches_skipped += other.batches_skipped;
+        self.batches_rebuilt += other.batches_rebuilt;
+        self.offsets_filled += other.offsets_filled;
         self.batches_spliced += other.batches_spliced;
         self.fetch_requests += other.fetch_requests;
         self.produce_requests += other.produce_requests;

@@ -2,6 +2,7 @@
 //! hand and never copies a payload; every other API goes through the crate `kafka-protocol` ([`control`]).
 
 pub mod batch;
+pub mod codec;
 pub mod control;
 pub mod crc;
 #[cfg(target_arch = "x86_64")]
@@ -11,6 +12,8 @@ pub mod fetch;
 mod fetch_request;
 pub mod frame;
 pub mod produce;
+pub mod rebuild;
+pub mod seed;
 pub mod versions;
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub struct Owner {
 pub struct DataPid {
     pub producer_id: i64,
     pub producer_epoch: i16,
+    /// In whose name control records are written where the source has gaps.
+    pub marker_producer_id: i64,
     pub source_cluster: String,
     pub target_cluster: String,
 }

@@ -33,7 +33,7 @@ mod format;
 pub use format::{DataPid, Owner, StateRecord, decode_batches};
 
 use crate::error::{self, Verdict};
-use crate::shard::{Checkpoint, LaneId, LossCause, OffsetMode, Run, StopKind};
+use crate::shard::{Checkpoint, LaneId, LossCause, OffsetMode, Run, SEED, StopKind};
 use crate::time::Now;
 use bytes::Bytes;
 use format::{Key, LaneValue, Loss, cause_name, encode_batch};
@@ -123,6 +123,7 @@ pub enum Effect {
     Open {
         producer_id: i64,
         producer_epoch: i16,
+        marker_producer_id: i64,
         /// Requests of earlier owners may be under way until this moment (steady clock, µs).
         zombies_until_us: u64,
     },
@@ -215,7 +216,10 @@ enum Phase {
     Fencing {
         pid: i64,
     },
-    Allocating,
+    /// First the producer id of the records, then that of the control records in gaps.
+    Allocating {
+        records: Option<(i64, i16)>,
+    },
     Publishing,
     Open,
     Releasing,
@@ -297,7 +301,7 @@ impl Ledger {
             (None, Phase::Reading) => Todo::Read { from: self.read_to, until: 0 },
             (None, Phase::Completing { until }) => Todo::Read { from: self.read_to, until },
             (None, Phase::Claiming) => Todo::Claim,
-            (None, Phase::Allocating) => Todo::Allocate,
+            (None, Phase::Allocating { .. }) => Todo::Allocate,
             (None, _) => return None,
         };
         self.asked = true;
@@ -352,9 +356,14 @@ impl Ledger {
 
     pub fn on_allocated(&mut self, producer_id: i64, producer_epoch: i16) {
         self.asked = false;
+        let Phase::Allocating { records: Some((records_id, records_epoch)) } = self.phase else {
+            self.phase = Phase::Allocating { records: Some((producer_id, producer_epoch)) };
+            return;
+        };
         self.data_pid = Some(DataPid {
-            producer_id,
-            producer_epoch,
+            producer_id: records_id,
+            producer_epoch: records_epoch,
+            marker_producer_id: producer_id,
             source_cluster: self.settings.source_cluster.clone(),
             target_cluster: self.settings.target_cluster.clone(),
         });
@@ -457,7 +466,7 @@ impl Ledger {
     /// Makes a run durable; `Effect::RunDurable` follows. Runs that begin at the same number or later are replaced.
     pub fn want_run(&mut self, lane: LaneId, run: Run) {
         let Some(lane) = self.lane(lane) else { return };
-        lane.wanted.retain(|wanted| wanted.number < run.number);
+        lane.wanted.retain(|wanted| stays_before(wanted, &run));
         lane.wanted.push_back(run);
     }
 
@@ -467,9 +476,10 @@ impl Ledger {
         if lane.checkpoint.is_none_or(|known| known.number < checkpoint.number) {
             lane.checkpoint = Some(checkpoint);
             lane.stale = true;
-            // The run that holds the checkpoint and all later ones are what a resume may look for.
+            // A resume may look for the run that holds the checkpoint and all later ones, and for the one before: the gap
+            // between the two may not be filled yet.
             let older = lane.runs.iter().take_while(|run| run.number <= checkpoint.number).count();
-            lane.runs.drain(..older.saturating_sub(1));
+            lane.runs.drain(..older.saturating_sub(2));
         }
     }
 
@@ -607,7 +617,7 @@ impl Ledger {
         if self.data_pid.is_some() {
             self.open();
         } else {
-            self.phase = Phase::Allocating;
+            self.phase = Phase::Allocating { records: None };
         }
     }
 
@@ -625,6 +635,7 @@ impl Ledger {
         self.effects.push_back(Effect::Open {
             producer_id: pid.producer_id,
             producer_epoch: pid.producer_epoch,
+            marker_producer_id: pid.marker_producer_id,
             zombies_until_us: self.zombies_until_us,
         });
         self.effects.push_back(Effect::Lease { until_us: self.lease_until_us });
@@ -738,7 +749,7 @@ impl Lane {
     fn take_wanted(&mut self, taken: &mut Vec<(LaneId, Run)>) -> bool {
         let before = taken.len();
         while let (Some(id), Some(&run)) = (self.id, self.wanted.front()) {
-            self.runs.retain(|known| known.number < run.number);
+            self.runs.retain(|known| stays_before(known, &run));
             if self.runs.len() >= LANE_RUNS_MAX {
                 break;
             }
@@ -784,6 +795,11 @@ impl From<LaneValue> for Lane {
             ..Self::default()
         }
     }
+}
+
+/// Of two runs with one number the later counts; but seeds, or the word that there are none, tell where the log began.
+fn stays_before(earlier: &Run, run: &Run) -> bool {
+    earlier.number < run.number || (earlier.source_offset == SEED && earlier.number == run.number)
 }
 
 fn differs(known: Uuid, seen: Uuid) -> bool {

@@ -14,15 +14,16 @@
 //! again from the position that the target reports. A lane that cannot go on is Stopped, with the cause; the others go on.
 //!
 //! [`position`] finds where the lane stands, [`reading`] judges the source's batches, [`sending`] says when a batch may go and
-//! what its answer means. The lane calls nobody. The shard hands in what happened and takes out what the lane wants
+//! what its answer means, [`gaps`] keeps offsets identical where the source has none. The lane calls nobody. The shard hands in what happened and takes out what the lane wants
 //! ([`Lane::fetch_from`], [`Lane::next_batch`], [`Lane::wants_ask`], ...).
 
+mod gaps;
 mod position;
 mod reading;
 mod sending;
 
 use super::LaneSnapshot;
-use super::api::{Checkpoint, Event, LaneId, LaneStart, Run, Stop, StopKind};
+use super::api::{Checkpoint, Event, LaneId, LaneStart, OffsetMode, Run, Stop, StopKind};
 use super::progress::Numbering;
 use crate::config::StartFrom;
 use crate::error;
@@ -44,6 +45,10 @@ const AVERAGE_SHIFT: usize = 3;
 
 /// Runs kept in memory though all their records are settled, for a target that loses acknowledged records.
 const RUNS_KEPT: usize = 64;
+/// A lane whose source has gaps copies this many batches after each: a spliced batch cannot wait for its gap to be filled.
+const ROUGH_BATCHES: u32 = 64;
+/// A partition that begins at a higher source offset is seeded; up to here control records are as quick.
+const SEED_OFFSETS_MIN: i64 = 1_000;
 
 /// What is to become of a source batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,8 +57,8 @@ pub(super) enum Verdict {
     Pass,
     /// Is not for the target (or not now: the lane reads it again later).
     Skip,
-    /// Can only go on when it is taken apart.
-    Rebuild(StopKind),
+    /// Can only go on when it is taken apart: offsets are missing inside, or it begins before the position.
+    Rebuild,
     Stop(Stop),
 }
 
@@ -65,6 +70,8 @@ pub(super) struct Batch {
     pub(super) raw: [u8; 61],
     pub(super) payload: Payload,
     pub(super) number: i64,
+    /// Where the source goes on behind it.
+    pub(super) next_offset: i64,
     /// The reading it belongs to, see [`Lane::reading`].
     pub(super) reading: u32,
 }
@@ -106,8 +113,14 @@ pub(super) struct Asked {
     pub(super) log_end: Option<i64>,
 }
 
-/// The last batch in the target partition: who wrote it, and which sequence comes after it. None: the partition is empty.
-pub(super) type Tail = Option<(i64, i32)>;
+/// The last batch in a target partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tail {
+    pub(super) producer_id: i64,
+    /// The sequence that comes after it.
+    pub(super) next_sequence: i32,
+    pub(super) is_control: bool,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Leader {
@@ -150,6 +163,7 @@ pub(super) struct Lane {
     /// Answers to questions of an earlier round are not listened to.
     pub(super) round: u32,
     pub(super) asked: Asked,
+    mode: OffsetMode,
     from: StartFrom,
     state: State,
     numbering: Numbering,
@@ -173,7 +187,23 @@ pub(super) struct Lane {
     pending_bytes: usize,
     /// Number of the next batch to send.
     send_number: i64,
+    /// The target offset that the next batch to send will get, if all that is in flight is appended; and that after the last
+    /// one acknowledged.
+    send_target: i64,
+    settled_target: i64,
     in_flight: VecDeque<Sent>,
+    /// Control records that are being appended.
+    filling: Option<i64>,
+    /// When the position was found that the lane goes by.
+    resumed_us: u64,
+    /// Control records of lost connections or of a previous owner may be appended until then. They are not compared with what
+    /// is there, so none are sent before.
+    fill_after_us: u64,
+    /// Where the source's log begins, as last heard, and up to where the target was told to delete.
+    source_start: i64,
+    trimmed: i64,
+    /// Batches for which the lane copies.
+    rough_batches: u32,
     settled: Checkpoint,
     settled_told: Checkpoint,
     /// The error code that was told last, since the last batch that the target took.
@@ -213,6 +243,7 @@ impl Lane {
             is_asking: false,
             round: 0,
             asked: Asked::default(),
+            mode: start.mode,
             from: start.from,
             state: State::Waiting,
             wants_tail: false,
@@ -226,7 +257,15 @@ impl Lane {
             pending: VecDeque::new(),
             pending_bytes: 0,
             send_number: settled.number,
+            send_target: 0,
+            settled_target: 0,
             in_flight: VecDeque::new(),
+            filling: None,
+            resumed_us: 0,
+            fill_after_us: start.zombies_until_us,
+            source_start: -1,
+            trimmed: 0,
+            rough_batches: 0,
             settled,
             settled_told: settled,
             refused_told: None,
@@ -261,6 +300,7 @@ impl Lane {
         asking
             && !self.is_asking
             && self.in_flight.is_empty()
+            && self.filling.is_none()
             && self.numbering.is_confirmed()
             && self.target.broker >= 0
     }
@@ -316,7 +356,7 @@ impl Lane {
 
     /// Nothing is under way: the lane may change its connections, or go.
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.pending.is_empty()
+        self.in_flight.is_empty() && self.pending.is_empty() && self.filling.is_none()
     }
 
     pub(super) fn is_streaming(&self) -> bool {
@@ -342,7 +382,9 @@ impl Lane {
 
     /// Whether the lane waits for an answer, or for the time to ask.
     pub(super) fn has_question(&self) -> bool {
-        matches!(self.state, State::Locate | State::Ask | State::Hold { .. }) || self.out_of_range
+        matches!(self.state, State::Locate | State::Ask | State::Hold { .. })
+            || self.out_of_range
+            || self.gap().is_some()
     }
 
     /// Whether the source is to be asked for the range of its log, because the position is not in it.
@@ -449,6 +491,7 @@ impl Lane {
     /// Nothing more will come of this lane without a command: nothing in flight, and nothing that may be sent.
     pub(super) fn is_drained(&self) -> bool {
         self.in_flight.is_empty()
+            && self.filling.is_none()
             && (self.pending.is_empty() || !matches!(self.state, State::Stream | State::Single))
     }
 

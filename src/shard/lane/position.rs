@@ -1,8 +1,8 @@
 //! Where the lane stands: what the answers to its questions mean.
 
-use super::{ASK_AGAIN_MS, Asked, CONTRADICTIONS_MAX, Lane, State, Tail, describe};
+use super::{ASK_AGAIN_MS, Asked, CONTRADICTIONS_MAX, Lane, SEED_OFFSETS_MIN, State, Tail, describe};
 use crate::error::{self, Verdict as ErrorVerdict};
-use crate::shard::api::{Checkpoint, Event, LossCause, Run, Settings, StopKind};
+use crate::shard::api::{Checkpoint, Event, LossCause, OffsetMode, Run, SEED, Settings, StopKind};
 use crate::shard::progress::sequence;
 use crate::time::Now;
 use std::collections::VecDeque;
@@ -82,7 +82,7 @@ impl Lane {
     pub(in crate::shard) fn handle_tail(
         &mut self,
         now: Now,
-        tail: Tail,
+        tail: Option<Tail>,
         settings: &Settings,
         events: &mut VecDeque<Event>,
     ) {
@@ -91,7 +91,14 @@ impl Lane {
         self.wants_tail = false;
         match tail {
             None => self.resume(now, number, settings, events),
-            Some((producer_id, next)) if producer_id == settings.producer_id && next == sequence(number) => {
+            // The gap before the next record is being filled, or filled.
+            Some(tail) if tail.is_control => match self.gap_reaches(number, self.asked.log_end) {
+                true => self.resume(now, number, settings, events),
+                false => self.contradict(now, settings, events),
+            },
+            Some(tail)
+                if tail.producer_id == settings.producer_id && tail.next_sequence == sequence(number) =>
+            {
                 self.resume(now, number, settings, events);
             }
             Some(_) => self.contradict(now, settings, events),
@@ -110,15 +117,19 @@ impl Lane {
             );
             return self.stop(StopKind::OtherWriter, detail, events);
         }
-        let run = Run {
-            number: self.read_offset,
-            source_offset: self.read_offset,
-            target_offset: log_end,
-            source_epoch: -1,
-        };
-        self.open(run, events);
-        self.settled = Checkpoint { number: run.number, source_offset: run.source_offset };
-        self.resume(now, run.number, settings, events);
+        let (start, source_epoch) = (self.read_offset, -1);
+        let (mut number, mut target_offset) = (start, log_end);
+        if self.mode == OffsetMode::Identical {
+            target_offset = start;
+            if start > 0 {
+                // Seeds count as records. A short way is filled with control records, which do not.
+                number = if start > SEED_OFFSETS_MIN { 0 } else { start };
+                self.open(Run { number, source_offset: SEED, target_offset: 0, source_epoch }, events);
+            }
+        }
+        self.open(Run { number: start, source_offset: start, target_offset, source_epoch }, events);
+        self.settled = Checkpoint { number, source_offset: start };
+        self.resume(now, number, settings, events);
     }
 
     /// The position is known: records below `number` are on the target, replicated; the next one is `number`.
@@ -126,12 +137,15 @@ impl Lane {
         self.contradictions = 0;
         let confirmed = self.probed == Some(self.target) && self.asked.last_sequence.is_some();
         self.probed = None;
+        self.send_target = self.asked.log_end.unwrap_or(self.send_target);
+        self.settled_target = self.send_target;
+        self.resumed_us = now.mono_us;
         self.forget_questions();
         if now.mono_us >= self.zombies_until_us {
             self.zombie_numbers = number;
         }
         if number < self.settled.number {
-            let Some(from_offset) = self.numbering.source_of(number) else {
+            let Some((_, from_offset)) = self.numbering.reading_from(number) else {
                 return self.position_unknown(number, events);
             };
             let to_offset = self.settled.source_offset;
@@ -144,16 +158,18 @@ impl Lane {
             self.settled = Checkpoint { number, source_offset: from_offset };
         }
         if number != self.send_number || !confirmed {
+            let Some((read_number, offset)) = self.numbering.reading_from(number) else {
+                return self.position_unknown(number, events);
+            };
             let offset = match self.settled.number == number && self.settled.source_offset >= 0 {
                 // Beyond what is settled there may be offsets that were skipped already.
-                true => Some(self.settled.source_offset),
-                false => self.numbering.source_of(number),
+                true => self.settled.source_offset,
+                false => offset,
             };
-            let Some(offset) = offset else { return self.position_unknown(number, events) };
             self.read_anew();
             self.read_offset = offset;
             self.read_epoch = -1;
-            self.read_number = number;
+            self.read_number = read_number;
             self.send_number = number;
             self.settled = Checkpoint { number, source_offset: offset };
             self.aborted.clear();

@@ -1,11 +1,12 @@
 //! What becomes of the source's batches, and of a source that is not what it was.
 
-use super::{AVERAGE_SHIFT, Batch, Lane, State, Verdict};
-use crate::config::StartFrom;
-use crate::shard::api::{Event, LossCause, Run, Settings, Stop, StopKind};
+use super::{AVERAGE_SHIFT, Batch, Lane, ROUGH_BATCHES, State, Verdict};
+use crate::config::{Isolation, StartFrom};
+use crate::shard::api::{Event, LossCause, OffsetMode, Settings, Stop, StopKind};
 use crate::time::Now;
 use crate::wire::batch::BatchHeader;
 use crate::wire::produce::Payload;
+use crate::wire::rebuild::Rebuilt;
 use std::collections::VecDeque;
 
 impl Lane {
@@ -21,13 +22,18 @@ impl Lane {
         &mut self,
         now: Now,
         header: &BatchHeader,
+        isolation: Isolation,
         events: &mut VecDeque<Event>,
     ) -> Verdict {
         if header.last_offset() < self.read_offset {
             return Verdict::Skip;
         }
         if header.magic < 2 {
-            return Verdict::Rebuild(StopKind::OldFormat);
+            let detail = format!(
+                "the batch at offset {} is of message format {}, which this version does not convert",
+                header.base_offset, header.magic
+            );
+            return Verdict::Stop(Stop { kind: StopKind::OldFormat, detail });
         }
         if header.is_control() {
             // Whatever the marker says, it ends the producer's transaction.
@@ -36,7 +42,10 @@ impl Lane {
             return Verdict::Skip;
         }
         let is_aborted = |&(id, first): &(i64, i64)| id == header.producer_id && first <= header.base_offset;
-        if header.is_transactional() && self.aborted.iter().any(is_aborted) {
+        if isolation == Isolation::ReadCommitted
+            && header.is_transactional()
+            && self.aborted.iter().any(is_aborted)
+        {
             self.skip_to(header.next_offset(), header.leader_epoch);
             return Verdict::Skip;
         }
@@ -45,20 +54,9 @@ impl Lane {
             self.skip_to(header.next_offset(), header.leader_epoch);
             return Verdict::Skip;
         }
-        if !header.is_contiguous() {
-            return Verdict::Rebuild(StopKind::Holes);
-        }
-        if self.numbering.source_of(self.read_number) == Some(header.base_offset) {
+        if header.is_contiguous() && self.numbering.source_of(self.read_number) == Some(header.base_offset) {
+            self.rough_batches = self.rough_batches.saturating_sub(1);
             return Verdict::Pass;
-        }
-        let target_offset = self.numbering.target_of(self.read_number).unwrap_or(0);
-        let is_first = target_offset == 0;
-        if header.base_offset < self.read_offset && !is_first {
-            let detail = format!(
-                "the source's batch at offset {} begins before the position {}; it would have to be cut",
-                header.base_offset, self.read_offset
-            );
-            return Verdict::Stop(Stop { kind: StopKind::Holes, detail });
         }
         if now.mono_us < self.zombies_until_us && self.read_number < self.zombie_numbers {
             // The number may be on its way to the target with the record it stood for before.
@@ -67,14 +65,43 @@ impl Lane {
             self.hold_for_zombies();
             return Verdict::Skip;
         }
-        let run = Run {
-            number: self.read_number,
-            source_offset: header.base_offset,
-            target_offset,
-            source_epoch: header.leader_epoch,
-        };
-        self.open(run, events);
+        if !header.is_contiguous() || header.base_offset < self.read_offset {
+            self.rough_batches = ROUGH_BATCHES;
+            return Verdict::Rebuild;
+        }
+        self.open_run(header.base_offset, header.leader_epoch, events);
         Verdict::Pass
+    }
+
+    /// A batch that was collected to be rebuilt, as those that it becomes. Dropped if the lane has been sent back meanwhile.
+    pub(in crate::shard) fn push_rebuilt(
+        &mut self,
+        source: &BatchHeader,
+        reading: u32,
+        rebuilt: Vec<Rebuilt>,
+        events: &mut VecDeque<Event>,
+    ) {
+        if reading != self.reading {
+            return;
+        }
+        let last = rebuilt.len().saturating_sub(1);
+        for (at, batch) in rebuilt.into_iter().enumerate() {
+            for (source_offset, records) in batch.runs {
+                if self.numbering.source_of(self.read_number) != Some(source_offset) {
+                    self.open_run(source_offset, source.leader_epoch, events);
+                }
+                self.read_number += records;
+                self.read_offset = source_offset + records;
+            }
+            let number = self.read_number - i64::from(batch.header.record_count);
+            // Behind the last record there may be more holes.
+            let next_offset = if at == last { source.next_offset() } else { self.read_offset };
+            self.read_offset = next_offset;
+            let payload = Payload::Ranges([batch.payload].into_iter().collect());
+            let raw = batch.header.to_raw();
+            self.push(Batch { header: batch.header, raw, payload, number, next_offset, reading });
+        }
+        self.skip_to(source.next_offset(), source.leader_epoch);
     }
 
     /// The accepted batch is read on from here, though its payload is still under way.
@@ -93,6 +120,7 @@ impl Lane {
             raw,
             payload: Payload::Stream(header.payload_bytes()),
             number,
+            next_offset: header.next_offset(),
             reading: self.reading,
         }
     }
@@ -115,6 +143,7 @@ impl Lane {
         let reached = self.is_reading()
             && self.is_idle()
             && self.read_number == self.send_number
+            && self.is_next(self.read_number)
             && self.source_end >= 0
             && self.read_offset >= self.source_end;
         let first = reached && !self.caught_up;
@@ -166,13 +195,14 @@ impl Lane {
     /// A batch that was accepted will not come whole: read on from the last one that did.
     pub(in crate::shard) fn rewind(&mut self) {
         let (number, offset, epoch) = match (self.pending.back(), self.in_flight.back()) {
-            (Some(Batch { header, number, .. }), _) => {
-                (number + i64::from(header.record_count), header.next_offset(), header.leader_epoch)
+            (Some(Batch { header, number, next_offset, .. }), _) => {
+                (number + i64::from(header.record_count), *next_offset, header.leader_epoch)
             }
             (None, Some(sent)) => (sent.number + sent.count, sent.next_offset, -1),
             (None, None) => (self.settled.number, self.settled.source_offset, -1),
         };
-        self.read_number = number;
+        // Seeds are not read.
+        self.read_number = number + self.numbering.seeds_from(number);
         self.read_offset = offset;
         self.read_epoch = epoch;
         self.reading = self.reading.wrapping_add(1);
@@ -205,6 +235,14 @@ impl Lane {
             return;
         }
         let (from_offset, to_offset) = (end_offset, self.read_offset);
+        if self.mode == OffsetMode::Identical {
+            let detail = format!(
+                "the source lost its records from offset {from_offset} to {to_offset} (unclean leader election) after they were \
+                 mirrored, so its offsets mean other records from there on; mirror the topic with --append, or delete it on \
+                 the target to mirror it anew"
+            );
+            return self.stop(StopKind::SourceTruncated, detail, events);
+        }
         events.push_back(Event::Lost {
             lane: self.id,
             from_offset,

@@ -2,10 +2,11 @@
 
 use super::{ASK_AGAIN_MS, Batch, GUARD_SLACK_MS, Lane, RUNS_KEPT, Sent, State};
 use crate::error::{self, Verdict as ErrorVerdict};
-use crate::shard::api::{Checkpoint, Event, Settings, StopKind};
+use crate::shard::api::{Checkpoint, Event, OffsetMode, Settings, StopKind};
 use crate::shard::progress::sequence;
 use crate::time::Now;
 use crate::wire::batch::Stamp;
+use crate::wire::seed::SeedBatch;
 use std::collections::VecDeque;
 
 impl Lane {
@@ -16,33 +17,59 @@ impl Lane {
         lease_until_us: u64,
         settings: &Settings,
     ) -> Option<(Batch, Stamp)> {
-        let batch = self.pending.front()?;
-        if !self.numbering.is_durable(batch.number) || !self.may_send(now, lease_until_us, settings) {
+        let front = self.pending.front()?;
+        let number = front.number;
+        // A rebuilt batch may hold several runs.
+        let last_number = number + i64::from(front.header.record_count) - 1;
+        if !self.numbering.is_durable(last_number)
+            || !self.is_next(number)
+            || !self.may_send(now, lease_until_us, settings)
+        {
             return None;
         }
         let batch = self.pending.pop_front()?;
         self.pending_bytes -= batch.header.payload_bytes();
+        let stamp = self.begin_send(&batch, batch.next_offset, settings);
+        Some((batch, stamp))
+    }
+
+    /// As [`Self::next_batch`], for a batch of seeds that [`Self::wants_seeds`] asked for.
+    pub(in crate::shard) fn next_seeds(
+        &mut self,
+        now: Now,
+        lease_until_us: u64,
+        seeds: &SeedBatch,
+        settings: &Settings,
+    ) -> Option<(Batch, Stamp)> {
+        if !self.numbering.is_durable(self.send_number) || !self.may_send(now, lease_until_us, settings) {
+            return None;
+        }
+        let batch = self.seed(seeds)?;
+        let stamp = self.begin_send(&batch, batch.next_offset, settings);
+        Some((batch, stamp))
+    }
+
+    fn begin_send(&mut self, batch: &Batch, next_offset: i64, settings: &Settings) -> Stamp {
         let count = i64::from(batch.header.record_count);
         self.in_flight.push_back(Sent {
             number: batch.number,
             count,
             bytes: batch.header.batch_bytes,
-            next_offset: batch.header.next_offset(),
+            next_offset,
             max_timestamp_ms: batch.header.max_timestamp_ms,
         });
         self.send_number = batch.number + count;
-        let stamp = Stamp {
+        self.send_target += count;
+        Stamp {
             producer_id: settings.producer_id,
             producer_epoch: settings.producer_epoch,
             base_sequence: sequence(batch.number),
-        };
-        Some((batch, stamp))
+        }
     }
 
     /// Whether [`Self::next_batch`] would give one: cheap, and may change the state from Stream to Single or Probe.
     pub(in crate::shard) fn may_send(&mut self, now: Now, lease_until_us: u64, settings: &Settings) -> bool {
-        let Some(batch) = self.pending.front() else { return false };
-        let timestamp_ms = batch.header.max_timestamp_ms;
+        let Some(timestamp_ms) = self.next_timestamp_ms(now) else { return false };
         if self.state == State::Stream {
             if self.is_guarded(now, settings, timestamp_ms) {
                 if !self.in_flight.is_empty() || self.is_guarded(now, settings, self.settled_timestamp_ms) {
@@ -63,9 +90,23 @@ impl Lane {
     /// The next batch is one that the broker may soon forget, while requests of before may still come: when it has forgotten,
     /// it takes any of them.
     fn awaits_zombies(&self, now: Now, settings: &Settings) -> bool {
-        let front = self.pending.front();
         now.mono_us < self.zombies_until_us
-            && front.is_some_and(|batch| !self.is_guarded(now, settings, batch.header.max_timestamp_ms))
+            && self
+                .next_timestamp_ms(now)
+                .is_some_and(|timestamp_ms| !self.is_guarded(now, settings, timestamp_ms))
+    }
+
+    /// What the next batch to send is dated; None: there is none, or a gap is to be filled before it.
+    fn next_timestamp_ms(&self, now: Now) -> Option<i64> {
+        if self.mode == OffsetMode::Identical {
+            if self.numbering.seeds_from(self.send_number) > 0 {
+                return Some(now.wall_ms);
+            }
+            if !self.is_next(self.send_number) {
+                return None;
+            }
+        }
+        self.pending.front().map(|batch| batch.header.max_timestamp_ms)
     }
 
     /// Waits with an unguarded batch until nothing old can be under way, and asks again then.
@@ -151,6 +192,7 @@ impl Lane {
             return self.stop(StopKind::OtherWriter, detail, events);
         }
         self.settled = Checkpoint { number: sent.number + sent.count, source_offset: sent.next_offset };
+        self.settled_target = base_offset + sent.count;
         self.refused_told = None;
         self.settled_timestamp_ms = sent.max_timestamp_ms;
         self.numbering.forget_before(self.settled.number, RUNS_KEPT);
@@ -172,6 +214,7 @@ impl Lane {
             self.suspect(now, settings);
             self.in_flight.clear();
         }
+        self.lose_fill(now, settings);
         self.doubt();
         self.forget_questions();
     }

@@ -1,0 +1,200 @@
+//! Identical offsets: what stands on the target where the source has nothing.
+//!
+//! A gap of the source (transaction markers, aborted records, what compaction removed) becomes control records on the target,
+//! written by WriteTxnMarkers in the name of a producer id that writes nothing else; no consumer sees them. Control records
+//! carry no sequence, so nothing compares them with what is there. What keeps them exact is the order of things: all records
+//! before the gap are acknowledged, one request is under way at a time, and never while an earlier one, of a lost connection
+//! or of a previous owner, may still arrive; then the log end tells what is missing. The answer to more than one record proves
+//! nothing, since brokers merge the answers of one request (Kafka's `KafkaApis.handleWriteTxnMarkersRequest`), so the log end
+//! is asked for after it.
+//!
+//! Before the source's first offset go *seeds*: empty records, numbered and sent like any others, a hundred thousand to a
+//! batch. The target deletes them when they are all there ([`Event::Trim`]), as it deletes what the source's retention takes.
+
+use super::{ASK_AGAIN_MS, Batch, Lane, ROUGH_BATCHES, State, describe};
+use crate::error::{self, Verdict as ErrorVerdict};
+use crate::shard::api::{Event, OffsetMode, Run, Settings, StopKind};
+use crate::time::Now;
+use crate::wire::produce::Payload;
+use crate::wire::rebuild::Holes;
+use crate::wire::seed::SeedBatch;
+use std::collections::VecDeque;
+
+/// Control records in one request. A broker appends them one by one while the connection waits.
+const FILL_MAX: i64 = 2_000;
+
+impl Lane {
+    /// How many offsets must be filled before the next record may be sent. None: it may stand at the log end.
+    pub(super) fn gap(&self) -> Option<i64> {
+        let may_fill = self.mode == OffsetMode::Identical
+            && matches!(self.state, State::Probe | State::Stream | State::Single)
+            && self.in_flight.is_empty();
+        let next = self.numbering.target_of(self.send_number).filter(|_| may_fill)?;
+        (next > self.send_target && self.numbering.is_durable(self.send_number))
+            .then_some(next - self.send_target)
+    }
+
+    /// Whether a batch with this number would stand at the log end.
+    pub(super) fn is_next(&self, number: i64) -> bool {
+        self.mode == OffsetMode::Append || self.numbering.target_of(number) == Some(self.send_target)
+    }
+
+    /// Whether a log that ends there ends in, or with, the gap before the record of this number.
+    pub(super) fn gap_reaches(&self, number: i64, log_end: Option<i64>) -> bool {
+        let before = self.numbering.target_of(number - 1).map_or(0, |offset| offset + 1);
+        let next = self.numbering.target_of(number);
+        log_end.is_some_and(|end| end > before && next.is_some_and(|next| end <= next))
+    }
+
+    /// How many control records are to be appended now.
+    pub(in crate::shard) fn wants_fill(&self, now: Now, lease_until_us: u64) -> Option<i64> {
+        let gap = self.gap()?;
+        let is_alone = self.resumed_us >= self.fill_after_us && now.mono_us < lease_until_us;
+        (is_alone && self.filling.is_none() && !self.is_asking).then(|| gap.min(FILL_MAX))
+    }
+
+    pub(in crate::shard) fn begin_fill(&mut self, count: i64) {
+        self.filling = Some(count);
+    }
+
+    /// Before a gap: waits until no earlier control record can be under way, and asks again then. A gap that is too large
+    /// stops the lane.
+    pub(in crate::shard) fn prepare_fill(
+        &mut self,
+        now: Now,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) {
+        let Some(gap) = self.gap().filter(|_| self.filling.is_none()) else { return };
+        if gap > settings.gap_offsets_max {
+            let detail = format!(
+                "the source has no records in {gap} offsets before {}, more than gap-offsets-max ({}): raise it, or mirror the \
+                 topic with --append into a new target topic",
+                self.read_offset, settings.gap_offsets_max
+            );
+            return self.stop(StopKind::GapTooLarge, detail, events);
+        }
+        if self.resumed_us < self.fill_after_us {
+            let until_us = self.fill_after_us.max(now.mono_us);
+            self.doubt();
+            self.forget_questions();
+            self.state = State::Hold { until_us };
+        }
+    }
+
+    /// The broker's answer to the control records. Returns true if the leader should be looked up.
+    pub(in crate::shard) fn handle_filled(
+        &mut self,
+        now: Now,
+        code: i16,
+        events: &mut VecDeque<Event>,
+    ) -> bool {
+        let Some(count) = self.filling.take() else { return false };
+        if !matches!(self.state, State::Probe | State::Stream | State::Single) {
+            return false;
+        }
+        match error::of_produce(code) {
+            ErrorVerdict::Ok if count == 1 => {
+                self.send_target += 1;
+                self.settled_target = self.send_target;
+            }
+            ErrorVerdict::Ok => {
+                // What was read stays good when the log end is as expected.
+                self.probed = Some(self.target);
+                self.state = State::Ask;
+            }
+            ErrorVerdict::Stop(kind) => {
+                let detail = format!("filling a gap of the source's offsets: {}", describe(code));
+                self.stop(kind, detail, events);
+            }
+            verdict => {
+                self.doubt();
+                self.hold(now, ASK_AGAIN_MS);
+                return verdict == ErrorVerdict::LeaderUnknown;
+            }
+        }
+        false
+    }
+
+    /// The connection is gone: the control records may be appended yet.
+    pub(super) fn lose_fill(&mut self, now: Now, settings: &Settings) {
+        if self.filling.take().is_some() {
+            self.fill_after_us = self.fill_after_us.max(now.after_ms(settings.zombie_bound_ms));
+        }
+    }
+
+    /// The source has no more for now: the end of its log is reproduced, too.
+    pub(in crate::shard) fn close_gap(&mut self, events: &mut VecDeque<Event>) {
+        let is_behind = self.mode == OffsetMode::Identical
+            && self.is_reading()
+            && self.numbering.source_of(self.read_number).is_some_and(|offset| offset < self.read_offset);
+        if is_behind {
+            self.open_run(self.read_offset, self.read_epoch, events);
+        }
+    }
+
+    /// The next accepted record is this one of the source.
+    pub(super) fn open_run(&mut self, source_offset: i64, source_epoch: i32, events: &mut VecDeque<Event>) {
+        let number = self.read_number;
+        let target_offset = match self.mode {
+            OffsetMode::Identical => source_offset,
+            OffsetMode::Append => self.numbering.target_of(number).unwrap_or(0),
+        };
+        self.rough_batches = ROUGH_BATCHES;
+        self.open(Run { number, source_offset, target_offset, source_epoch }, events);
+    }
+
+    /// A lane whose offsets have many gaps, or whose batches have to be rebuilt, copies.
+    pub(in crate::shard) fn prefers_copy(&self) -> bool {
+        self.rough_batches > 0
+    }
+
+    /// What becomes of holes in a batch.
+    pub(in crate::shard) fn holes(&self) -> Holes {
+        match self.mode {
+            OffsetMode::Identical => Holes::Split,
+            OffsetMode::Append => Holes::Close,
+        }
+    }
+
+    pub(in crate::shard) fn read_offset(&self) -> i64 {
+        self.read_offset
+    }
+
+    /// How many seeds may go in the next batch, `batch_max` at most.
+    pub(in crate::shard) fn wants_seeds(&self, batch_max: i32) -> Option<i32> {
+        let left = self.numbering.seeds_from(self.send_number);
+        (left > 0).then(|| i32::try_from(left).unwrap_or(i32::MAX).min(batch_max))
+    }
+
+    /// A batch of seeds, accepted like one of the source.
+    pub(super) fn seed(&self, seeds: &SeedBatch) -> Option<Batch> {
+        let (_, next_offset) = self.numbering.reading_from(self.send_number)?;
+        Some(Batch {
+            header: seeds.header,
+            raw: seeds.header.to_raw(),
+            payload: Payload::Ranges([seeds.payload.clone()].into_iter().collect()),
+            number: self.send_number,
+            next_offset,
+            reading: self.reading,
+        })
+    }
+
+    /// The fetch answer's word on where the source's log begins.
+    pub(in crate::shard) fn handle_source_begins(&mut self, offset: i64) {
+        self.source_start = offset;
+    }
+
+    /// The target is to delete what lies before, since everything from there on is acknowledged.
+    pub(in crate::shard) fn take_trim(&mut self) -> Option<i64> {
+        let is_due = self.mode == OffsetMode::Identical
+            && self.source_start > self.trimmed
+            && self.settled_target >= self.source_start
+            && self.is_reading();
+        if !is_due {
+            return None;
+        }
+        self.trimmed = self.source_start;
+        Some(self.trimmed)
+    }
+}
