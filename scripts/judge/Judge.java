@@ -33,9 +33,12 @@ import org.apache.kafka.common.serialization.*;
  *   topics BOOTSTRAP                        name and partition count of each topic, internal ones too
  *   produce BOOTSTRAP TOPIC SEED BYTES [key=value]...
  *       codec=none|gzip|snappy|lz4|zstd  record=1000 (mean bytes)  batch=65536  ago=0 (ms; how old the first record is)
- *       span=0 (ms from first to last timestamp)  keys=true|false|unique  headers=true  only=PARTITION
+ *       span=0 (ms from first to last timestamp)  keys=true|false|unique|few  headers=true  only=PARTITION
  *       rate=0 (bytes a second; 0: as fast as it goes)
+ *       keys=few: what a compacted topic takes, a thousand keys and some tombstones.
  *       Records are a function of the seed. Prints the number of records acknowledged.
+ *   empties BOOTSTRAP TOPIC COUNT           that many records of nothing into partition 0
+ *   trim BOOTSTRAP TOPIC OFFSET             deletes partition 0's records below the offset
  *   transact BOOTSTRAP TOPIC SEED COUNT     that many transactions of a few records, every third aborted, plain records between
  *   read BOOTSTRAP TOPIC [values]           one line a partition: number, first offset, end offset, records, SHA-256 over
  *       every record's offset, timestamp, timestamp type, key, headers and value. With "values" a second digest without offsets.
@@ -96,6 +99,9 @@ public final class Judge {
             }
             case "produce" -> produce(bootstrap, topic, Long.parseLong(rest.get(0)), Long.parseLong(rest.get(1)),
                     pairs(rest.subList(2, rest.size())));
+            case "empties" -> empties(bootstrap, topic, Long.parseLong(rest.get(0)));
+            case "trim" -> admin(bootstrap).deleteRecords(Map.of(new TopicPartition(topic, 0),
+                    RecordsToDelete.beforeOffset(Long.parseLong(rest.get(0))))).all().get();
             case "transact" -> transact(bootstrap, topic, Long.parseLong(rest.get(0)), Integer.parseInt(rest.get(1)));
             case "read" -> read(bootstrap, topic, rest.contains("values"));
             case "list" -> list(bootstrap, topic);
@@ -160,7 +166,7 @@ public final class Judge {
             long sent = 0;
             long begin = System.nanoTime();
             while (sent < bytes && failure[0] == null) {
-                byte[] value = value(random, mean);
+                byte[] value = keys.equals("few") && random.nextInt(20) == 0 ? null : value(random, mean);
                 Integer partition = with.containsKey("only")
                         ? Integer.valueOf(with.get("only")) : Integer.valueOf(random.nextInt(count));
                 long timestamp = first + (bytes <= 0 ? 0 : (long) ((double) sent / bytes * span));
@@ -170,7 +176,7 @@ public final class Judge {
                     if (e != null) failure[0] = e;
                     else acknowledged[0]++;
                 });
-                sent += value.length;
+                sent += value == null ? 10 : value.length;
                 if (rate > 0) {
                     long ahead = sent * 1_000_000_000 / rate - (System.nanoTime() - begin);
                     if (ahead > 5_000_000) Thread.sleep(ahead / 1_000_000);
@@ -180,6 +186,24 @@ public final class Judge {
         }
         if (failure[0] != null) throw failure[0];
         OUT.println(acknowledged[0]);
+    }
+
+    private static void empties(String bootstrap, String topic, long count) throws Exception {
+        Properties settings = producing(bootstrap);
+        settings.put("compression.type", "zstd");
+        settings.put("batch.size", Integer.toString(1 << 20));
+        settings.put("linger.ms", "20");
+        awaitTopic(bootstrap, topic);
+        Exception[] failure = new Exception[1];
+        try (Producer<byte[], byte[]> producer = new KafkaProducer<>(settings)) {
+            for (long sent = 0; sent < count && failure[0] == null; sent++) {
+                producer.send(new ProducerRecord<>(topic, 0, null, new byte[0]), (metadata, e) -> {
+                    if (e != null) failure[0] = e;
+                });
+            }
+            producer.flush();
+        }
+        if (failure[0] != null) throw failure[0];
     }
 
     private static void transact(String bootstrap, String topic, long seed, int count) throws Exception {
@@ -228,6 +252,7 @@ public final class Judge {
 
     private static byte[] key(SplittableRandom random, String kind, long unique) {
         if (kind.equals("false")) return null;
+        if (kind.equals("few")) return ("key-" + random.nextInt(1000)).getBytes(StandardCharsets.UTF_8);
         if (kind.equals("unique")) return Long.toString(unique).getBytes(StandardCharsets.UTF_8);
         return switch (random.nextInt(10)) {
             case 0 -> null;
