@@ -40,8 +40,9 @@ import org.apache.kafka.common.serialization.*;
  *   empties BOOTSTRAP TOPIC COUNT           that many records of nothing into partition 0
  *   trim BOOTSTRAP TOPIC OFFSET             deletes partition 0's records below the offset
  *   transact BOOTSTRAP TOPIC SEED COUNT     that many transactions of a few records, every third aborted, plain records between
- *   read BOOTSTRAP TOPIC [values]           one line a partition: number, first offset, end offset, records, SHA-256 over
- *       every record's offset, timestamp, timestamp type, key, headers and value. With "values" a second digest without offsets.
+ *   read BOOTSTRAP TOPIC [values] [uncommitted]   one line a partition: number, first offset, end offset, records, SHA-256 over
+ *       every record's offset, timestamp, timestamp type, key, headers and value. With "values" a second digest without offsets;
+ *       with "uncommitted" it reads with isolation level read_uncommitted.
  *   list BOOTSTRAP TOPIC                    one line a record
  *   ends BOOTSTRAP TOPIC                    one line a partition: number, end offset
  *   leaders BOOTSTRAP TOPIC                 one line a partition: number, leader, in-sync replicas
@@ -103,7 +104,7 @@ public final class Judge {
             case "trim" -> admin(bootstrap).deleteRecords(Map.of(new TopicPartition(topic, 0),
                     RecordsToDelete.beforeOffset(Long.parseLong(rest.get(0))))).all().get();
             case "transact" -> transact(bootstrap, topic, Long.parseLong(rest.get(0)), Integer.parseInt(rest.get(1)));
-            case "read" -> read(bootstrap, topic, rest.contains("values"));
+            case "read" -> read(bootstrap, topic, rest.contains("values"), rest.contains("uncommitted"));
             case "list" -> list(bootstrap, topic);
             case "ends" -> {
                 try (Consumer<byte[], byte[]> consumer = consumer(bootstrap)) {
@@ -279,8 +280,8 @@ public final class Judge {
         long records;
     }
 
-    private static void read(String bootstrap, String topic, boolean withValues) throws Exception {
-        try (Consumer<byte[], byte[]> consumer = consumer(bootstrap)) {
+    private static void read(String bootstrap, String topic, boolean withValues, boolean uncommitted) throws Exception {
+        try (Consumer<byte[], byte[]> consumer = consumer(bootstrap, uncommitted ? "read_uncommitted" : "read_committed")) {
             List<TopicPartition> all = partitions(consumer, topic);
             Map<TopicPartition, Long> begins = consumer.beginningOffsets(all);
             Map<TopicPartition, Long> ends = consumer.endOffsets(all);
@@ -344,11 +345,15 @@ public final class Judge {
     // --- connections
 
     private static Consumer<byte[], byte[]> consumer(String bootstrap) {
+        return consumer(bootstrap, "read_committed");
+    }
+
+    private static Consumer<byte[], byte[]> consumer(String bootstrap, String isolation) {
         Properties settings = new Properties();
         settings.put("bootstrap.servers", bootstrap);
         settings.put("key.deserializer", ByteArrayDeserializer.class.getName());
         settings.put("value.deserializer", ByteArrayDeserializer.class.getName());
-        settings.put("isolation.level", "read_committed");
+        settings.put("isolation.level", isolation);
         settings.put("max.poll.records", "10000");
         settings.put("max.partition.fetch.bytes", Integer.toString(8 << 20));
         settings.put("allow.auto.create.topics", "false");

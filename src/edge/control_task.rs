@@ -2,6 +2,8 @@
 //!
 //! One thread, one loop. It blocks on a cluster only for short questions; data flows through the shards meanwhile.
 
+mod twin;
+
 use super::admin::{Admin, AdminError};
 use super::clock;
 use super::ledger_io::LedgerIo;
@@ -10,12 +12,10 @@ use super::runtime::{self, ShardHandle};
 use crate::config::{Mirror, StartFrom};
 use crate::control::configs::{self, TopicConfigs};
 use crate::control::ledger::{self, Effect, Ledger, state_topic};
-use crate::control::offsets;
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
 use crate::shard::{Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop};
 use crate::stats::{Counters, Lag, LaneCounts, Report};
-use crate::time::Now;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,9 +36,6 @@ const REPORT_MS: u64 = 1_000;
 const TICK_MS: u64 = 50;
 /// How long a clean stop waits for what is in flight.
 const DRAIN_PATIENCE_MS: u64 = 15_000;
-/// Time between two rounds of deleting what the source has no more.
-const TRIM_PAUSE_MS: u64 = 500;
-const OFFSET_OUT_OF_RANGE: i16 = 1;
 /// Events handled before anything else gets its turn.
 const EVENTS_MAX: usize = 1_000;
 const STATE_REPLICATION_MAX: usize = 3;
@@ -392,80 +389,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Deletes on the target what the source has no more.
-    fn trim(&mut self, now: Now) {
-        let trims = std::mem::take(&mut self.trims);
-        let place = |lane: &Lane| (lane.topic.to_string(), lane.partition);
-        let ends: BTreeMap<(String, i32), i64> =
-            trims.iter().filter_map(|(id, offset)| Some((place(self.lanes.get(id)?), *offset))).collect();
-        self.trim_at_us = now.after_ms(TRIM_PAUSE_MS);
-        for ((topic, partition), code) in self.target.delete_records(&ends) {
-            if crate::error::is_retriable(code) || code == OFFSET_OUT_OF_RANGE {
-                let id = self.ids.get(&(Arc::from(topic.as_str()), partition)).copied();
-                if let Some((id, offset)) = id.and_then(|id| Some((id, *trims.get(&id)?))) {
-                    self.trims.entry(id).or_insert(offset);
-                }
-            } else if self.untrimmed.insert(topic.clone()) {
-                // Offsets are the same all the same; the target merely keeps more.
-                let (name, advice) = (crate::error::name(code), crate::error::advice(code));
-                tracing::warn!(
-                    topic,
-                    partition,
-                    "the target keeps records that the source has deleted (DeleteRecords): {name}: {advice}"
-                );
-            }
-        }
-    }
-
     fn tell_brokers(&self) {
         for (side, admin) in [(Side::Source, &self.source), (Side::Target, &self.target)] {
             let brokers =
                 admin.observed().brokers.iter().map(|(id, address)| (*id, address.clone())).collect();
             self.tell_all(&Command::Brokers { side, brokers });
-        }
-    }
-
-    /// How the offsets of topics with new lanes are to be.
-    fn modes(&mut self, plans: &[LanePlan]) -> BTreeMap<Arc<str>, OffsetMode> {
-        let is_new = |plan: &&LanePlan| {
-            let id = self.ids.get(&(Arc::clone(&plan.topic), plan.partition));
-            !id.and_then(|id| self.lanes.get(id)).is_some_and(|lane| lane.is_of(plan))
-        };
-        let new: Vec<&LanePlan> = plans.iter().filter(is_new).collect();
-        let places: Vec<(String, i32)> =
-            new.iter().map(|plan| (plan.topic.to_string(), plan.partition)).collect();
-        let mut starts: BTreeMap<&str, i64> = BTreeMap::new();
-        let offsets = if places.is_empty() { BTreeMap::new() } else { self.source.start_offsets(&places) };
-        for ((topic, _), offset) in &offsets {
-            let highest = starts.entry(topic).or_default();
-            *highest = (*highest).max(*offset);
-        }
-        let mut modes = BTreeMap::new();
-        for plan in new {
-            if modes.contains_key(&plan.topic) {
-                continue;
-            }
-            let topic = &*plan.topic;
-            let start = starts.get(topic).copied().unwrap_or(0);
-            match offsets::choose(self.config, topic, self.cannot_fill.as_deref(), start) {
-                Ok(choice) => {
-                    if let Some(why) = choice.why.filter(|_| !self.ledger.knows(topic)) {
-                        tracing::info!(topic, "offsets: {:?}, because {why}", choice.mode);
-                    }
-                    modes.insert(Arc::clone(&plan.topic), choice.mode);
-                }
-                Err(problem) if !self.ledger.knows(topic) => self.give_up(topic, problem),
-                // The ledger says what it is.
-                Err(_) => drop(modes.insert(Arc::clone(&plan.topic), OffsetMode::Identical)),
-            }
-        }
-        modes
-    }
-
-    fn give_up(&mut self, topic: &str, problem: String) {
-        if !self.summary.problems.iter().any(|(known, _)| known == topic) {
-            tracing::error!(topic, "{problem}");
-            self.summary.problems.push((topic.to_owned(), problem));
         }
     }
 
@@ -805,6 +733,7 @@ impl<'a> Session<'a> {
         self.config.until_caught_up
             && self.lanes.len() >= self.expected
             && self.lanes.values().all(|lane| lane.stopped || lane.has_reached_goal())
+            && self.trims.is_empty()
     }
 
     fn report(&self) -> Report {

@@ -90,7 +90,9 @@ fn of_transactions_only_what_was_committed_arrives() {
     let target = Cluster::start(Place::Target, 1, &[]);
     let mut judge = Judge::start();
     judge.create(&source.bootstrap, "decided", 2, 1, "");
-    let mirror = Twinlog::mirror(&source.bootstrap, &target.bootstrap, "decided").until_caught_up();
+    let mirror = Twinlog::mirror(&source.bootstrap, &target.bootstrap, "decided")
+        .with(&["--offsets", "append"])
+        .until_caught_up();
     for seed in 1..=2 {
         judge.must(&format!("transact {} decided {seed} 40", source.bootstrap));
         mirror.run().succeeded();

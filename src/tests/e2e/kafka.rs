@@ -1,6 +1,7 @@
 //! A real cluster for the length of a test.
 
 use crate::number;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -20,12 +21,13 @@ pub enum Place {
 impl Cluster {
     pub fn start(place: Place, brokers: usize, settings: &[&str]) -> Self {
         let base = number("TWINLOG_E2E_PORT", 21_000);
-        let (name, port) = match place {
+        let (name, base) = match place {
             Place::Source => ("e2e-source", base),
             Place::Target => ("e2e-target", base + 100),
         };
         // Left over from a run that was interrupted.
         let _ = script(&["down", name]);
+        let port = free_ports(base, brokers);
         let (port, brokers) = (port.to_string(), brokers.to_string());
         let mut words = vec!["up", name, "--port", &port, "--brokers", &brokers];
         words.extend(settings.iter().flat_map(|setting| ["--set", setting]));
@@ -62,6 +64,15 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         let _ = script(&["down", &self.name]);
     }
+}
+
+/// The first of so many ports in a row, from `base` on, that nobody listens on; nor on those of the controllers.
+fn free_ports(base: u64, brokers: usize) -> u64 {
+    let is_free = |port: u64| TcpListener::bind(("127.0.0.1", port as u16)).is_ok();
+    let are_free =
+        |port: &u64| (*port..port + brokers as u64).all(|port| is_free(port) && is_free(port + 1_000));
+    let mut places = (base..base + 100).step_by(10);
+    places.find(are_free).unwrap_or_else(|| panic!("no free ports between {base} and {}", base + 100))
 }
 
 pub fn repository() -> PathBuf {

@@ -14,6 +14,7 @@ mod judge;
 mod kafka;
 mod mirror;
 mod synthetic;
+mod twin;
 
 use std::time::{Duration, Instant};
 

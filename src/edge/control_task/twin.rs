@@ -1,0 +1,84 @@
+//! What control does so that offsets are the same on both sides.
+
+use super::{Lane, Session};
+use crate::control::offsets;
+use crate::control::planner::LanePlan;
+use crate::error;
+use crate::shard::OffsetMode;
+use crate::time::Now;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Time between two rounds of deleting what the source has no more.
+const TRIM_PAUSE_MS: u64 = 500;
+
+impl Session<'_> {
+    /// How the offsets of topics with new lanes are to be.
+    pub(super) fn modes(&mut self, plans: &[LanePlan]) -> BTreeMap<Arc<str>, OffsetMode> {
+        let is_new = |plan: &&LanePlan| {
+            let id = self.ids.get(&(Arc::clone(&plan.topic), plan.partition));
+            !id.and_then(|id| self.lanes.get(id)).is_some_and(|lane| lane.is_of(plan))
+        };
+        let new: Vec<&LanePlan> = plans.iter().filter(is_new).collect();
+        let places: Vec<(String, i32)> =
+            new.iter().map(|plan| (plan.topic.to_string(), plan.partition)).collect();
+        let mut starts: BTreeMap<&str, i64> = BTreeMap::new();
+        let offsets = if places.is_empty() { BTreeMap::new() } else { self.source.start_offsets(&places) };
+        for ((topic, _), offset) in &offsets {
+            let highest = starts.entry(topic).or_default();
+            *highest = (*highest).max(*offset);
+        }
+        let mut modes = BTreeMap::new();
+        for plan in new {
+            if modes.contains_key(&plan.topic) {
+                continue;
+            }
+            let topic = &*plan.topic;
+            let start = starts.get(topic).copied().unwrap_or(0);
+            match offsets::choose(self.config, topic, self.cannot_fill.as_deref(), start) {
+                Ok(choice) => {
+                    if let Some(why) = choice.why.filter(|_| !self.ledger.knows(topic)) {
+                        tracing::info!(topic, "offsets: {:?}, because {why}", choice.mode);
+                    }
+                    modes.insert(Arc::clone(&plan.topic), choice.mode);
+                }
+                Err(problem) if !self.ledger.knows(topic) => self.give_up(topic, problem),
+                // The ledger says what it is.
+                Err(_) => drop(modes.insert(Arc::clone(&plan.topic), OffsetMode::Identical)),
+            }
+        }
+        modes
+    }
+
+    fn give_up(&mut self, topic: &str, problem: String) {
+        if !self.summary.problems.iter().any(|(known, _)| known == topic) {
+            tracing::error!(topic, "{problem}");
+            self.summary.problems.push((topic.to_owned(), problem));
+        }
+    }
+
+    /// Deletes on the target what the source has no more.
+    pub(super) fn trim(&mut self, now: Now) {
+        let trims = std::mem::take(&mut self.trims);
+        let place = |lane: &Lane| (lane.topic.to_string(), lane.partition);
+        let ends: BTreeMap<(String, i32), i64> =
+            trims.iter().filter_map(|(id, offset)| Some((place(self.lanes.get(id)?), *offset))).collect();
+        self.trim_at_us = now.after_ms(TRIM_PAUSE_MS);
+        for ((topic, partition), code) in self.target.delete_records(&ends) {
+            if error::is_retriable(code) {
+                let id = self.ids.get(&(Arc::from(topic.as_str()), partition)).copied();
+                if let Some((id, offset)) = id.and_then(|id| Some((id, *trims.get(&id)?))) {
+                    self.trims.entry(id).or_insert(offset);
+                }
+            } else if self.untrimmed.insert(topic.clone()) {
+                // Offsets are the same all the same; the target merely keeps more.
+                let (name, advice) = (error::name(code), error::advice(code));
+                tracing::warn!(
+                    topic,
+                    partition,
+                    "the target keeps records that the source has deleted (DeleteRecords): {name}: {advice}"
+                );
+            }
+        }
+    }
+}
