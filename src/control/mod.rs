@@ -4,6 +4,7 @@
 pub mod configs;
 pub mod ledger;
 pub mod metadata;
+pub mod offset_map;
 pub mod offsets;
 pub mod planner;
 pub mod topics;

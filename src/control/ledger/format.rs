@@ -5,6 +5,7 @@
 //! | `{"t":"owner","pid":P}` | [`Owner`]: an instance that owns, owned or was locked out with the lock's producer id P |
 //! | `{"t":"pid"}` | [`DataPid`]: the producer id of everything the link writes into mirrored topics |
 //! | `{"t":"lane","topic":T,"partition":N}` | [`LaneValue`]: a lane's runs and its checkpoint, whole |
+//! | `{"t":"runs","topic":T,"partition":N,"id":I,"chunk":K}` | [`Runs`]: older runs of a lane into the topic with this id |
 //! | `{"t":"loss","topic":T,"partition":N,"from":O}` | [`Loss`]: source records that are not on the target, and why |
 //!
 //! Each value is whole, so that the topic may be compacted and reading it to its end gives the state.
@@ -25,6 +26,7 @@ pub enum Key {
     Owner { pid: i64 },
     Pid,
     Lane { topic: String, partition: i32 },
+    Runs { topic: String, partition: i32, id: String, chunk: u32 },
     Loss { topic: String, partition: i32, from: i64 },
 }
 
@@ -57,7 +59,16 @@ pub struct DataPid {
     pub target_cluster: String,
 }
 
-/// All that is durable of a lane.
+/// A run as it is written: (number, source offset, target offset, source leader epoch).
+pub type RunValue = (i64, i64, i64, i32);
+
+/// Runs that no resume needs any more, oldest first: the exact map between the offsets of both sides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runs {
+    pub runs: Vec<RunValue>,
+}
+
+/// All that is durable of a lane, but for the runs that are in records of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneValue {
     #[serde(with = "uuid_text")]
@@ -66,8 +77,8 @@ pub struct LaneValue {
     pub target_topic_id: Uuid,
     #[serde(default)]
     pub mode: OffsetMode,
-    /// (number, source offset, target offset, source leader epoch), oldest first.
-    pub runs: Vec<(i64, i64, i64, i32)>,
+    /// Oldest first.
+    pub runs: Vec<RunValue>,
     /// (number, source offset)
     pub checkpoint: Option<(i64, i64)>,
 }

@@ -32,11 +32,12 @@ mod format;
 
 pub use format::{DataPid, Owner, StateRecord, decode_batches};
 
+use crate::control::offset_map::{OffsetMap, Unmapped};
 use crate::error::{self, Verdict};
 use crate::shard::{Checkpoint, LaneId, LossCause, OffsetMode, Run, SEED, StopKind};
 use crate::time::Now;
 use bytes::Bytes;
-use format::{Key, LaneValue, Loss, cause_name, encode_batch};
+use format::{Key, LaneValue, Loss, RunValue, Runs, cause_name, encode_batch};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -47,6 +48,8 @@ const FLUSH_MS: u64 = 1_000;
 const APPEND_BYTES_MAX: usize = 512 << 10;
 /// Runs of one lane that are kept at a time. More are not made durable, so not used, until the checkpoint has moved.
 const LANE_RUNS_MAX: usize = 4_096;
+/// Older runs in one record.
+const CHUNK_RUNS: usize = 512;
 /// An owner that could not append for this long claims anew, however long the broker keeps its state.
 const LAPSE_MS_MAX: u64 = 3_600_000;
 /// No owner is waited for longer than this, whatever its record says.
@@ -248,6 +251,10 @@ struct Lane {
     runs: Vec<Run>,
     checkpoint: Option<Checkpoint>,
     mode: OffsetMode,
+    /// In append mode: runs before those, for the map of offsets; the first `chunks` times [`CHUNK_RUNS`] are in records of
+    /// their own.
+    history: Vec<Run>,
+    chunks: u32,
     /// Runs wanted that are not in any append yet.
     wanted: VecDeque<Run>,
     /// The checkpoint moved since the last append that holds it.
@@ -479,7 +486,10 @@ impl Ledger {
             // A resume may look for the run that holds the checkpoint and all later ones, and for the one before: the gap
             // between the two may not be filled yet.
             let older = lane.runs.iter().take_while(|run| run.number <= checkpoint.number).count();
-            lane.runs.drain(..older.saturating_sub(2));
+            let passed = lane.runs.drain(..older.saturating_sub(2));
+            if lane.mode == OffsetMode::Append {
+                lane.history.extend(passed);
+            }
         }
     }
 
@@ -499,6 +509,28 @@ impl Ledger {
     /// The lanes' durable positions, for displays and for deciding whether everything has been caught up with.
     pub fn checkpoint(&self, lane: LaneId) -> Option<Checkpoint> {
         self.lanes.get(self.ids.get(&lane)?)?.checkpoint
+    }
+
+    /// The target's position for a consumer's position on the source, as far as it is mirrored.
+    pub fn target_of(&self, topic: &str, partition: i32, source_offset: i64) -> Result<i64, Unmapped> {
+        self.map(topic, partition)?.target_of(source_offset)
+    }
+
+    /// The reverse of [`Self::target_of`].
+    pub fn source_of(&self, topic: &str, partition: i32, target_offset: i64) -> Result<i64, Unmapped> {
+        self.map(topic, partition)?.source_of(target_offset)
+    }
+
+    /// The partitions that the link has begun to mirror.
+    pub fn partitions(&self) -> impl Iterator<Item = (&str, i32)> {
+        let begun = self.lanes.iter().filter(|(_, lane)| lane.is_begun());
+        begun.map(|((topic, partition), _)| (&**topic, *partition))
+    }
+
+    fn map(&self, topic: &str, partition: i32) -> Result<OffsetMap<'_>, Unmapped> {
+        let lane = self.lanes.get(&(Arc::from(topic), partition)).ok_or(Unmapped::Unknown)?;
+        let checkpoint = lane.checkpoint.ok_or(Unmapped::Unknown)?;
+        Ok(OffsetMap { mode: lane.mode, runs: [&lane.history, &lane.runs], checkpoint })
     }
 
     fn lane(&mut self, lane: LaneId) -> Option<&mut Lane> {
@@ -556,8 +588,16 @@ impl Ledger {
                     None => drop(self.lanes.remove(&place)),
                     Some(value) => {
                         let value: LaneValue = serde_json::from_slice(value).map_err(unreadable)?;
-                        self.lanes.insert(place, Lane::from(value));
+                        let known = self.lanes.remove(&place).unwrap_or_default();
+                        self.lanes.insert(place, Lane::from(value).after(known));
                     }
+                }
+            }
+            Key::Runs { topic, partition, id, chunk } => {
+                if let Some(value) = value {
+                    let value: Runs = serde_json::from_slice(value).map_err(unreadable)?;
+                    let lane = self.lanes.entry((Arc::from(topic), partition)).or_default();
+                    lane.take_chunk(&id, chunk, value);
                 }
             }
             Key::Loss { .. } => {}
@@ -684,6 +724,13 @@ impl Ledger {
             let taken = lane.take_wanted(&mut runs);
             if taken || (lane.stale && is_flush_due) {
                 lane.stale = false;
+                for (chunk, runs) in lane.take_chunks() {
+                    let (topic, partition) = (topic.to_string(), *partition);
+                    let key = json(&Key::Runs { topic, partition, id: lane.target_topic_id.to_string(), chunk });
+                    let value = json(&runs);
+                    bytes += key.len() + value.len();
+                    records.push((key, Some(value)));
+                }
                 let key = json(&Key::Lane { topic: topic.to_string(), partition: *partition });
                 let value = json(&LaneValue::from(&*lane));
                 bytes += key.len() + value.len();
@@ -745,6 +792,41 @@ impl Lane {
         !self.runs.is_empty() || !self.wanted.is_empty()
     }
 
+    /// How much of the history is in records of its own.
+    fn chunked(&self) -> usize {
+        self.chunks as usize * CHUNK_RUNS
+    }
+
+    /// The history that is enough for records of its own by now.
+    fn take_chunks(&mut self) -> Vec<(u32, Runs)> {
+        let fresh = &self.history[self.chunked()..];
+        let runs = fresh.chunks_exact(CHUNK_RUNS).map(|runs| Runs { runs: runs.iter().map(run_value).collect() });
+        let chunks: Vec<(u32, Runs)> = (self.chunks..).zip(runs).collect();
+        self.chunks += chunks.len() as u32;
+        chunks
+    }
+
+    /// A record of history, read from the log. Those of another topic of the same name, and what was written again after a
+    /// crash, count no more.
+    fn take_chunk(&mut self, id: &str, chunk: u32, value: Runs) {
+        let id = Uuid::parse_str(id).unwrap_or_default();
+        if self.target_topic_id != id {
+            *self = Self { target_topic_id: id, ..Self::default() };
+        }
+        if chunk == self.chunks && value.runs.len() == CHUNK_RUNS {
+            self.history.extend(value.runs.into_iter().map(run_of));
+            self.chunks += 1;
+        }
+    }
+
+    /// This lane as the log has it, after what was read of it before.
+    fn after(self, known: Self) -> Self {
+        if differs(known.target_topic_id, self.target_topic_id) {
+            return self;
+        }
+        Self { history: known.history, chunks: known.chunks, ..self }
+    }
+
     /// Moves wanted runs into what the next append holds, as far as there is room; says whether there were any.
     fn take_wanted(&mut self, taken: &mut Vec<(LaneId, Run)>) -> bool {
         let before = taken.len();
@@ -767,11 +849,7 @@ impl From<&Lane> for LaneValue {
             source_topic_id: lane.source_topic_id,
             target_topic_id: lane.target_topic_id,
             mode: lane.mode,
-            runs: lane
-                .runs
-                .iter()
-                .map(|run| (run.number, run.source_offset, run.target_offset, run.source_epoch))
-                .collect(),
+            runs: lane.history[lane.chunked()..].iter().chain(&lane.runs).map(run_value).collect(),
             checkpoint: lane.checkpoint.map(|checkpoint| (checkpoint.number, checkpoint.source_offset)),
         }
     }
@@ -779,17 +857,11 @@ impl From<&Lane> for LaneValue {
 
 impl From<LaneValue> for Lane {
     fn from(value: LaneValue) -> Self {
-        let run = |(number, source_offset, target_offset, source_epoch)| Run {
-            number,
-            source_offset,
-            target_offset,
-            source_epoch,
-        };
         let checkpoint = |(number, source_offset)| Checkpoint { number, source_offset };
         Self {
             source_topic_id: value.source_topic_id,
             target_topic_id: value.target_topic_id,
-            runs: value.runs.into_iter().map(run).collect(),
+            runs: value.runs.into_iter().map(run_of).collect(),
             checkpoint: value.checkpoint.map(checkpoint),
             mode: value.mode,
             ..Self::default()
@@ -800,6 +872,14 @@ impl From<LaneValue> for Lane {
 /// Of two runs with one number the later counts; but seeds, or the word that there are none, tell where the log began.
 fn stays_before(earlier: &Run, run: &Run) -> bool {
     earlier.number < run.number || (earlier.source_offset == SEED && earlier.number == run.number)
+}
+
+fn run_value(run: &Run) -> RunValue {
+    (run.number, run.source_offset, run.target_offset, run.source_epoch)
+}
+
+fn run_of((number, source_offset, target_offset, source_epoch): RunValue) -> Run {
+    Run { number, source_offset, target_offset, source_epoch }
 }
 
 fn differs(known: Uuid, seen: Uuid) -> bool {

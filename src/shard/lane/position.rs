@@ -121,11 +121,10 @@ impl Lane {
         let (mut number, mut target_offset) = (start, log_end);
         if self.mode == OffsetMode::Identical {
             target_offset = start;
-            if start > 0 {
-                // Seeds count as records. A short way is filled with control records, which do not.
-                number = if start > SEED_OFFSETS_MIN { 0 } else { start };
-                self.open(Run { number, source_offset: SEED, target_offset: 0, source_epoch }, events);
-            }
+            // Seeds count as records. A short way is filled with control records, which do not; the run of no seeds says that
+            // the log began at 0, should the first record come later than thought.
+            number = if start > SEED_OFFSETS_MIN { 0 } else { start };
+            self.open(Run { number, source_offset: SEED, target_offset: 0, source_epoch }, events);
         }
         self.open(Run { number: start, source_offset: start, target_offset, source_epoch }, events);
         self.settled = Checkpoint { number, source_offset: start };
