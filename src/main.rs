@@ -1,6 +1,7 @@
 //! The `twinlog` command: what was typed, handed to the library, and the exit code that came of it.
 
 mod cli;
+mod commands;
 
 use clap::Parser;
 use cli::{BenchArgs, BrokerArgs, Cli, Command, MirrorArgs, SimArgs};
@@ -21,6 +22,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Mirror(args) => mirror(args),
+        Command::Groups(args) => commands::groups(args),
+        Command::Offsets(args) => commands::offsets(args),
         Command::Broker(args) => broker(args),
         Command::Sim(args) => Ok(sim(&args)),
         Command::Bench(args) => run_bench(args),

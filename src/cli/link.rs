@@ -71,3 +71,30 @@ impl LinkArgs {
         Ok(flags.or(file))
     }
 }
+
+/// Which consumer groups a command is about.
+#[derive(Debug, Args)]
+pub struct GroupArgs {
+    /// Consumer groups whose committed offsets are mirrored: regular expressions that match the whole name [default: none]
+    #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "Consumer groups")]
+    groups: Vec<Patterns>,
+
+    /// Groups whose offsets are not mirrored, though --groups matches them
+    #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "Consumer groups")]
+    groups_exclude: Vec<Patterns>,
+
+    /// Set a group's offset on the target back when it is set back on the source
+    #[arg(long, help_heading = "Consumer groups")]
+    groups_rewind: bool,
+}
+
+impl GroupArgs {
+    pub fn draft(self) -> Draft {
+        Draft {
+            groups: some_of(self.groups),
+            groups_exclude: some_of(self.groups_exclude),
+            groups_rewind: self.groups_rewind.then_some(true),
+            ..Draft::default()
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! `twinlog mirror`.
 
-use super::link::LinkArgs;
+use super::link::{GroupArgs, LinkArgs};
 use super::{Cores, Patterns, some_of};
 use clap::Args;
 use twinlog::config::{ConfigError, Draft, Isolation, Mover, Offsets, StartFrom, text};
@@ -33,6 +33,9 @@ pub struct MirrorArgs {
     /// like any other; only with --offsets append) [default: read-committed]
     #[arg(long, value_name = "LEVEL", value_parser = text::isolation, help_heading = "What to mirror")]
     isolation: Option<Isolation>,
+
+    #[command(flatten)]
+    groups: GroupArgs,
 
     /// End with success when everything that was on the source at the start is on the target
     #[arg(long, help_heading = "What to mirror")]
@@ -67,6 +70,10 @@ pub struct MirrorArgs {
     /// Where a source partition begins at a higher offset than this, --offsets auto appends [default: 10000000000]
     #[arg(long, value_name = "N", value_parser = text::offset_count, help_heading = "Seldom needed")]
     seed_offsets_max: Option<i64>,
+
+    /// How often the groups' committed offsets are looked at, ms [default: 400]
+    #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
+    groups_interval_ms: Option<u64>,
 
     /// How often both clusters are asked for new topics, partitions and leaders, ms; after errors at once [default: 30000]
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
@@ -119,6 +126,7 @@ impl MirrorArgs {
             gap_offsets_max: self.gap_offsets_max,
             seed_offsets_max: self.seed_offsets_max,
             isolation: self.isolation,
+            groups_interval_ms: self.groups_interval_ms,
             until_caught_up: self.until_caught_up.then_some(true),
             mover: self.mover,
             cores: self.cores,
@@ -131,6 +139,6 @@ impl MirrorArgs {
             connections_per_broker: self.connections_per_broker,
             ..Draft::default()
         };
-        Ok(flags.or(self.link.draft()?))
+        Ok(self.groups.draft().or(flags).or(self.link.draft()?))
     }
 }

@@ -2,13 +2,17 @@
 
 mod bench;
 mod broker;
+mod groups;
 mod link;
 mod mirror;
+mod offsets;
 mod sim;
 
 pub use bench::BenchArgs;
 pub use broker::BrokerArgs;
+pub use groups::{GroupsArgs, GroupsCommand, GroupsLink};
 pub use mirror::MirrorArgs;
+pub use offsets::{OffsetsArgs, OffsetsCommand, TranslateArgs};
 pub use sim::SimArgs;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -49,6 +53,10 @@ pub enum Command {
     /// are created on the target with the source's configuration, new partitions and topics are followed, and a mirror that is
     /// stopped or killed goes on where it was: no record is lost or written twice.
     Mirror(MirrorArgs),
+    /// Consumer groups: where they stand on both clusters, and their offsets mirrored once.
+    Groups(GroupsArgs),
+    /// Offsets: from one cluster's to the other's.
+    Offsets(OffsetsArgs),
     /// Measure the mirror between two clusters, with every record checked on arrival.
     ///
     /// Puts a load into the source, mirrors it, and checks every batch that arrives on the target. First as fast as it goes, for
@@ -119,6 +127,7 @@ mod tests {
             format!("[default: {}]", mirror.request_timeout_ms),
             format!("[default: {}]", mirror.connections_per_broker),
             format!("[default: {}]", mirror.gap_offsets_max),
+            format!("[default: {}]", mirror.groups_interval_ms),
             format!("[default: {}]", mirror.seed_offsets_max),
             format!("[default: {}MiB]", mirror.buffer_bytes >> 20),
             format!("[default: {}MiB]", mirror.fetch_bytes_max >> 20),

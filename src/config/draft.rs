@@ -19,6 +19,10 @@ pub struct Draft {
     pub gap_offsets_max: Option<i64>,
     pub seed_offsets_max: Option<i64>,
     pub isolation: Option<Isolation>,
+    pub groups: Option<Vec<Regex>>,
+    pub groups_exclude: Option<Vec<Regex>>,
+    pub groups_rewind: Option<bool>,
+    pub groups_interval_ms: Option<u64>,
     pub until_caught_up: Option<bool>,
     pub mover: Option<Mover>,
     pub cores: Option<Vec<usize>>,
@@ -71,6 +75,10 @@ impl Draft {
             gap_offsets_max: self.gap_offsets_max.or(other.gap_offsets_max),
             seed_offsets_max: self.seed_offsets_max.or(other.seed_offsets_max),
             isolation: self.isolation.or(other.isolation),
+            groups: self.groups.or(other.groups),
+            groups_exclude: self.groups_exclude.or(other.groups_exclude),
+            groups_rewind: self.groups_rewind.or(other.groups_rewind),
+            groups_interval_ms: self.groups_interval_ms.or(other.groups_interval_ms),
             until_caught_up: self.until_caught_up.or(other.until_caught_up),
             mover: self.mover.or(other.mover),
             cores: self.cores.or(other.cores),
@@ -114,6 +122,10 @@ impl Draft {
             gap_offsets_max: self.gap_offsets_max.unwrap_or(1_000_000),
             seed_offsets_max: self.seed_offsets_max.unwrap_or(10_000_000_000),
             isolation: self.isolation.unwrap_or_default(),
+            groups: self.groups.unwrap_or_default(),
+            groups_exclude: self.groups_exclude.unwrap_or_default(),
+            groups_rewind: self.groups_rewind.unwrap_or(false),
+            groups_interval_ms: self.groups_interval_ms.unwrap_or(400),
             until_caught_up: self.until_caught_up.unwrap_or(false),
             mover: self.mover.unwrap_or(Mover::Auto),
             cores: self.cores.unwrap_or_default(),
@@ -173,8 +185,10 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
                 .into(),
         );
     }
-    if mirror.zombie_bound_ms == 0 || mirror.metadata_refresh_ms == 0 {
-        return refuse("zombie-bound-ms and metadata-refresh-ms must be more than 0".into());
+    if mirror.zombie_bound_ms == 0 || mirror.metadata_refresh_ms == 0 || mirror.groups_interval_ms == 0 {
+        return refuse(
+            "zombie-bound-ms, metadata-refresh-ms and groups-interval-ms must be more than 0".into(),
+        );
     }
     Ok(())
 }

@@ -64,6 +64,10 @@ const KEYS: &[Key] = keys! {
     mirror."gap-offsets-max" => gap_offsets_max: integer, text::offset_count;
     mirror."seed-offsets-max" => seed_offsets_max: integer, text::offset_count;
     mirror."isolation" => isolation: string, text::isolation;
+    mirror."groups" => groups: list, text::patterns;
+    mirror."groups-exclude" => groups_exclude: list, text::patterns;
+    mirror."groups-rewind" => groups_rewind: boolean, text::boolean;
+    mirror."groups-interval-ms" => groups_interval_ms: integer, text::milliseconds;
     mirror."until-caught-up" => until_caught_up: boolean, text::boolean;
     mirror."mover" => mover: string, text::mover;
     mirror."cores" => cores: list, text::cores;
@@ -194,6 +198,10 @@ mod tests {
             gap-offsets-max = 5
             seed-offsets-max = 6
             isolation = "read-committed"
+            groups = "g.*"
+            groups-exclude = "gx"
+            groups-rewind = true
+            groups-interval-ms = 77
             until-caught-up = true
             mover = "splice"
             cores = [0, 2]
@@ -220,6 +228,8 @@ mod tests {
         assert_eq!(mirror.from, StartFrom::TimestampMs(1_769_846_400_000));
         assert_eq!((mirror.offsets, mirror.isolation), (Offsets::Append, Isolation::ReadCommitted));
         assert!(mirror.identical[0].is_match("i") && mirror.append[0].is_match("a"));
+        assert!(mirror.groups[0].is_match("g1") && mirror.groups_exclude[0].is_match("gx"));
+        assert_eq!((mirror.groups_rewind, mirror.groups_interval_ms), (true, 77));
         assert_eq!((mirror.gap_offsets_max, mirror.seed_offsets_max), (5, 6));
         assert_eq!((mirror.mover, mirror.cores), (Mover::Splice, vec![0, 2]));
         assert_eq!((mirror.buffer_bytes, mirror.replication_factor), (64 << 20, Some(2)));

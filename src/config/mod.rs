@@ -103,6 +103,13 @@ pub struct Mirror {
     /// Where a source partition begins at a higher offset than this, `Offsets::Auto` appends instead of seeding.
     pub seed_offsets_max: i64,
     pub isolation: Isolation,
+    /// Consumer groups whose committed offsets are mirrored, and which of them are not.
+    pub groups: Vec<regex::Regex>,
+    pub groups_exclude: Vec<regex::Regex>,
+    /// Set a group's position on the target back when it is set back on the source.
+    pub groups_rewind: bool,
+    /// How often the groups' positions are looked at.
+    pub groups_interval_ms: u64,
     /// End with success when every lane has reached the high watermark seen after the start.
     pub until_caught_up: bool,
     pub mover: Mover,

@@ -2,6 +2,7 @@
 //! durable of the lanes' progress. Pure; `edge` observes and carries out.
 
 pub mod configs;
+pub mod groups;
 pub mod ledger;
 pub mod metadata;
 pub mod offset_map;

@@ -22,7 +22,9 @@ impl std::fmt::Display for Unmapped {
         match self {
             Self::Unknown => f.write_str("the link has not mirrored this partition"),
             Self::NotMirrored { mirrored_to } => write!(f, "mirrored only up to offset {mirrored_to} so far"),
-            Self::TooOld { known_from } => write!(f, "older than what the link knows, which begins at {known_from}"),
+            Self::TooOld { known_from } => {
+                write!(f, "older than what the link knows, which begins at {known_from}")
+            }
         }
     }
 }
@@ -124,9 +126,18 @@ mod tests {
         for cut in 0..=runs.len() {
             let (older, newer) = runs.split_at(cut);
             let map = map(older, newer);
-            for (source, target) in
-                [(10, 0), (19, 9), (20, 10), (24, 10), (25, 10), (34, 19), (40, 20), (65, 30), (69, 34), (71, 35)]
-            {
+            for (source, target) in [
+                (10, 0),
+                (19, 9),
+                (20, 10),
+                (24, 10),
+                (25, 10),
+                (34, 19),
+                (40, 20),
+                (65, 30),
+                (69, 34),
+                (71, 35),
+            ] {
                 assert_eq!(map.target_of(source), Ok(target), "source {source}");
             }
             for (target, source) in [(0, 10), (9, 19), (10, 25), (19, 34), (20, 50), (34, 69), (35, 71)] {

@@ -2,10 +2,12 @@
 //!
 //! One thread, one loop. It blocks on a cluster only for short questions; data flows through the shards meanwhile.
 
+mod groups;
 mod twin;
 
 use super::admin::{Admin, AdminError};
 use super::clock;
+use super::groups::GroupTask;
 use super::ledger_io::LedgerIo;
 use super::mirror::{MirrorError, Summary};
 use super::runtime::{self, ShardHandle};
@@ -73,6 +75,8 @@ pub(super) struct Session<'a> {
     trim_at_us: u64,
     /// Topics whose records the target does not delete for us.
     untrimmed: BTreeSet<String>,
+    /// Mirrors consumer groups, and asks where their offsets are on the target.
+    groups: Option<GroupTask>,
     zombies_until_us: u64,
     ledger_retry_us: u64,
     observe_at_us: u64,
@@ -154,6 +158,7 @@ impl<'a> Session<'a> {
             trims: BTreeMap::new(),
             trim_at_us: 0,
             untrimmed: BTreeSet::new(),
+            groups: None,
             zombies_until_us: 0,
             ledger_retry_us: 0,
             observe_at_us: 0,
@@ -191,6 +196,7 @@ impl<'a> Session<'a> {
         session.effects();
         session.observe(true)?;
         session.observed_once = true;
+        session.start_groups()?;
         Ok(session)
     }
 
@@ -204,6 +210,7 @@ impl<'a> Session<'a> {
         loop {
             self.hear();
             self.keep_ledger();
+            self.answer_groups();
             let now = clock::now();
             if let Some(ended) = self.ended.take() {
                 ended?;
@@ -229,6 +236,9 @@ impl<'a> Session<'a> {
                 Some(until_us) if self.released || now.mono_us >= until_us => break,
                 _ => {}
             }
+        }
+        if self.is_done() {
+            self.finish_groups();
         }
         observe(&self.report());
         self.summary.report = self.report();

@@ -107,6 +107,8 @@ pub enum MirrorError {
          delete the topic __twinlog.{link} on the target if those clusters are gone for good"
     )]
     OtherClusters { link: String, source_id: String, target_id: String },
+    #[error("the thread for consumer groups cannot be started: {0}")]
+    Groups(std::io::Error),
     #[error("the link's ledger (topic __twinlog.{link} on the target): {cause}")]
     Ledger { link: String, cause: String },
 }

@@ -726,7 +726,8 @@ impl Ledger {
                 lane.stale = false;
                 for (chunk, runs) in lane.take_chunks() {
                     let (topic, partition) = (topic.to_string(), *partition);
-                    let key = json(&Key::Runs { topic, partition, id: lane.target_topic_id.to_string(), chunk });
+                    let key =
+                        json(&Key::Runs { topic, partition, id: lane.target_topic_id.to_string(), chunk });
                     let value = json(&runs);
                     bytes += key.len() + value.len();
                     records.push((key, Some(value)));
@@ -800,7 +801,8 @@ impl Lane {
     /// The history that is enough for records of its own by now.
     fn take_chunks(&mut self) -> Vec<(u32, Runs)> {
         let fresh = &self.history[self.chunked()..];
-        let runs = fresh.chunks_exact(CHUNK_RUNS).map(|runs| Runs { runs: runs.iter().map(run_value).collect() });
+        let runs =
+            fresh.chunks_exact(CHUNK_RUNS).map(|runs| Runs { runs: runs.iter().map(run_value).collect() });
         let chunks: Vec<(u32, Runs)> = (self.chunks..).zip(runs).collect();
         self.chunks += chunks.len() as u32;
         chunks

@@ -1,0 +1,94 @@
+//! What is to become of the consumer groups' committed offsets: which go to the target, and why the others do not.
+
+use super::offset_map::Unmapped;
+use crate::config::Mirror;
+use std::collections::BTreeMap;
+
+/// A position that a group committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    pub offset: i64,
+    /// Whatever the consumer put there; it goes along.
+    pub metadata: String,
+}
+
+/// A group's committed positions, by topic and partition.
+pub type Positions = BTreeMap<(String, i32), Committed>;
+
+/// Why a position of the source is not on the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The offset has no counterpart, for now or for good.
+    Unmapped(Unmapped),
+    /// The target's position is further on.
+    Ahead { target_offset: i64 },
+    /// The group has members on the target: they decide.
+    Active,
+    /// The target refuses it with this error code.
+    Refused(i16),
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unmapped(why) => why.fmt(f),
+            Self::Ahead { target_offset } => write!(
+                f,
+                "the target's position {target_offset} is further on; --groups-rewind would set it back"
+            ),
+            Self::Active => f.write_str("the group has members on the target, which commit for themselves"),
+            Self::Refused(code) => {
+                write!(f, "{}: {}", crate::error::name(*code), crate::error::advice(*code))
+            }
+        }
+    }
+}
+
+/// Whether the group's positions are to be mirrored.
+pub fn is_wanted(config: &Mirror, group: &str) -> bool {
+    let is_in = |list: &[regex::Regex]| list.iter().any(|pattern| pattern.is_match(group));
+    is_in(&config.groups) && !is_in(&config.groups_exclude)
+}
+
+/// One position on its way: what to commit, that nothing is to be done (None), or why it cannot be.
+pub fn decide(
+    source: &Committed,
+    translated: Result<i64, Unmapped>,
+    target: Option<&Committed>,
+    rewind: bool,
+) -> Result<Option<Committed>, Reason> {
+    let offset = translated.map_err(Reason::Unmapped)?;
+    match target {
+        Some(target) if target.offset == offset && target.metadata == source.metadata => Ok(None),
+        Some(target) if target.offset > offset && !rewind => {
+            Err(Reason::Ahead { target_offset: target.offset })
+        }
+        _ => Ok(Some(Committed { offset, metadata: source.metadata.clone() })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: i64, metadata: &str) -> Committed {
+        Committed { offset, metadata: metadata.into() }
+    }
+
+    #[test]
+    fn a_position_goes_forward_and_backward_only_when_asked() {
+        let decide = |target: Option<&Committed>, rewind| decide(&at(7, "m"), Ok(5), target, rewind);
+        assert_eq!(decide(None, false), Ok(Some(at(5, "m"))));
+        assert_eq!(decide(Some(&at(4, "m")), false), Ok(Some(at(5, "m"))));
+        assert_eq!(decide(Some(&at(5, "m")), false), Ok(None));
+        assert_eq!(decide(Some(&at(5, "old")), false), Ok(Some(at(5, "m"))));
+        assert_eq!(decide(Some(&at(6, "m")), false), Err(Reason::Ahead { target_offset: 6 }));
+        assert_eq!(decide(Some(&at(6, "m")), true), Ok(Some(at(5, "m"))));
+    }
+
+    #[test]
+    fn what_is_not_mirrored_yet_is_not_committed() {
+        let ahead = Unmapped::NotMirrored { mirrored_to: 3 };
+        assert_eq!(decide(&at(7, ""), Err(ahead), None, true), Err(Reason::Unmapped(ahead)));
+    }
+}

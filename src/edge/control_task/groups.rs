@@ -1,0 +1,47 @@
+//! What control does for the thread that mirrors consumer groups.
+
+use super::Session;
+use crate::edge::groups::{Answers, Asked, GroupSync, GroupTask};
+use crate::edge::mirror::MirrorError;
+use std::sync::Arc;
+
+impl Session<'_> {
+    pub(super) fn start_groups(&mut self) -> Result<(), MirrorError> {
+        if !self.config.groups.is_empty() {
+            self.groups = Some(GroupTask::start(self.config).map_err(MirrorError::Groups)?);
+        }
+        Ok(())
+    }
+
+    /// Says where the groups' offsets are on the target.
+    pub(super) fn answer_groups(&mut self) {
+        let Some(groups) = &self.groups else { return };
+        while let Ok(question) = groups.questions.try_recv() {
+            // Who asked may have gone meanwhile.
+            let _ = question.answer.send(self.translate(&question.offsets));
+        }
+    }
+
+    /// Everything is mirrored: so are the groups' positions, once more and for the last time.
+    pub(super) fn finish_groups(&mut self) {
+        if self.groups.take().is_none() {
+            return;
+        }
+        let mut sync = GroupSync::new(Arc::new(self.config.clone()));
+        match sync.round(&mut |asked| Some(self.translate(&asked))) {
+            Ok(round) => {
+                for (group, topic, partition, reason) in &round.skipped {
+                    tracing::warn!(group, topic, partition, "the group's offset is not mirrored: {reason}");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "consumer groups' offsets are not up to date on the target"),
+        }
+    }
+
+    fn translate(&self, asked: &Asked) -> Answers {
+        let one = |(topic, partition, offset): &(String, i32, i64)| {
+            self.ledger.target_of(topic, *partition, *offset)
+        };
+        asked.iter().map(one).collect()
+    }
+}

@@ -1,0 +1,284 @@
+//! What is asked of a cluster about its consumer groups.
+
+use crate::config::Cluster;
+use crate::control::groups::{Committed, Positions};
+use crate::edge::admin::{Admin, AdminError, check};
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::{
+    FindCoordinatorRequest, GroupId, ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const FIND_COORDINATOR_KEY: i16 = 10;
+/// From 4 on many groups are asked for at once (KIP-699).
+const FIND_COORDINATORS: (i16, i16) = (4, 5);
+const FIND_COORDINATOR: (i16, i16) = (1, 3);
+const OFFSET_FETCH_KEY: i16 = 9;
+/// From 8 on many groups are asked for at once (KIP-709); from 10 on topics have ids.
+const OFFSET_FETCHES: (i16, i16) = (8, 9);
+const OFFSET_FETCH: (i16, i16) = (5, 7);
+const OFFSET_COMMIT: (i16, i16) = (5, 9);
+const LIST_GROUPS: (i16, i16) = (0, 5);
+/// Groups of this type have no positions of their own to commit (KIP-932).
+const SHARE: &str = "share";
+/// Groups in one request.
+const CHUNK: usize = 200;
+const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+const NOT_COORDINATOR: i16 = 16;
+const GROUP_ID_NOT_FOUND: i16 = 69;
+
+/// Positions that were not taken, with the error code.
+pub(super) type Refused = Vec<((String, i32), i16)>;
+
+pub(super) struct GroupClient {
+    admin: Admin,
+    is_observed: bool,
+    coordinators: BTreeMap<String, i32>,
+}
+
+impl GroupClient {
+    pub(super) fn new(cluster: &Cluster, client_id: &str, timeout: Duration) -> Self {
+        Self {
+            admin: Admin::new(cluster, client_id, timeout),
+            is_observed: false,
+            coordinators: BTreeMap::new(),
+        }
+    }
+
+    /// The names of all groups, of whichever protocol. Brokers that do not answer are left out, if others do.
+    pub(super) fn list(&mut self) -> Result<Vec<String>, AdminError> {
+        self.observe()?;
+        let brokers: Vec<i32> = self.admin.observed().brokers.keys().copied().collect();
+        let mut names = Vec::new();
+        let mut trouble = None;
+        let mut answered = false;
+        for broker in brokers {
+            let (min, max) = LIST_GROUPS;
+            let answer = self.admin.client().call(broker, min, max, |_| ListGroupsRequest::default());
+            match answer.map_err(AdminError::from) {
+                Ok(answer) => {
+                    answered = true;
+                    check(answer.error_code, "listing consumer groups (DESCRIBE on them)")?;
+                    let groups = answer.groups.into_iter().filter(|group| group.group_type.as_str() != SHARE);
+                    names.extend(groups.map(|group| group.group_id.to_string()));
+                }
+                Err(error) => {
+                    self.is_observed = false;
+                    trouble = Some(error);
+                }
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        match trouble {
+            Some(error) if !answered => Err(error),
+            _ => Ok(names),
+        }
+    }
+
+    /// What the groups have committed. A group whose coordinator is not to be had now is left out; one that does not exist has
+    /// committed nothing.
+    pub(super) fn fetch(&mut self, groups: &[String]) -> Result<BTreeMap<String, Positions>, AdminError> {
+        self.observe()?;
+        let mut found = BTreeMap::new();
+        for (coordinator, groups) in self.by_coordinator(groups)? {
+            for chunk in groups.chunks(CHUNK) {
+                if let Err(error) = self.fetch_from(coordinator, chunk, &mut found) {
+                    self.forget_coordinators(chunk);
+                    self.is_observed = false;
+                    tracing::debug!(coordinator, %error, "asking for consumer groups' offsets");
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn forget_coordinators(&mut self, groups: &[String]) {
+        for group in groups {
+            self.coordinators.remove(group);
+        }
+    }
+
+    fn fetch_from(
+        &mut self,
+        coordinator: i32,
+        groups: &[String],
+        found: &mut BTreeMap<String, Positions>,
+    ) -> Result<(), AdminError> {
+        let client = self.admin.client();
+        let (min, max) = OFFSET_FETCHES;
+        if client.client(coordinator)?.versions().pick(OFFSET_FETCH_KEY, min, max).is_none() {
+            let (min, max) = OFFSET_FETCH;
+            for group in groups {
+                let answer = self.admin.client().call(coordinator, min, max, |_| {
+                    OffsetFetchRequest::default().with_group_id(group_id(group)).with_topics(None)
+                })?;
+                let positions = answer.topics.into_iter().flat_map(|topic| {
+                    let name = topic.name.to_string();
+                    topic.partitions.into_iter().filter(|partition| partition.error_code == 0).map(
+                        move |partition| {
+                            let place = (name.clone(), partition.partition_index);
+                            (place, committed(partition.committed_offset, partition.metadata))
+                        },
+                    )
+                });
+                self.coordinators_answer(group, answer.error_code, positions.collect(), found);
+            }
+            return Ok(());
+        }
+        let wanted = groups.iter().map(|group| {
+            OffsetFetchRequestGroup::default()
+                .with_group_id(group_id(group))
+                .with_member_epoch(-1)
+                .with_topics(None)
+        });
+        let wanted = wanted.collect();
+        let answer = client.call(coordinator, min, max, |_| {
+            // What an open transaction has committed is not yet a position.
+            OffsetFetchRequest::default().with_groups(wanted).with_require_stable(true)
+        })?;
+        for group in answer.groups {
+            let positions = group.topics.into_iter().flat_map(|topic| {
+                let name = topic.name.to_string();
+                topic.partitions.into_iter().filter(|partition| partition.error_code == 0).map(
+                    move |partition| {
+                        let place = (name.clone(), partition.partition_index);
+                        (place, committed(partition.committed_offset, partition.metadata))
+                    },
+                )
+            });
+            self.coordinators_answer(&group.group_id, group.error_code, positions.collect(), found);
+        }
+        Ok(())
+    }
+
+    fn coordinators_answer(
+        &mut self,
+        group: &str,
+        code: i16,
+        positions: Positions,
+        found: &mut BTreeMap<String, Positions>,
+    ) {
+        match code {
+            0 => {
+                let positions = positions.into_iter().filter(|(_, committed)| committed.offset >= 0);
+                found.insert(group.to_owned(), positions.collect());
+            }
+            GROUP_ID_NOT_FOUND => drop(found.insert(group.to_owned(), Positions::new())),
+            _ => self.forget_coordinators(&[group.to_owned()]),
+        }
+    }
+
+    /// Commits positions as somebody who is no member. Returns those that were refused, with the error code.
+    pub(super) fn commit(&mut self, group: &str, positions: &Positions) -> Result<Refused, AdminError> {
+        let all = |code: i16| positions.keys().map(|place| (place.clone(), code)).collect();
+        let found = self.by_coordinator(&[group.to_owned()])?;
+        let Some((&coordinator, _)) = found.first_key_value() else {
+            return Ok(all(COORDINATOR_NOT_AVAILABLE));
+        };
+        let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
+        for ((topic, partition), committed) in positions {
+            // The leader epoch is the source's: it means nothing on the target.
+            let position = OffsetCommitRequestPartition::default()
+                .with_partition_index(*partition)
+                .with_committed_offset(committed.offset)
+                .with_committed_leader_epoch(-1)
+                .with_committed_metadata(Some(StrBytes::from_string(committed.metadata.clone())));
+            topics.entry(topic).or_default().push(position);
+        }
+        let topics = topics.into_iter().map(|(topic, partitions)| {
+            OffsetCommitRequestTopic::default()
+                .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+                .with_partitions(partitions)
+        });
+        let topics = topics.collect();
+        let (min, max) = OFFSET_COMMIT;
+        let answer = self.admin.client().call(coordinator, min, max, |_| {
+            OffsetCommitRequest::default()
+                .with_group_id(group_id(group))
+                .with_generation_id_or_member_epoch(-1)
+                .with_topics(topics)
+        });
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.coordinators.remove(group);
+                self.is_observed = false;
+                return Err(error.into());
+            }
+        };
+        let mut refused = Vec::new();
+        for topic in answer.topics {
+            for partition in topic.partitions.iter().filter(|partition| partition.error_code != 0) {
+                refused.push(((topic.name.to_string(), partition.partition_index), partition.error_code));
+            }
+        }
+        if refused.iter().any(|(_, code)| matches!(*code, COORDINATOR_NOT_AVAILABLE | NOT_COORDINATOR)) {
+            self.coordinators.remove(group);
+        }
+        Ok(refused)
+    }
+
+    /// The groups by the broker that coordinates them. Those without one for now are left out.
+    fn by_coordinator(&mut self, groups: &[String]) -> Result<BTreeMap<i32, Vec<String>>, AdminError> {
+        let unknown: Vec<String> =
+            groups.iter().filter(|group| !self.coordinators.contains_key(*group)).cloned().collect();
+        for chunk in unknown.chunks(CHUNK) {
+            self.find_coordinators(chunk)?;
+        }
+        let mut by_coordinator: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+        for group in groups {
+            if let Some(&coordinator) = self.coordinators.get(group) {
+                by_coordinator.entry(coordinator).or_default().push(group.clone());
+            }
+        }
+        Ok(by_coordinator)
+    }
+
+    fn find_coordinators(&mut self, groups: &[String]) -> Result<(), AdminError> {
+        use crate::edge::client::ANY_BROKER;
+        let client = self.admin.client();
+        let (min, max) = FIND_COORDINATORS;
+        if client.client(ANY_BROKER)?.versions().pick(FIND_COORDINATOR_KEY, min, max).is_some() {
+            let keys = groups.iter().map(|group| StrBytes::from_string(group.clone())).collect();
+            let answer = client.call(ANY_BROKER, min, max, |_| {
+                FindCoordinatorRequest::default().with_coordinator_keys(keys)
+            })?;
+            for found in answer.coordinators.into_iter().filter(|found| found.error_code == 0) {
+                self.coordinators.insert(found.key.to_string(), found.node_id.0);
+            }
+            return Ok(());
+        }
+        let (min, max) = FIND_COORDINATOR;
+        for group in groups {
+            let key = StrBytes::from_string(group.clone());
+            let answer =
+                client.call(ANY_BROKER, min, max, |_| FindCoordinatorRequest::default().with_key(key))?;
+            if answer.error_code == 0 {
+                self.coordinators.insert(group.clone(), answer.node_id.0);
+            }
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self) -> Result<(), AdminError> {
+        if !self.is_observed {
+            self.admin.observe()?;
+            self.is_observed = true;
+        }
+        Ok(())
+    }
+}
+
+fn group_id(group: &str) -> GroupId {
+    GroupId(StrBytes::from_string(group.to_owned()))
+}
+
+fn committed(offset: i64, metadata: Option<StrBytes>) -> Committed {
+    Committed { offset, metadata: metadata.map(|text| text.to_string()).unwrap_or_default() }
+}

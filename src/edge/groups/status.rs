@@ -1,0 +1,97 @@
+//! Where each group stands on both sides, and why a position is not mirrored.
+
+use super::{Answers, Asked, GroupSync};
+use crate::control::groups::{Committed, Positions, decide, is_wanted};
+use crate::control::offset_map::Unmapped;
+use crate::edge::admin::AdminError;
+use serde::Serialize;
+
+/// One position of one group.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub group: String,
+    pub topic: String,
+    pub partition: i32,
+    pub source_offset: i64,
+    /// The source's position in the target's offsets; None when it has none, or none yet.
+    pub translated_offset: Option<i64>,
+    /// What the group has committed on the target.
+    pub target_offset: Option<i64>,
+    /// "same", "to be mirrored", or why not.
+    pub state: String,
+}
+
+impl GroupSync {
+    /// A look that changes nothing.
+    pub fn status(
+        &mut self,
+        translate: &mut dyn FnMut(Asked) -> Option<Answers>,
+    ) -> Result<Vec<Status>, AdminError> {
+        let mut groups = self.source.list()?;
+        groups.retain(|group| is_wanted(&self.config, group));
+        let here = self.source.fetch(&groups)?;
+        let there = self.target.fetch(&groups)?;
+        let nothing = Positions::new();
+        let mut statuses = Vec::new();
+        for (group, positions) in here {
+            let asked =
+                positions.iter().map(|((topic, partition), at)| (topic.clone(), *partition, at.offset));
+            let answers = translate(asked.collect()).unwrap_or_default();
+            let there = there.get(&group).unwrap_or(&nothing);
+            for ((place, committed), translated) in positions.iter().zip(answers) {
+                let on_target = there.get(place);
+                statuses.push(Status {
+                    group: group.clone(),
+                    topic: place.0.clone(),
+                    partition: place.1,
+                    source_offset: committed.offset,
+                    translated_offset: translated.ok(),
+                    target_offset: on_target.map(|committed| committed.offset),
+                    state: self.state(committed, translated, on_target),
+                });
+            }
+        }
+        Ok(statuses)
+    }
+
+    fn state(
+        &self,
+        committed: &Committed,
+        translated: Result<i64, Unmapped>,
+        on_target: Option<&Committed>,
+    ) -> String {
+        match decide(committed, translated, on_target, self.config.groups_rewind) {
+            Ok(None) => "same".into(),
+            Ok(Some(_)) => "to be mirrored".into(),
+            Err(reason) => reason.to_string(),
+        }
+    }
+}
+
+/// The table for people.
+pub fn show(statuses: &[Status]) -> String {
+    let number = |offset: Option<i64>| offset.map_or("-".to_owned(), |offset| offset.to_string());
+    let mut rows =
+        vec![["GROUP", "TOPIC", "PARTITION", "SOURCE", "AS TARGET", "TARGET", "STATE"].map(String::from)];
+    rows.extend(statuses.iter().map(|status| {
+        [
+            status.group.clone(),
+            status.topic.clone(),
+            status.partition.to_string(),
+            status.source_offset.to_string(),
+            number(status.translated_offset),
+            number(status.target_offset),
+            status.state.clone(),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..7).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text += cells.join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}

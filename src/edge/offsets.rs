@@ -1,0 +1,61 @@
+//! The link's memory, read without taking the lock: for commands that ask where things stand.
+
+use super::admin::{Admin, AdminError};
+use super::clock;
+use super::groups::{Answers, Asked};
+use super::ledger_io::LedgerIo;
+use crate::config::Cluster;
+use crate::control::ledger::{self, Ledger, Todo, state_topic};
+use std::time::Duration;
+
+/// Why the link's state cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OffsetsError {
+    #[error("the target: {0}")]
+    Target(#[from] AdminError),
+    #[error(
+        "the target has no topic {0}, so no link of this name ever wrote to it; check --target and --link (mirror's default is \
+         `mirror`)"
+    )]
+    NoLink(String),
+}
+
+/// What a link's state topic said when it was read.
+pub struct LinkState {
+    pub ledger: Ledger,
+}
+
+impl LinkState {
+    /// Reads the state topic to its end.
+    pub fn read(
+        target: &Cluster,
+        link: &str,
+        client_id: &str,
+        timeout: Duration,
+    ) -> Result<Self, OffsetsError> {
+        let mut admin = Admin::new(target, client_id, timeout);
+        let topic = state_topic(link);
+        if admin.observe()?.topics.get(topic.as_str()).is_none_or(|topic| topic.error != 0) {
+            return Err(OffsetsError::NoLink(topic));
+        }
+        let mut ledger = Ledger::new(ledger::Settings {
+            source_cluster: String::new(),
+            target_cluster: String::new(),
+            instance: String::new(),
+            zombie_bound_ms: 1,
+            producer_id_expiration_ms: None,
+        });
+        if let Some(todo @ Todo::Read { .. }) = ledger.poll(clock::now()) {
+            LedgerIo::new(link).carry_out(clock::now, &mut admin, &mut ledger, todo)?;
+        }
+        Ok(Self { ledger })
+    }
+
+    /// Positions on the target for positions on the source.
+    pub fn translate(&self, asked: &Asked) -> Answers {
+        let one = |(topic, partition, offset): &(String, i32, i64)| {
+            self.ledger.target_of(topic, *partition, *offset)
+        };
+        asked.iter().map(one).collect()
+    }
+}
