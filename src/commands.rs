@@ -1,7 +1,9 @@
 //! The commands that look at a link, or tidy up after it: each reads the link's state, does its work, and says what came of it.
 
 use crate::Failure;
-use crate::cli::{GroupsArgs, GroupsCommand, GroupsLink, OffsetsArgs, OffsetsCommand, TranslateArgs};
+use crate::cli::{
+    GroupsArgs, GroupsCommand, GroupsLink, OffsetsArgs, OffsetsCommand, TranslateArgs, VerifyArgs,
+};
 use std::io::{BufRead, BufReader, Read};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use twinlog::config::{Cluster, ConfigError, LogFormat, Mirror};
 use twinlog::edge::groups::{self, GroupSync};
 use twinlog::edge::logging;
 use twinlog::edge::offsets::LinkState;
+use twinlog::edge::signals::{INTERRUPTED, Stop};
+use twinlog::edge::verify;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -63,6 +67,42 @@ fn open_groups(link: GroupsLink) -> Result<(GroupSync, LinkState), Failure> {
     let state =
         LinkState::read(&config.target, &config.link, &config.client_id, TIMEOUT).map_err(Failure::new)?;
     Ok((GroupSync::new(Arc::new(config)), state))
+}
+
+pub fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
+    logging::start(LogFormat::Text);
+    let is_json = args.json;
+    let settings = args.settings()?;
+    let stop = Stop::on_signals().map_err(Failure::new)?;
+    let mut outcome = verify::run(&settings, stop.flag()).map_err(Failure::new)?;
+    if !settings.config.groups.is_empty() {
+        outcome.problems.extend(group_problems(&settings.config)?);
+    }
+    if is_json {
+        println!("{}", serde_json::to_string(&outcome).map_err(Failure::new)?);
+    } else {
+        print!("{}", verify::show(&outcome));
+    }
+    Ok(match outcome.is_same() {
+        _ if stop.was_interrupt() => ExitCode::from(INTERRUPTED),
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// Groups that would not go on at the same record.
+fn group_problems(config: &Mirror) -> Result<Vec<String>, Failure> {
+    let state =
+        LinkState::read(&config.target, &config.link, &config.client_id, TIMEOUT).map_err(Failure::new)?;
+    let mut sync = GroupSync::new(Arc::new(config.clone()));
+    let statuses = sync.status(&mut |asked| Some(state.translate(&asked))).map_err(Failure::new)?;
+    let different = statuses.into_iter().filter(|status| status.target_offset != status.translated_offset);
+    Ok(different
+        .map(|status| {
+            let groups::Status { group, topic, partition, state, .. } = status;
+            format!("group {group}, {topic}-{partition}: {state}")
+        })
+        .collect())
 }
 
 pub fn offsets(args: OffsetsArgs) -> Result<ExitCode, Failure> {

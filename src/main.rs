@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Mirror(args) => mirror(args),
         Command::Groups(args) => commands::groups(args),
         Command::Offsets(args) => commands::offsets(args),
+        Command::Verify(args) => commands::verify(args),
         Command::Broker(args) => broker(args),
         Command::Sim(args) => Ok(sim(&args)),
         Command::Bench(args) => run_bench(args),

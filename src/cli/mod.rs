@@ -7,6 +7,7 @@ mod link;
 mod mirror;
 mod offsets;
 mod sim;
+mod verify;
 
 pub use bench::BenchArgs;
 pub use broker::BrokerArgs;
@@ -14,6 +15,7 @@ pub use groups::{GroupsArgs, GroupsCommand, GroupsLink};
 pub use mirror::MirrorArgs;
 pub use offsets::{OffsetsArgs, OffsetsCommand, TranslateArgs};
 pub use sim::SimArgs;
+pub use verify::VerifyArgs;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
@@ -57,6 +59,8 @@ pub enum Command {
     Groups(GroupsArgs),
     /// Offsets: from one cluster's to the other's.
     Offsets(OffsetsArgs),
+    /// Compare what was mirrored with its source, record for record.
+    Verify(VerifyArgs),
     /// Measure the mirror between two clusters, with every record checked on arrival.
     ///
     /// Puts a load into the source, mirrors it, and checks every batch that arrives on the target. First as fast as it goes, for

@@ -28,6 +28,17 @@ pub enum Reason {
     Refused(i16),
 }
 
+impl Reason {
+    /// A moment later it may go.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unmapped(why) => matches!(why, Unmapped::NotMirrored { .. }),
+            Self::Refused(code) => crate::error::is_retriable(*code),
+            Self::Ahead { .. } | Self::Active => false,
+        }
+    }
+}
+
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -9,3 +9,4 @@ pub mod offset_map;
 pub mod offsets;
 pub mod planner;
 pub mod topics;
+pub mod verify;

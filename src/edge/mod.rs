@@ -30,3 +30,4 @@ pub mod sim_cmd;
 pub mod socket;
 mod sys;
 pub mod usage;
+pub mod verify;

@@ -188,6 +188,23 @@ pub fn is_intact(raw: &[u8; BATCH_HEADER_BYTES], payload: &[u8]) -> bool {
     crc::of_batch(&field(raw, ATTRIBUTES_AT), payload) == u32::from_be_bytes(field(raw, CRC_AT))
 }
 
+/// Whether two batches have the same payload, as far as their CRCs tell, which are taken for right. The CRC of a batch covers
+/// header and payload; what the headers' difference makes of it is known without the payload.
+pub fn has_same_payload(one: &[u8; BATCH_HEADER_BYTES], other: &[u8; BATCH_HEADER_BYTES]) -> bool {
+    let length = |raw| u32::from_be_bytes(field(raw, 8));
+    if length(one) != length(other) {
+        return false;
+    }
+    let (one_header, other_header): ([u8; 40], [u8; 40]) =
+        (field(one, ATTRIBUTES_AT), field(other, ATTRIBUTES_AT));
+    let mut difference = one_header;
+    difference.iter_mut().zip(other_header).for_each(|(one, other)| *one ^= other);
+    let payload_bytes =
+        length(one).wrapping_add(LOG_OVERHEAD_BYTES as u32).wrapping_sub(BATCH_HEADER_BYTES as u32);
+    let crc = |raw| u32::from_be_bytes(field(raw, CRC_AT));
+    crc(one) ^ crc(other) == crc::change(&difference, payload_bytes)
+}
+
 /// Writes the CRC that fits the header and the payload: for batches made here, not for those passed on.
 pub fn seal(raw: &mut [u8; BATCH_HEADER_BYTES], payload: &[u8]) {
     let crc = crc::of_batch(&field(raw, ATTRIBUTES_AT), payload);
@@ -262,9 +279,11 @@ pub(super) mod tests {
             header.batch_bytes += payload.len();
             let mut raw = header.to_raw();
             seal(&mut raw, &payload);
+            let before = raw;
             restamp(&mut raw, Stamp { producer_id, producer_epoch, base_sequence });
 
             prop_assert!(is_intact(&raw, &payload));
+            prop_assert!(has_same_payload(&before, &raw));
             let new = BatchHeader::parse(&raw).unwrap();
             prop_assert_eq!(new, BatchHeader {
                 base_offset: 0,
@@ -288,6 +307,9 @@ pub(super) mod tests {
             let mut raw = header.to_raw();
             seal(&mut raw, &payload);
             payload[damaged] ^= 1 << bit;
+            let mut other = raw;
+            seal(&mut other, &payload);
+            prop_assert!(!has_same_payload(&raw, &other));
             restamp(&mut raw, Stamp { producer_id: 7, producer_epoch: 0, base_sequence: 0 });
             prop_assert!(!is_intact(&raw, &payload));
         }

@@ -521,6 +521,12 @@ impl Ledger {
         self.map(topic, partition)?.source_of(target_offset)
     }
 
+    /// Up to which source offset the partition is mirrored.
+    pub fn mirrored_to(&self, topic: &str, partition: i32) -> Option<i64> {
+        let lane = self.lanes.get(&(Arc::from(topic), partition))?;
+        lane.checkpoint.map(|checkpoint| checkpoint.source_offset)
+    }
+
     /// The partitions that the link has begun to mirror.
     pub fn partitions(&self) -> impl Iterator<Item = (&str, i32)> {
         let begun = self.lanes.iter().filter(|(_, lane)| lane.is_begun());

@@ -140,10 +140,7 @@ impl GroupSync {
                 }
             }
             self.done.entry(group.clone()).or_default().extend(settled);
-            let is_passing = |(.., reason): &(String, String, i32, Reason)| {
-                matches!(reason, Reason::Unmapped(Unmapped::NotMirrored { .. }))
-            };
-            if round.skipped[before..].iter().all(is_passing) {
+            if round.skipped[before..].iter().all(|(.., reason)| reason.is_passing()) {
                 self.again_us.remove(&group);
             } else {
                 self.again_us.insert(group, now.after_ms(AGAIN_MS));
@@ -215,8 +212,7 @@ fn run(config: Arc<Mirror>, ask: &Sender<Question>, stop: &AtomicBool) {
 fn tell(told: &mut BTreeMap<(String, String, i32), Reason>, round: Round) {
     for (group, topic, partition, reason) in round.skipped {
         let place = (group, topic, partition);
-        let is_passing = matches!(reason, Reason::Unmapped(Unmapped::NotMirrored { .. }));
-        if !is_passing && told.get(&place) != Some(&reason) {
+        if !reason.is_passing() && told.get(&place) != Some(&reason) {
             let (group, topic, partition) = &place;
             tracing::warn!(group, topic, partition, "the group's offset is not mirrored: {reason}");
             told.insert(place, reason);
