@@ -521,6 +521,11 @@ impl Ledger {
         self.map(topic, partition)?.source_of(target_offset)
     }
 
+    /// The producer id of everything that the link writes into mirrored topics.
+    pub fn producer_id(&self) -> Option<i64> {
+        self.data_pid.as_ref().map(|pid| pid.producer_id)
+    }
+
     /// Up to which source offset the partition is mirrored.
     pub fn mirrored_to(&self, topic: &str, partition: i32) -> Option<i64> {
         let lane = self.lanes.get(&(Arc::from(topic), partition))?;

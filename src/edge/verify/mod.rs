@@ -10,7 +10,7 @@ use crate::control::configs::{self, TopicConfigs};
 use crate::control::ledger::Ledger;
 use crate::control::offset_map::Unmapped;
 use crate::control::topics;
-use crate::control::verify::{Comparison, Difference, Tally};
+use crate::control::verify::{Comparison, Difference, Held, Tally};
 use crate::stats::units;
 use reader::Reader;
 use serde::Serialize;
@@ -307,7 +307,33 @@ impl Work<'_> {
             verified.to_offset = to;
             self.keep(&key, to);
         }
+        if let Some(offset) = self.foreign(target, topic, partition, end)? {
+            verified.difference =
+                Some(format!("target offset {offset}: the target has records that this link did not write"));
+        }
         Ok(verified)
+    }
+
+    /// The first record behind what is known to be mirrored that somebody else wrote. A running mirror may have written there.
+    fn foreign(
+        &self,
+        target: &mut Admin,
+        topic: &str,
+        partition: i32,
+        mirrored_to: i64,
+    ) -> Result<Option<i64>, String> {
+        let place = [(topic.to_owned(), partition)];
+        let end = target.end_offsets(&place).get(&place[0]).copied().unwrap_or(0);
+        let Ok(from) = self.ledger.target_of(topic, partition, mirrored_to) else { return Ok(None) };
+        let mut reader = Reader::new(topic, partition, from..end);
+        while !reader.is_done() && !self.stop.load(Ordering::Relaxed) {
+            let batches = self.read(target, &mut reader)?;
+            let is_foreign = |held: &&Held| Some(held.header.producer_id) != self.ledger.producer_id();
+            if let Some(held) = batches.iter().find(is_foreign) {
+                return Ok(Some(held.header.base_offset));
+            }
+        }
+        Ok(None)
     }
 
     /// The source offsets that both sides have, as far as they are mirrored.
@@ -383,11 +409,7 @@ impl Work<'_> {
         Ok(finished.map(|()| comparison.tally))
     }
 
-    fn read(
-        &self,
-        admin: &mut Admin,
-        reader: &mut Reader,
-    ) -> Result<Vec<crate::control::verify::Held>, String> {
+    fn read(&self, admin: &mut Admin, reader: &mut Reader) -> Result<Vec<Held>, String> {
         let (batches, bytes) = reader.next(admin)?;
         let read = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if let Some(rate) = self.settings.bytes_per_second.filter(|rate| *rate > 0) {
