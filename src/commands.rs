@@ -1,17 +1,20 @@
 //! The commands that look at a link, or tidy up after it: each reads the link's state, does its work, and says what came of it.
 
-use crate::Failure;
 use crate::cli::{
-    GroupsArgs, GroupsCommand, GroupsLink, OffsetsArgs, OffsetsCommand, TranslateArgs, VerifyArgs,
+    FailbackArgs, FailoverArgs, GroupsArgs, GroupsCommand, GroupsLink, LedgerArgs, OffsetsArgs,
+    OffsetsCommand, TranslateArgs, VerifyArgs,
 };
+use crate::{Failure, SOME_STOPPED};
 use std::io::{BufRead, BufReader, Read};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use twinlog::config::{Cluster, ConfigError, LogFormat, Mirror};
+use twinlog::config::{Cluster, ConfigError, Draft, LogFormat, Mirror};
+use twinlog::edge::failover::{self, FailoverError, Kind};
 use twinlog::edge::groups::{self, GroupSync};
 use twinlog::edge::logging;
 use twinlog::edge::offsets::LinkState;
+use twinlog::edge::progress::Progress;
 use twinlog::edge::signals::{INTERRUPTED, Stop};
 use twinlog::edge::verify;
 
@@ -105,6 +108,114 @@ fn group_problems(config: &Mirror) -> Result<Vec<String>, Failure> {
         .collect())
 }
 
+pub fn failover(args: FailoverArgs) -> Result<ExitCode, Failure> {
+    logging::start(LogFormat::Text);
+    let (kind, is_json) = (args.kind(), args.json);
+    let config = args.config()?;
+    let stop = Stop::on_signals().map_err(Failure::new)?;
+    let mut progress = Progress::new(LogFormat::Text);
+    let outcome = failover::over(&config, kind, stop.flag(), &mut |report| progress.show(report));
+    progress.finish();
+    let outcome = outcome.map_err(of_failover)?;
+    if is_json {
+        println!("{}", serde_json::to_string(&outcome).map_err(Failure::new)?);
+    } else {
+        print!("{}", failover::show(&outcome, kind));
+    }
+    Ok(match () {
+        () if stop.was_interrupt() => ExitCode::from(INTERRUPTED),
+        () if kind == Kind::DryRun => ExitCode::SUCCESS,
+        () if !outcome.left_out.is_empty() => ExitCode::from(SOME_STOPPED),
+        () if outcome.lost_offsets() != Some(0) => ExitCode::FAILURE,
+        () => ExitCode::SUCCESS,
+    })
+}
+
+pub fn failback(args: FailbackArgs) -> Result<ExitCode, Failure> {
+    logging::start(LogFormat::Text);
+    let is_json = args.json;
+    let settings = args.settings()?;
+    let stop = Stop::on_signals().map_err(Failure::new)?;
+    let mut progress = Progress::new(LogFormat::Text);
+    let outcome = failover::back(&settings, stop.flag(), &mut |report| progress.show(report));
+    progress.finish();
+    let outcome = outcome.map_err(of_failover)?;
+    if is_json {
+        println!("{}", serde_json::to_string(&outcome).map_err(Failure::new)?);
+    } else {
+        if let Some(summary) = &outcome.summary {
+            summary.show(LogFormat::Text);
+        }
+        print!("{}", failover::show_back(&outcome, &settings));
+    }
+    Ok(match () {
+        () if stop.was_interrupt() => ExitCode::from(INTERRUPTED),
+        () if outcome.summary.as_ref().is_some_and(|summary| !summary.is_clean()) => {
+            ExitCode::from(SOME_STOPPED)
+        }
+        () if outcome.is_done || settings.follow || (settings.dry_run && outcome.tails.is_empty()) => {
+            ExitCode::SUCCESS
+        }
+        () => ExitCode::FAILURE,
+    })
+}
+
+fn of_failover(error: FailoverError) -> Failure {
+    let exit_code = match &error {
+        FailoverError::Mirror(error) => error.exit_code(),
+        FailoverError::Link(_) | FailoverError::Refused(_) => 1,
+    };
+    Failure { exit_code, message: error.to_string() }
+}
+
+pub fn ledger(args: LedgerArgs) -> Result<ExitCode, Failure> {
+    logging::start(LogFormat::Text);
+    let (since_ms, is_json) = (args.since_ms, args.json);
+    let draft = args.draft()?;
+    let topics = draft.topics.clone();
+    let state = link_state(draft)?;
+    let is_meant = |topic: &str| {
+        topics.as_ref().is_none_or(|topics| topics.iter().any(|pattern| pattern.is_match(topic)))
+    };
+    let mut count = 0;
+    for (topic, partition, from, loss) in state.ledger.losses() {
+        if !is_meant(topic) || loss.recorded_at_ms < since_ms {
+            continue;
+        }
+        count += 1;
+        if is_json {
+            let entry = serde_json::json!({
+                "topic": topic, "partition": partition, "from_offset": from, "to_offset": loss.to, "cause": loss.cause,
+                "recorded_at_ms": loss.recorded_at_ms,
+            });
+            println!("{entry}");
+        } else {
+            println!(
+                "{topic}-{partition}: source offsets {from} to {} are not on the target: {} (recorded at {} ms)",
+                loss.to - 1,
+                loss.cause,
+                loss.recorded_at_ms
+            );
+        }
+    }
+    if count == 0 && !is_json {
+        println!("no entries: every source record that was read is on the target");
+    }
+    Ok(if count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The state of the link that a draft names, which needs no source.
+fn link_state(draft: Draft) -> Result<LinkState, Failure> {
+    let target = draft.target.ok_or_else(|| {
+        ConfigError(
+            "no target given; add --target HOST:PORT, or set target.bootstrap in the config file".into(),
+        )
+    })?;
+    let link = draft.link.unwrap_or_else(|| "mirror".into());
+    LinkState::read(&Cluster { bootstrap: target }, &link, &format!("twinlog-{link}"), TIMEOUT)
+        .map_err(Failure::new)
+}
+
 pub fn offsets(args: OffsetsArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text);
     let OffsetsCommand::Translate(args) = args.command;
@@ -113,15 +224,7 @@ pub fn offsets(args: OffsetsArgs) -> Result<ExitCode, Failure> {
 
 fn translate(args: TranslateArgs) -> Result<ExitCode, Failure> {
     let (one, file, reverse, is_json) = (args.offset(), args.file(), args.reverse, args.json);
-    let draft = args.draft()?;
-    let target = draft.target.ok_or_else(|| {
-        ConfigError(
-            "no target given; add --target HOST:PORT, or set target.bootstrap in the config file".into(),
-        )
-    })?;
-    let link = draft.link.unwrap_or_else(|| "mirror".into());
-    let state = LinkState::read(&Cluster { bootstrap: target }, &link, "twinlog-offsets", TIMEOUT)
-        .map_err(Failure::new)?;
+    let state = link_state(args.draft()?)?;
     let lines: Box<dyn Iterator<Item = std::io::Result<String>>> = match (one, file) {
         (Some((topic, partition, offset)), _) => {
             Box::new(std::iter::once(Ok(format!("{topic} {partition} {offset}"))))

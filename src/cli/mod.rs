@@ -2,7 +2,9 @@
 
 mod bench;
 mod broker;
+mod failover;
 mod groups;
+mod ledger;
 mod link;
 mod mirror;
 mod offsets;
@@ -11,7 +13,9 @@ mod verify;
 
 pub use bench::BenchArgs;
 pub use broker::BrokerArgs;
+pub use failover::{FailbackArgs, FailoverArgs};
 pub use groups::{GroupsArgs, GroupsCommand, GroupsLink};
+pub use ledger::LedgerArgs;
 pub use mirror::MirrorArgs;
 pub use offsets::{OffsetsArgs, OffsetsCommand, TranslateArgs};
 pub use sim::SimArgs;
@@ -61,6 +65,12 @@ pub enum Command {
     Offsets(OffsetsArgs),
     /// Compare what was mirrored with its source, record for record.
     Verify(VerifyArgs),
+    /// Hand the topics over to the target's clients.
+    Failover(FailoverArgs),
+    /// Bring back what was written on the target since a failover.
+    Failback(FailbackArgs),
+    /// List the source records that are not on the target and never will be.
+    Ledger(LedgerArgs),
     /// Measure the mirror between two clusters, with every record checked on arrival.
     ///
     /// Puts a load into the source, mirrors it, and checks every batch that arrives on the target. First as fast as it goes, for

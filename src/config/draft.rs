@@ -126,6 +126,7 @@ impl Draft {
             groups_exclude: self.groups_exclude.unwrap_or_default(),
             groups_rewind: self.groups_rewind.unwrap_or(false),
             groups_interval_ms: self.groups_interval_ms.unwrap_or(400),
+            hand_over: false,
             until_caught_up: self.until_caught_up.unwrap_or(false),
             mover: self.mover.unwrap_or(Mover::Auto),
             cores: self.cores.unwrap_or_default(),

@@ -110,6 +110,8 @@ pub struct Mirror {
     pub groups_rewind: bool,
     /// How often the groups' positions are looked at.
     pub groups_interval_ms: u64,
+    /// Once caught up, hand the topics over to the target's clients: the link writes to them no more.
+    pub hand_over: bool,
     /// End with success when every lane has reached the high watermark seen after the start.
     pub until_caught_up: bool,
     pub mover: Mover,

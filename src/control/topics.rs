@@ -15,6 +15,12 @@ pub fn select<'a>(config: &Mirror, source: &'a Observed) -> Vec<&'a Topic> {
     source.topics.values().filter(|topic| is_wanted(config, topic)).collect()
 }
 
+/// Whether the configuration asks for a topic of this name, which is known to be mirrored.
+pub fn is_selected(config: &Mirror, name: &str) -> bool {
+    let is_in = |list: &[Regex]| list.iter().any(|pattern| pattern.is_match(name));
+    is_in(&config.topics) && !is_in(&config.exclude)
+}
+
 fn is_wanted(config: &Mirror, topic: &Topic) -> bool {
     let is_named = |pattern: &Regex| is_literally(pattern, &topic.name);
     !is_ours(topic)

@@ -8,12 +8,12 @@ mod twin;
 use super::admin::{Admin, AdminError};
 use super::clock;
 use super::groups::GroupTask;
-use super::ledger_io::LedgerIo;
+use super::ledger_io::{self, LedgerIo};
 use super::mirror::{MirrorError, Summary};
 use super::runtime::{self, ShardHandle};
 use crate::config::{Mirror, StartFrom};
 use crate::control::configs::{self, TopicConfigs};
-use crate::control::ledger::{self, Effect, Ledger, state_topic};
+use crate::control::ledger::{self, Effect, Ledger};
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
 use crate::shard::{Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop};
@@ -40,7 +40,6 @@ const TICK_MS: u64 = 50;
 const DRAIN_PATIENCE_MS: u64 = 15_000;
 /// Events handled before anything else gets its turn.
 const EVENTS_MAX: usize = 1_000;
-const STATE_REPLICATION_MAX: usize = 3;
 
 pub(super) enum End {
     Done(Summary),
@@ -236,9 +235,6 @@ impl<'a> Session<'a> {
                 Some(until_us) if self.released || now.mono_us >= until_us => break,
                 _ => {}
             }
-        }
-        if self.is_done() {
-            self.finish_groups();
         }
         observe(&self.report());
         self.summary.report = self.report();
@@ -535,27 +531,10 @@ impl<'a> Session<'a> {
 
     // The ledger.
 
-    /// The state topic, if the target does not have it yet.
     fn create_state_topic(&mut self, stop: &AtomicBool) -> Result<(), MirrorError> {
-        let topic = state_topic(&self.config.link);
-        let target = &mut self.target;
-        if target.observed().topics.contains_key(&topic) {
-            return Ok(());
-        }
-        let replication =
-            i16::try_from(target.observed().brokers.len().clamp(1, STATE_REPLICATION_MAX)).unwrap_or(1);
-        let configs = [
-            ("cleanup.policy", "compact"),
-            // The ledger reads its own records back before it believes in them.
-            ("min.compaction.lag.ms", "60000"),
-            ("compression.type", "producer"),
-            ("message.timestamp.type", "CreateTime"),
-        ];
-        let configs = configs.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        patiently(Side::Target, stop, || target.create_topic(&topic, 1, replication, &configs))
+        patiently(Side::Target, stop, || ledger_io::create_state_topic(&mut self.target, &self.config.link))
     }
 
-    /// Takes the lock and reads the log, and returns the link's producer id and epoch.
     fn open_ledger(&mut self, stop: &AtomicBool) -> Result<(i64, i16, i64), MirrorError> {
         let until_us = clock::now().after_ms(START_PATIENCE_MS + self.config.zombie_bound_ms);
         let mut trouble = None;
@@ -624,25 +603,10 @@ impl<'a> Session<'a> {
     }
 
     fn end(&mut self, end: ledger::End) {
-        let link = self.config.link.clone();
-        let error = match end {
-            ledger::End::Lapsed => {
-                self.lapsed = true;
-                return;
-            }
-            ledger::End::Fenced => MirrorError::Fenced { link },
-            ledger::End::OtherClusters(pid) => MirrorError::OtherClusters {
-                link,
-                source_id: pid.source_cluster,
-                target_id: pid.target_cluster,
-            },
-            ledger::End::Unreadable(cause) => MirrorError::Ledger { link, cause },
-            ledger::End::Refused(code) => {
-                let cause = format!("{}: {}", crate::error::name(code), crate::error::advice(code));
-                MirrorError::Ledger { link, cause }
-            }
-        };
-        self.ended = Some(Err(error));
+        match MirrorError::of_ledger(&self.config.link, end) {
+            Some(error) => self.ended = Some(Err(error)),
+            None => self.lapsed = true,
+        }
     }
 
     // The shards.
@@ -732,6 +696,10 @@ impl<'a> Session<'a> {
             Event::Drained => {
                 self.drained.insert(shard);
                 if self.drained.len() == self.shards.len() {
+                    if self.is_done() {
+                        self.finish_groups();
+                        self.hand_over();
+                    }
                     self.ledger.release();
                 }
             }

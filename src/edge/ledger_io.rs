@@ -22,7 +22,27 @@ const TRANSACTION_KEY_TYPE: i8 = 1;
 /// The transaction coordinator demands a time-out; the link's lock never opens a transaction.
 const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
 const READ_BYTES_MAX: i32 = 8 << 20;
+const STATE_REPLICATION_MAX: usize = 3;
 const PRODUCE_TIMEOUT_MS: i32 = 5_000;
+
+/// Creates a link's state topic, unless it is there.
+pub(super) fn create_state_topic(target: &mut Admin, link: &str) -> Result<(), AdminError> {
+    let topic = ledger::state_topic(link);
+    if target.observed().topics.contains_key(&topic) {
+        return Ok(());
+    }
+    let replication =
+        i16::try_from(target.observed().brokers.len().clamp(1, STATE_REPLICATION_MAX)).unwrap_or(1);
+    let configs = [
+        ("cleanup.policy", "compact"),
+        // The ledger reads its own records back before it believes in them.
+        ("min.compaction.lag.ms", "60000"),
+        ("compression.type", "producer"),
+        ("message.timestamp.type", "CreateTime"),
+    ];
+    let configs = configs.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    target.create_topic(&topic, 1, replication, &configs)
+}
 
 /// The state topic of one link, on the target.
 pub struct LedgerIo {

@@ -4,6 +4,8 @@ use super::admin::AdminError;
 use super::control_task::{End, Session};
 use super::runtime::{self, RuntimeError};
 use crate::config::{LogFormat, Mirror};
+use crate::control::ledger;
+use crate::error;
 use crate::shard::{LossCause, Side, Stop};
 use crate::stats::{Report, units};
 use std::sync::atomic::AtomicBool;
@@ -114,6 +116,23 @@ pub enum MirrorError {
 }
 
 impl MirrorError {
+    /// What the end of a link's ledger means; None: it lapsed, and may be opened anew.
+    pub(super) fn of_ledger(link: &str, end: ledger::End) -> Option<Self> {
+        let link = link.to_owned();
+        Some(match end {
+            ledger::End::Lapsed => return None,
+            ledger::End::Fenced => Self::Fenced { link },
+            ledger::End::OtherClusters(pid) => {
+                Self::OtherClusters { link, source_id: pid.source_cluster, target_id: pid.target_cluster }
+            }
+            ledger::End::Unreadable(cause) => Self::Ledger { link, cause },
+            ledger::End::Refused(code) => {
+                let cause = format!("{}: {}", error::name(code), error::advice(code));
+                Self::Ledger { link, cause }
+            }
+        })
+    }
+
     /// The process's exit code: 2 for what the user asked for, 4 for being fenced, 1 for the rest.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -57,6 +57,9 @@ pub struct Run {
 /// The source offset of a run whose records are on no source.
 pub const SEED: i64 = -1;
 
+/// The source epoch of a run that begins behind records of others, which are as much part of the log as ours.
+pub const BEHIND_OTHERS: i32 = -2;
+
 /// Which offsets records get on the target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

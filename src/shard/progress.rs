@@ -9,7 +9,7 @@
 //! before its first record is sent, and is assigned once: two incarnations of a link never send different records under the
 //! same number (exactness.md, rule M). On resume the last sequence is looked up here; headers are never counted again.
 
-use super::api::{LaneStart, Run, SEED};
+use super::api::{BEHIND_OTHERS, LaneStart, Run, SEED};
 
 /// Sequence numbers wrap to 0 after this (Kafka's `DefaultRecordBatch.incrementSequence`).
 const SEQUENCE_MASK: i64 = 0x7fff_ffff;
@@ -51,6 +51,12 @@ impl Numbering {
         let run = &self.runs[at];
         let number = run.number + (log_end - run.target_offset);
         Some(self.runs.get(at + 1).map_or(number, |next| number.min(next.number)))
+    }
+
+    /// Whether a log that ends there ends with the records of others that the next run begins behind.
+    pub(super) fn is_behind_others(&self, number: i64, log_end: i64) -> bool {
+        let begins = |run: &&Run| run.number == number && run.target_offset == log_end;
+        self.runs.iter().rev().find(begins).is_some_and(|run| run.source_epoch == BEHIND_OTHERS)
     }
 
     /// Where the source is read on for a target that has every record below `number`: the number and the source offset of the

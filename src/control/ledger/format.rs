@@ -6,6 +6,7 @@
 //! | `{"t":"pid"}` | [`DataPid`]: the producer id of everything the link writes into mirrored topics |
 //! | `{"t":"lane","topic":T,"partition":N}` | [`LaneValue`]: a lane's runs and its checkpoint, whole |
 //! | `{"t":"runs","topic":T,"partition":N,"id":I,"chunk":K}` | [`Runs`]: older runs of a lane into the topic with this id |
+//! | `{"t":"failover","topic":T,"partition":N}` | [`Failover`]: clients write to the target since then, the link does not |
 //! | `{"t":"loss","topic":T,"partition":N,"from":O}` | [`Loss`]: source records that are not on the target, and why |
 //!
 //! Each value is whole, so that the topic may be compacted and reading it to its end gives the state.
@@ -28,6 +29,7 @@ pub enum Key {
     Lane { topic: String, partition: i32 },
     Runs { topic: String, partition: i32, id: String, chunk: u32 },
     Loss { topic: String, partition: i32, from: i64 },
+    Failover { topic: String, partition: i32 },
 }
 
 /// An instance that holds or held the link's lock.
@@ -103,6 +105,18 @@ pub struct Loss {
     pub to: i64,
     pub cause: String,
     pub recorded_at_ms: i64,
+}
+
+/// Where a partition was handed over to the target's clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failover {
+    /// Source records from this offset on were not mirrored.
+    pub source_offset: i64,
+    /// Target records from this offset on are not the link's.
+    pub target_offset: i64,
+    /// The source was not waited for.
+    pub is_forced: bool,
+    pub at_ms: i64,
 }
 
 /// What the ledger calls a cause.

@@ -29,15 +29,17 @@
 //! not append for a good part of that time must claim anew ([`End::Lapsed`]).
 
 mod format;
+mod lane;
 
-pub use format::{DataPid, Owner, StateRecord, decode_batches};
+pub use format::{DataPid, Failover, Loss, Owner, StateRecord, decode_batches};
 
 use crate::control::offset_map::{OffsetMap, Unmapped};
 use crate::error::{self, Verdict};
-use crate::shard::{Checkpoint, LaneId, LossCause, OffsetMode, Run, SEED, StopKind};
+use crate::shard::{BEHIND_OTHERS, Checkpoint, LaneId, LossCause, OffsetMode, Run, StopKind};
 use crate::time::Now;
 use bytes::Bytes;
-use format::{Key, LaneValue, Loss, RunValue, Runs, cause_name, encode_batch};
+use format::{Key, LaneValue, Runs, cause_name, encode_batch};
+use lane::{Lane, stays_before};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -48,6 +50,10 @@ const FLUSH_MS: u64 = 1_000;
 const APPEND_BYTES_MAX: usize = 512 << 10;
 /// Runs of one lane that are kept at a time. More are not made durable, so not used, until the checkpoint has moved.
 const LANE_RUNS_MAX: usize = 4_096;
+/// A key and its value; None deletes the key.
+type Record = (Bytes, Option<Bytes>);
+/// Notes in one append.
+const NOTES_MAX: usize = 1_000;
 /// Older runs in one record.
 const CHUNK_RUNS: usize = 512;
 /// An owner that could not append for this long claims anew, however long the broker keeps its state.
@@ -191,7 +197,11 @@ pub struct Ledger {
     data_pid: Option<DataPid>,
     lanes: BTreeMap<(Arc<str>, i32), Lane>,
     ids: BTreeMap<LaneId, (Arc<str>, i32)>,
-    losses: VecDeque<(Key, Loss)>,
+    /// The gap ledger: by topic, partition and first offset.
+    losses: BTreeMap<(String, i32, i64), Loss>,
+    failovers: BTreeMap<(String, i32), Failover>,
+    /// Records to be appended as they are.
+    notes: VecDeque<Record>,
     /// The first sending of the last append.
     sent_us: u64,
     /// When checkpoints were last written. Signs of life and new runs in between do not put them off.
@@ -237,28 +247,10 @@ struct InFlight {
     first_sent_us: u64,
     /// Runs that become durable with it.
     runs: Vec<(LaneId, Run)>,
-    /// Losses that become durable with it.
-    losses: usize,
+    /// Notes that become durable with it.
+    notes: usize,
     /// Its acknowledgement means that the lock is free.
     releases: bool,
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    id: Option<LaneId>,
-    source_topic_id: Uuid,
-    target_topic_id: Uuid,
-    runs: Vec<Run>,
-    checkpoint: Option<Checkpoint>,
-    mode: OffsetMode,
-    /// In append mode: runs before those, for the map of offsets; the first `chunks` times [`CHUNK_RUNS`] are in records of
-    /// their own.
-    history: Vec<Run>,
-    chunks: u32,
-    /// Runs wanted that are not in any append yet.
-    wanted: VecDeque<Run>,
-    /// The checkpoint moved since the last append that holds it.
-    stale: bool,
 }
 
 impl Ledger {
@@ -279,7 +271,9 @@ impl Ledger {
             data_pid: None,
             lanes: BTreeMap::new(),
             ids: BTreeMap::new(),
-            losses: VecDeque::new(),
+            losses: BTreeMap::new(),
+            failovers: BTreeMap::new(),
+            notes: VecDeque::new(),
             sent_us: 0,
             flushed_us: 0,
             lease_until_us: 0,
@@ -400,7 +394,7 @@ impl Ledger {
                 self.effects.push_back(Effect::Released);
             }
             _ => {
-                self.losses.drain(..done.losses);
+                self.notes.drain(..done.notes);
                 for (lane, run) in done.runs {
                     self.effects.push_back(Effect::RunDurable { lane, run });
                 }
@@ -498,7 +492,54 @@ impl Ledger {
         let Some((topic, partition)) = self.ids.get(&lane) else { return };
         let key = Key::Loss { topic: topic.to_string(), partition: *partition, from: from_offset };
         let cause = cause_name(cause).to_owned();
-        self.losses.push_back((key, Loss { to: to_offset, cause, recorded_at_ms: now.wall_ms }));
+        let loss = Loss { to: to_offset, cause, recorded_at_ms: now.wall_ms };
+        self.notes.push_back((json(&key), Some(json(&loss))));
+        self.losses.insert((topic.to_string(), *partition, from_offset), loss);
+    }
+
+    /// The gap ledger: topic, partition, first offset, and the rest.
+    pub fn losses(&self) -> impl Iterator<Item = (&str, i32, i64, &Loss)> {
+        self.losses.iter().map(|((topic, partition, from), loss)| (topic.as_str(), *partition, *from, loss))
+    }
+
+    /// Hands a partition over to the target's clients: the link will not write to it any more.
+    pub fn fail_over(&mut self, topic: &str, partition: i32, failover: Failover) {
+        let key = Key::Failover { topic: topic.to_owned(), partition };
+        self.notes.push_back((json(&key), Some(json(&failover))));
+        self.failovers.insert((topic.to_owned(), partition), failover);
+    }
+
+    /// The partitions that were handed over.
+    pub fn failovers(&self) -> &BTreeMap<(String, i32), Failover> {
+        &self.failovers
+    }
+
+    /// The link goes on with a partition that was handed over, or begins with one that others have written to: the source's
+    /// records from `source_offset` on will stand behind what is there, from `target_offset` on. No lane may be bound to it.
+    pub fn go_on_behind_others(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        topic_ids: (Uuid, Uuid),
+        mode: OffsetMode,
+        (source_offset, target_offset): (i64, i64),
+    ) {
+        let lane = self.lanes.entry((Arc::from(topic), partition)).or_default();
+        let number = lane.checkpoint.map_or(source_offset, |checkpoint| checkpoint.number);
+        (lane.source_topic_id, lane.target_topic_id) = topic_ids;
+        lane.mode = mode;
+        lane.runs.push(Run { number, source_offset, target_offset, source_epoch: BEHIND_OTHERS });
+        lane.checkpoint = Some(Checkpoint { number, source_offset });
+        lane.stale = true;
+        if self.failovers.remove(&(topic.to_owned(), partition)).is_some() {
+            self.notes.push_back((json(&Key::Failover { topic: topic.to_owned(), partition }), None));
+        }
+    }
+
+    /// The mode of a partition that the link has begun to mirror.
+    pub fn mode(&self, topic: &str, partition: i32) -> Option<OffsetMode> {
+        let lane = self.lanes.get(&(Arc::from(topic), partition)).filter(|lane| lane.is_begun())?;
+        Some(lane.mode)
     }
 
     /// All lanes are drained: write what is left and free the lock. `Effect::Released` follows.
@@ -519,6 +560,23 @@ impl Ledger {
     /// The reverse of [`Self::target_of`].
     pub fn source_of(&self, topic: &str, partition: i32, target_offset: i64) -> Result<i64, Unmapped> {
         self.map(topic, partition)?.source_of(target_offset)
+    }
+
+    /// The id of the cluster that the link reads from.
+    pub fn source_cluster(&self) -> Option<&str> {
+        self.data_pid.as_ref().map(|pid| pid.source_cluster.as_str())
+    }
+
+    /// How far a partition is mirrored whose log ends there on the target: records that came after the last checkpoint count,
+    /// too.
+    pub fn reached(&self, topic: &str, partition: i32, log_end: i64) -> Option<i64> {
+        let lane = self.lanes.get(&(Arc::from(topic), partition))?;
+        let checkpoint = lane.checkpoint.map_or(0, |checkpoint| checkpoint.source_offset);
+        if lane.mode == OffsetMode::Identical {
+            return Some(log_end.max(checkpoint));
+        }
+        let run = lane.runs.iter().rev().find(|run| run.target_offset <= log_end)?;
+        Some((run.source_offset + (log_end - run.target_offset)).max(checkpoint))
     }
 
     /// The producer id of everything that the link writes into mirrored topics.
@@ -611,7 +669,26 @@ impl Ledger {
                     lane.take_chunk(&id, chunk, value);
                 }
             }
-            Key::Loss { .. } => {}
+            Key::Loss { topic, partition, from } => {
+                let place = (topic, partition, from);
+                match value {
+                    None => drop(self.losses.remove(&place)),
+                    Some(value) => {
+                        let loss = serde_json::from_slice(value).map_err(unreadable)?;
+                        self.losses.insert(place, loss);
+                    }
+                }
+            }
+            Key::Failover { topic, partition } => {
+                let place = (topic, partition);
+                match value {
+                    None => drop(self.failovers.remove(&place)),
+                    Some(value) => {
+                        let failover = serde_json::from_slice(value).map_err(unreadable)?;
+                        self.failovers.insert(place, failover);
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -724,10 +801,8 @@ impl Ledger {
         let mut records = Vec::new();
         let mut runs = Vec::new();
         let mut bytes = 0;
-        let losses = self.losses.len().min(1_000);
-        for (key, loss) in self.losses.iter().take(losses) {
-            records.push((json(key), Some(json(loss))));
-        }
+        let notes = self.notes.len().min(NOTES_MAX);
+        records.extend(self.notes.iter().take(notes).cloned());
         for ((topic, partition), lane) in &mut self.lanes {
             if bytes > APPEND_BYTES_MAX {
                 break;
@@ -764,7 +839,7 @@ impl Ledger {
             }
         }
         let append = self.append(now, records);
-        Some(InFlight { runs, losses, releases, ..append })
+        Some(InFlight { runs, notes, releases, ..append })
     }
 
     fn owner_record(&self, released_ms: Option<u64>) -> (Bytes, Option<Bytes>) {
@@ -792,107 +867,10 @@ impl Ledger {
             records: i32::try_from(records).expect("an append is bounded"),
             first_sent_us: now.mono_us,
             runs: Vec::new(),
-            losses: 0,
+            notes: 0,
             releases: false,
         }
     }
-}
-
-impl Lane {
-    /// Whether the link ever began to write to the partition.
-    fn is_begun(&self) -> bool {
-        !self.runs.is_empty() || !self.wanted.is_empty()
-    }
-
-    /// How much of the history is in records of its own.
-    fn chunked(&self) -> usize {
-        self.chunks as usize * CHUNK_RUNS
-    }
-
-    /// The history that is enough for records of its own by now.
-    fn take_chunks(&mut self) -> Vec<(u32, Runs)> {
-        let fresh = &self.history[self.chunked()..];
-        let runs =
-            fresh.chunks_exact(CHUNK_RUNS).map(|runs| Runs { runs: runs.iter().map(run_value).collect() });
-        let chunks: Vec<(u32, Runs)> = (self.chunks..).zip(runs).collect();
-        self.chunks += chunks.len() as u32;
-        chunks
-    }
-
-    /// A record of history, read from the log. Those of another topic of the same name, and what was written again after a
-    /// crash, count no more.
-    fn take_chunk(&mut self, id: &str, chunk: u32, value: Runs) {
-        let id = Uuid::parse_str(id).unwrap_or_default();
-        if self.target_topic_id != id {
-            *self = Self { target_topic_id: id, ..Self::default() };
-        }
-        if chunk == self.chunks && value.runs.len() == CHUNK_RUNS {
-            self.history.extend(value.runs.into_iter().map(run_of));
-            self.chunks += 1;
-        }
-    }
-
-    /// This lane as the log has it, after what was read of it before.
-    fn after(self, known: Self) -> Self {
-        if differs(known.target_topic_id, self.target_topic_id) {
-            return self;
-        }
-        Self { history: known.history, chunks: known.chunks, ..self }
-    }
-
-    /// Moves wanted runs into what the next append holds, as far as there is room; says whether there were any.
-    fn take_wanted(&mut self, taken: &mut Vec<(LaneId, Run)>) -> bool {
-        let before = taken.len();
-        while let (Some(id), Some(&run)) = (self.id, self.wanted.front()) {
-            self.runs.retain(|known| stays_before(known, &run));
-            if self.runs.len() >= LANE_RUNS_MAX {
-                break;
-            }
-            self.wanted.pop_front();
-            self.runs.push(run);
-            taken.push((id, run));
-        }
-        taken.len() > before
-    }
-}
-
-impl From<&Lane> for LaneValue {
-    fn from(lane: &Lane) -> Self {
-        Self {
-            source_topic_id: lane.source_topic_id,
-            target_topic_id: lane.target_topic_id,
-            mode: lane.mode,
-            runs: lane.history[lane.chunked()..].iter().chain(&lane.runs).map(run_value).collect(),
-            checkpoint: lane.checkpoint.map(|checkpoint| (checkpoint.number, checkpoint.source_offset)),
-        }
-    }
-}
-
-impl From<LaneValue> for Lane {
-    fn from(value: LaneValue) -> Self {
-        let checkpoint = |(number, source_offset)| Checkpoint { number, source_offset };
-        Self {
-            source_topic_id: value.source_topic_id,
-            target_topic_id: value.target_topic_id,
-            runs: value.runs.into_iter().map(run_of).collect(),
-            checkpoint: value.checkpoint.map(checkpoint),
-            mode: value.mode,
-            ..Self::default()
-        }
-    }
-}
-
-/// Of two runs with one number the later counts; but seeds, or the word that there are none, tell where the log began.
-fn stays_before(earlier: &Run, run: &Run) -> bool {
-    earlier.number < run.number || (earlier.source_offset == SEED && earlier.number == run.number)
-}
-
-fn run_value(run: &Run) -> RunValue {
-    (run.number, run.source_offset, run.target_offset, run.source_epoch)
-}
-
-fn run_of((number, source_offset, target_offset, source_epoch): RunValue) -> Run {
-    Run { number, source_offset, target_offset, source_epoch }
 }
 
 fn differs(known: Uuid, seen: Uuid) -> bool {

@@ -1,8 +1,10 @@
 //! What control does so that offsets are the same on both sides.
 
 use super::{Lane, Session};
+use crate::control::ledger::Failover;
 use crate::control::offsets;
 use crate::control::planner::LanePlan;
+use crate::edge::clock;
 use crate::error;
 use crate::shard::OffsetMode;
 use crate::time::Now;
@@ -30,6 +32,9 @@ impl Session<'_> {
         }
         let mut modes = BTreeMap::new();
         for plan in new {
+            if self.is_handed_over(plan) {
+                continue;
+            }
             if modes.contains_key(&plan.topic) {
                 continue;
             }
@@ -48,6 +53,36 @@ impl Session<'_> {
             }
         }
         modes
+    }
+
+    /// Since its failover the partition belongs to the target's clients.
+    fn is_handed_over(&mut self, plan: &LanePlan) -> bool {
+        let place = (plan.topic.to_string(), plan.partition);
+        let Some(failover) = self.ledger.failovers().get(&place) else { return false };
+        let problem = format!(
+            "it was failed over to the target (partition {} at source offset {}), where clients write since; bring it back with \
+             twinlog failback",
+            plan.partition, failover.source_offset
+        );
+        self.give_up(&plan.topic, problem);
+        true
+    }
+
+    /// Everything is mirrored: from here on the topics are the target's clients'.
+    pub(in crate::edge) fn hand_over(&mut self) {
+        if !self.config.hand_over {
+            return;
+        }
+        let at_ms = clock::now().wall_ms;
+        for (id, lane) in self.lanes.iter().filter(|(_, lane)| !lane.stopped) {
+            let Some(checkpoint) = self.ledger.checkpoint(*id) else { continue };
+            let source_offset = checkpoint.source_offset;
+            let Ok(target_offset) = self.ledger.target_of(&lane.topic, lane.partition, source_offset) else {
+                continue;
+            };
+            let failover = Failover { source_offset, target_offset, is_forced: false, at_ms };
+            self.ledger.fail_over(&lane.topic, lane.partition, failover);
+        }
     }
 
     fn give_up(&mut self, topic: &str, problem: String) {

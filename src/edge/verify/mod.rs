@@ -2,6 +2,8 @@
 
 mod reader;
 
+pub(super) use reader::Reader;
+
 use super::admin::{Admin, AdminError};
 use super::offsets::{LinkState, OffsetsError};
 use super::{clock, usage};
@@ -12,7 +14,7 @@ use crate::control::offset_map::Unmapped;
 use crate::control::topics;
 use crate::control::verify::{Comparison, Difference, Held, Tally};
 use crate::stats::units;
-use reader::Reader;
+
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;

@@ -15,7 +15,7 @@ const WAIT_MS: i32 = 200;
 /// Answers without anything new before the log is given up.
 const EMPTY_MAX: u32 = 50;
 
-pub(super) struct Reader {
+pub(in crate::edge) struct Reader {
     topic: String,
     partition: i32,
     range: Range<i64>,
@@ -25,17 +25,17 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(topic: &str, partition: i32, range: Range<i64>) -> Self {
+    pub(in crate::edge) fn new(topic: &str, partition: i32, range: Range<i64>) -> Self {
         let position = range.start;
         Self { topic: topic.to_owned(), partition, range, position, aborted: Vec::new(), empty: 0 }
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub(in crate::edge) fn is_done(&self) -> bool {
         self.position >= self.range.end
     }
 
     /// The next batches of committed records, and how many bytes the answer had. Gaps bring none.
-    pub(super) fn next(&mut self, admin: &mut Admin) -> Result<(Vec<Held>, u64), String> {
+    pub(in crate::edge) fn next(&mut self, admin: &mut Admin) -> Result<(Vec<Held>, u64), String> {
         let leader = admin
             .leader(&self.topic, usize::try_from(self.partition).unwrap_or(usize::MAX))
             .map_err(|error| error.to_string())?;

@@ -89,6 +89,9 @@ impl Lane {
         let number = self.asked.log_end.and_then(|log_end| self.numbering.number_at(log_end));
         let Some(number) = number else { return };
         self.wants_tail = false;
+        if self.asked.log_end.is_some_and(|log_end| self.numbering.is_behind_others(number, log_end)) {
+            return self.resume(now, number, settings, events);
+        }
         match tail {
             None => self.resume(now, number, settings, events),
             // The gap before the next record is being filled, or filled.
