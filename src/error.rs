@@ -17,6 +17,8 @@ pub enum StopKind {
     GapTooLarge,
     /// The source lost records that are on the target.
     SourceTruncated,
+    /// The source deleted records before they were mirrored.
+    SourceDeleted,
     /// A batch of message format 0 or 1 cannot be passed without rebuilding it.
     OldFormat,
     DamagedBatch,

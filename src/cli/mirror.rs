@@ -3,7 +3,7 @@
 use super::link::{GroupArgs, LinkArgs};
 use super::{Cores, Patterns, some_of};
 use clap::Args;
-use twinlog::config::{ConfigError, Draft, Isolation, Mover, Offsets, StartFrom, text};
+use twinlog::config::{ConfigError, Draft, Isolation, Mover, Offsets, OnLoss, StartFrom, text};
 
 #[derive(Debug, Args)]
 #[command(after_help = MIRROR_AFTER_HELP)]
@@ -33,6 +33,11 @@ pub struct MirrorArgs {
     /// like any other; only with --offsets append) [default: read-committed]
     #[arg(long, value_name = "LEVEL", value_parser = text::isolation, help_heading = "What to mirror")]
     isolation: Option<Isolation>,
+
+    /// When the source has lost records before they were mirrored (retention, an unclean leader election): halt (that partition
+    /// stops, with the cause), or record-and-continue (see twinlog ledger) [default: halt]
+    #[arg(long, value_name = "POLICY", value_parser = text::on_loss, help_heading = "What to mirror")]
+    on_loss: Option<OnLoss>,
 
     #[command(flatten)]
     groups: GroupArgs,
@@ -126,6 +131,7 @@ impl MirrorArgs {
             gap_offsets_max: self.gap_offsets_max,
             seed_offsets_max: self.seed_offsets_max,
             isolation: self.isolation,
+            on_loss: self.on_loss,
             groups_interval_ms: self.groups_interval_ms,
             until_caught_up: self.until_caught_up.then_some(true),
             mover: self.mover,

@@ -1,6 +1,6 @@
 //! A [`Mirror`] in the making: what one place (the command line, a file) said, each part of it optional.
 
-use super::{Address, Cluster, Isolation, Mirror, Mover, Offsets, StartFrom};
+use super::{Address, Cluster, Isolation, Mirror, Mover, Offsets, OnLoss, StartFrom};
 use crate::limits::CHUNK_BYTES;
 use regex::Regex;
 use std::fmt;
@@ -19,6 +19,7 @@ pub struct Draft {
     pub gap_offsets_max: Option<i64>,
     pub seed_offsets_max: Option<i64>,
     pub isolation: Option<Isolation>,
+    pub on_loss: Option<OnLoss>,
     pub groups: Option<Vec<Regex>>,
     pub groups_exclude: Option<Vec<Regex>>,
     pub groups_rewind: Option<bool>,
@@ -75,6 +76,7 @@ impl Draft {
             gap_offsets_max: self.gap_offsets_max.or(other.gap_offsets_max),
             seed_offsets_max: self.seed_offsets_max.or(other.seed_offsets_max),
             isolation: self.isolation.or(other.isolation),
+            on_loss: self.on_loss.or(other.on_loss),
             groups: self.groups.or(other.groups),
             groups_exclude: self.groups_exclude.or(other.groups_exclude),
             groups_rewind: self.groups_rewind.or(other.groups_rewind),
@@ -122,6 +124,7 @@ impl Draft {
             gap_offsets_max: self.gap_offsets_max.unwrap_or(1_000_000),
             seed_offsets_max: self.seed_offsets_max.unwrap_or(10_000_000_000),
             isolation: self.isolation.unwrap_or_default(),
+            on_loss: self.on_loss.unwrap_or_default(),
             groups: self.groups.unwrap_or_default(),
             groups_exclude: self.groups_exclude.unwrap_or_default(),
             groups_rewind: self.groups_rewind.unwrap_or(false),

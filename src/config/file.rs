@@ -64,6 +64,7 @@ const KEYS: &[Key] = keys! {
     mirror."gap-offsets-max" => gap_offsets_max: integer, text::offset_count;
     mirror."seed-offsets-max" => seed_offsets_max: integer, text::offset_count;
     mirror."isolation" => isolation: string, text::isolation;
+    mirror."on-loss" => on_loss: string, text::on_loss;
     mirror."groups" => groups: list, text::patterns;
     mirror."groups-exclude" => groups_exclude: list, text::patterns;
     mirror."groups-rewind" => groups_rewind: boolean, text::boolean;
@@ -179,7 +180,7 @@ impl File<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Isolation, LogFormat, Mover, Offsets, StartFrom};
+    use crate::config::{Isolation, LogFormat, Mover, Offsets, OnLoss, StartFrom};
 
     #[test]
     fn every_key_is_read() {
@@ -198,6 +199,7 @@ mod tests {
             gap-offsets-max = 5
             seed-offsets-max = 6
             isolation = "read-committed"
+            on-loss = "record-and-continue"
             groups = "g.*"
             groups-exclude = "gx"
             groups-rewind = true
@@ -230,6 +232,7 @@ mod tests {
         assert!(mirror.identical[0].is_match("i") && mirror.append[0].is_match("a"));
         assert!(mirror.groups[0].is_match("g1") && mirror.groups_exclude[0].is_match("gx"));
         assert_eq!((mirror.groups_rewind, mirror.groups_interval_ms), (true, 77));
+        assert_eq!(mirror.on_loss, OnLoss::RecordAndContinue);
         assert_eq!((mirror.gap_offsets_max, mirror.seed_offsets_max), (5, 6));
         assert_eq!((mirror.mover, mirror.cores), (Mover::Splice, vec![0, 2]));
         assert_eq!((mirror.buffer_bytes, mirror.replication_factor), (64 << 20, Some(2)));

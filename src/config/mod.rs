@@ -70,6 +70,16 @@ pub enum Isolation {
     ReadUncommitted,
 }
 
+/// What a lane does when the source has lost records that it should have mirrored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// Stops, with the cause; the others go on.
+    #[default]
+    Halt,
+    /// Writes the offsets into the gap ledger and goes on behind them.
+    RecordAndContinue,
+}
+
 /// How a payload gets from the source socket to the target socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mover {
@@ -103,6 +113,7 @@ pub struct Mirror {
     /// Where a source partition begins at a higher offset than this, `Offsets::Auto` appends instead of seeding.
     pub seed_offsets_max: i64,
     pub isolation: Isolation,
+    pub on_loss: OnLoss,
     /// Consumer groups whose committed offsets are mirrored, and which of them are not.
     pub groups: Vec<regex::Regex>,
     pub groups_exclude: Vec<regex::Regex>,

@@ -1,7 +1,7 @@
 //! Single values as people type them, on the command line and in the config file alike.
 //! Every error is one sentence that can follow "invalid value: ".
 
-use super::{Address, Isolation, LogFormat, Mover, Offsets, StartFrom};
+use super::{Address, Isolation, LogFormat, Mover, Offsets, OnLoss, StartFrom};
 use crate::limits::TOPIC_NAME_BYTES_MAX;
 use regex::Regex;
 
@@ -155,6 +155,15 @@ pub fn isolation(text: &str) -> Result<Isolation, String> {
         "read-committed" => Ok(Isolation::ReadCommitted),
         "read-uncommitted" => Ok(Isolation::ReadUncommitted),
         _ => Err(format!("`{text}` is none of: read-committed, read-uncommitted")),
+    }
+}
+
+/// `halt` or `record-and-continue`.
+pub fn on_loss(text: &str) -> Result<OnLoss, String> {
+    match text {
+        "halt" => Ok(OnLoss::Halt),
+        "record-and-continue" => Ok(OnLoss::RecordAndContinue),
+        _ => Err(format!("`{text}` is none of: halt, record-and-continue")),
     }
 }
 

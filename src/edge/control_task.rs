@@ -188,6 +188,7 @@ impl<'a> Session<'a> {
                 marker_producer_id,
                 gap_offsets_max: config.gap_offsets_max,
                 isolation: config.isolation,
+                on_loss: config.on_loss,
             };
             session.shards.push(runtime::spawn_shard(core, index, settings, tell.clone())?);
         }

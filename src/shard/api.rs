@@ -1,6 +1,6 @@
 //! The words that a shard and whoever drives it exchange.
 
-use crate::config::{Address, Isolation, Mover, StartFrom};
+use crate::config::{Address, Isolation, Mover, OnLoss, StartFrom};
 pub use crate::conn::{ConnId, Out};
 pub use crate::error::{Stop, StopKind};
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,7 @@ pub struct Settings {
     /// The largest gap that is filled with control records; a lane with a larger one stops.
     pub gap_offsets_max: i64,
     pub isolation: Isolation,
+    pub on_loss: OnLoss,
     pub connections_per_broker: usize,
     /// The target's static `producer.id.expiration.ms`; None when it could not be read (then no lane is ever guarded).
     pub producer_id_expiration_ms: Option<i64>,
@@ -162,8 +163,6 @@ pub enum LossCause {
     SourceRetention,
     /// The source lost records that had been mirrored or announced (unclean election).
     SourceTruncation,
-    /// The target lost records it had acknowledged; what could be was sent again.
-    TargetTruncation,
 }
 
 /// A connection of the shard, seen from the driver.

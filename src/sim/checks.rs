@@ -257,11 +257,6 @@ impl World {
                 }
                 Ok(())
             }
-            Event::Lost { cause: LossCause::TargetTruncation, .. }
-                if self.plan.has(Fault::TargetTruncation) =>
-            {
-                Ok(())
-            }
             Event::Lost { .. } => {
                 Err(Broken::new(format!("instance {index} reports {event:?}, which did not happen")))
             }

@@ -1,7 +1,7 @@
 //! Control of one instance, reduced to its errands: it opens the ledger, hands lanes and leaders to the shards, and makes
 //! runs, checkpoints and losses durable. The ledger is the real one; its requests go to the simulated target.
 
-use crate::config::{Isolation, StartFrom};
+use crate::config::{Isolation, OnLoss, StartFrom};
 use crate::control::ledger::{self, Effect, Ledger};
 use crate::shard::{Command, Event, LaneId, LaneStart, OffsetMode, Settings, Shard, Side, StopKind};
 use crate::sim::network::address;
@@ -315,6 +315,7 @@ impl World {
             marker_producer_id,
             gap_offsets_max: 1_000_000,
             isolation: Isolation::ReadCommitted,
+            on_loss: OnLoss::RecordAndContinue,
         };
         let shards = self.plan.shards;
         self.instances[index].phase = Phase::Running;

@@ -124,7 +124,6 @@ pub fn cause_name(cause: LossCause) -> &'static str {
     match cause {
         LossCause::SourceRetention => "source-retention",
         LossCause::SourceTruncation => "source-truncation",
-        LossCause::TargetTruncation => "target-truncation",
     }
 }
 

@@ -474,7 +474,8 @@ impl Ledger {
     /// Takes a lane's position into the next append.
     pub fn settle(&mut self, lane: LaneId, checkpoint: Checkpoint) {
         let Some(lane) = self.lane(lane) else { return };
-        if lane.checkpoint.is_none_or(|known| known.number < checkpoint.number) {
+        // It may go back, too, when the target lost what it had acknowledged.
+        if lane.checkpoint != Some(checkpoint) {
             lane.checkpoint = Some(checkpoint);
             lane.stale = true;
             // A resume may look for the run that holds the checkpoint and all later ones, and for the one before: the gap

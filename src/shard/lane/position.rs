@@ -2,7 +2,7 @@
 
 use super::{ASK_AGAIN_MS, Asked, CONTRADICTIONS_MAX, Lane, SEED_OFFSETS_MIN, State, Tail, describe};
 use crate::error::{self, Verdict as ErrorVerdict};
-use crate::shard::api::{Checkpoint, Event, LossCause, OffsetMode, Run, SEED, Settings, StopKind};
+use crate::shard::api::{Checkpoint, Event, OffsetMode, Run, SEED, Settings, StopKind};
 use crate::shard::progress::sequence;
 use crate::time::Now;
 use std::collections::VecDeque;
@@ -150,13 +150,7 @@ impl Lane {
             let Some((_, from_offset)) = self.numbering.reading_from(number) else {
                 return self.position_unknown(number, events);
             };
-            let to_offset = self.settled.source_offset;
-            events.push_back(Event::Lost {
-                lane: self.id,
-                from_offset,
-                to_offset,
-                cause: LossCause::TargetTruncation,
-            });
+            // The target lost what it had acknowledged; it is read and sent again.
             self.settled = Checkpoint { number, source_offset: from_offset };
         }
         if number != self.send_number || !confirmed {

@@ -1,7 +1,7 @@
 //! What becomes of the source's batches, and of a source that is not what it was.
 
 use super::{AVERAGE_SHIFT, Batch, Lane, ROUGH_BATCHES, State, Verdict};
-use crate::config::{Isolation, StartFrom};
+use crate::config::{Isolation, OnLoss, StartFrom};
 use crate::shard::api::{Event, LossCause, OffsetMode, Settings, Stop, StopKind};
 use crate::time::Now;
 use crate::wire::batch::BatchHeader;
@@ -174,7 +174,7 @@ impl Lane {
         let Some(start) = self.log_start.take().filter(|_| self.out_of_range) else { return };
         self.out_of_range = false;
         self.is_asking = false;
-        self.handle_source_start(start, events);
+        self.handle_source_start(start, settings.on_loss, events);
         self.handle_source_truncated(now, end, settings, events);
     }
 
@@ -209,17 +209,22 @@ impl Lane {
     }
 
     /// The source begins at `log_start` by now: what lies before it is lost.
-    fn handle_source_start(&mut self, log_start: i64, events: &mut VecDeque<Event>) {
-        if log_start > self.read_offset {
-            let (from_offset, to_offset) = (self.read_offset, log_start);
-            events.push_back(Event::Lost {
-                lane: self.id,
-                from_offset,
-                to_offset,
-                cause: LossCause::SourceRetention,
-            });
-            self.skip_to(log_start, -1);
+    fn handle_source_start(&mut self, log_start: i64, on_loss: OnLoss, events: &mut VecDeque<Event>) {
+        if log_start <= self.read_offset {
+            return;
         }
+        let (from_offset, to_offset) = (self.read_offset, log_start);
+        if on_loss == OnLoss::Halt {
+            let detail = format!(
+                "the source deleted its records from offset {from_offset} to {} before they were mirrored (retention, or \
+                 DeleteRecords); to go on behind them start with --on-loss record-and-continue, which notes them in the gap ledger",
+                to_offset - 1
+            );
+            return self.stop(StopKind::SourceDeleted, detail, events);
+        }
+        let cause = LossCause::SourceRetention;
+        events.push_back(Event::Lost { lane: self.id, from_offset, to_offset, cause });
+        self.skip_to(log_start, -1);
     }
 
     /// The source's log ends before our position, or took another course from `end_offset` on (unclean election): what was
@@ -235,11 +240,19 @@ impl Lane {
             return;
         }
         let (from_offset, to_offset) = (end_offset, self.read_offset);
-        if self.mode == OffsetMode::Identical {
+        if self.mode == OffsetMode::Identical || settings.on_loss == OnLoss::Halt {
+            let advice = match self.mode {
+                OffsetMode::Identical => {
+                    "mirror the topic with --append, or delete it on the target to mirror it anew"
+                }
+                OffsetMode::Append => {
+                    "to go on with what it has now start with --on-loss record-and-continue"
+                }
+            };
             let detail = format!(
-                "the source lost its records from offset {from_offset} to {to_offset} (unclean leader election) after they were \
-                 mirrored, so its offsets mean other records from there on; mirror the topic with --append, or delete it on \
-                 the target to mirror it anew"
+                "the source lost its records from offset {from_offset} to {} (unclean leader election) after they were \
+                 mirrored, so its offsets mean other records from there on; {advice}",
+                to_offset - 1
             );
             return self.stop(StopKind::SourceTruncated, detail, events);
         }
