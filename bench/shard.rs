@@ -17,7 +17,7 @@ use twinlog::broker::{Cluster, Reply, Response, SyntheticCluster, Ticket};
 use twinlog::config::{Address, Isolation, Mover, OnLoss, StartFrom};
 use twinlog::load::{Batches, Codec, Shape};
 use twinlog::shard::{
-    Action, Command, ConnId, Event, LaneId, LaneStart, OffsetMode, Out, Settings, Shard, Side, Want,
+    Action, Command, ConnId, Event, LaneId, LaneStart, Lease, OffsetMode, Out, Settings, Shard, Side, Want,
 };
 use twinlog::time::Now;
 use twinlog::wire::control;
@@ -97,7 +97,7 @@ impl World {
         for side in [Side::Source, Side::Target] {
             world.command(Command::Brokers { side, brokers: vec![(NODE, address(side))] });
         }
-        world.command(Command::Lease { until_us: u64::MAX });
+        world.command(Command::Lease(Lease { since_us: u64::MAX, until_us: u64::MAX }));
         for lane in (0..LANES).map(LaneId) {
             world.command(Command::Assign(Box::new(LaneStart {
                 lane,

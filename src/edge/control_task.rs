@@ -595,7 +595,7 @@ impl<'a> Session<'a> {
                         shard.send(Command::RunDurable { lane, run });
                     }
                 }
-                Effect::Lease { until_us } => self.tell_all(&Command::Lease { until_us }),
+                Effect::Lease(lease) => self.tell_all(&Command::Lease(lease)),
                 Effect::Open { zombies_until_us, .. } => self.zombies_until_us = zombies_until_us,
                 Effect::Released => self.released = true,
                 Effect::Ended(end) => self.end(end),
@@ -636,6 +636,7 @@ impl<'a> Session<'a> {
     fn handle_event(&mut self, (shard, event): (usize, Event)) {
         let now = clock::now();
         match event {
+            Event::LeaseWanted { .. } => self.ledger.renew(),
             Event::RunWanted { lane, run } => self.ledger.want_run(lane, run),
             Event::Settled { lane, checkpoint } => {
                 self.ledger.settle(lane, checkpoint);

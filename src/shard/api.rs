@@ -72,6 +72,14 @@ pub enum OffsetMode {
     Identical,
 }
 
+/// The ledger was written by this instance at `since_us`, so nobody else owned the link then, and nobody relies on its silence
+/// before `until_us` (steady clock, µs).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lease {
+    pub since_us: u64,
+    pub until_us: u64,
+}
+
 /// A lane's durable position: every record with a smaller number is on the target, replicated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -118,10 +126,8 @@ pub enum Command {
         lane: LaneId,
         run: Run,
     },
-    /// This instance owns the link until the given moment (steady clock, µs). Unguarded lanes send only while it does.
-    Lease {
-        until_us: u64,
-    },
+    /// This instance owns the link.
+    Lease(Lease),
     /// The lane is not this shard's any more (its topic is gone, or another shard's turn).
     Remove {
         lane: LaneId,
@@ -135,6 +141,8 @@ pub enum Command {
 pub enum Event {
     /// Make this run durable, then answer with `RunDurable`, in the order in which runs are wanted.
     RunWanted { lane: LaneId, run: Run },
+    /// The lane has found its position, and sends nothing before a `Lease` that was granted after that: renew it now.
+    LeaseWanted { lane: LaneId },
     /// The lane's position moved; for the next checkpoint, and for progress displays.
     Settled { lane: LaneId, checkpoint: Checkpoint },
     /// The lane's leader on that side is not where it was said to be: read the metadata now.

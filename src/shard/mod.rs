@@ -67,7 +67,7 @@ pub struct Shard {
     conns: BTreeMap<ConnId, (Side, Key)>,
     conn_count: u32,
     brokers: [BTreeMap<i32, Broker>; 2],
-    lease_until_us: u64,
+    lease: Lease,
     draining: bool,
     drained_told: bool,
     /// Lanes with a question to ask, or waiting for one to be due.
@@ -145,7 +145,7 @@ impl Shard {
             conns: BTreeMap::new(),
             conn_count: 0,
             brokers: [BTreeMap::new(), BTreeMap::new()],
-            lease_until_us: 0,
+            lease: Lease::default(),
             draining: false,
             drained_told: false,
             asking: BTreeSet::new(),
@@ -178,8 +178,8 @@ impl Shard {
                     self.refresh(now, slot);
                 }
             }
-            Command::Lease { until_us } => {
-                self.lease_until_us = until_us;
+            Command::Lease(lease) => {
+                self.lease = lease;
                 for slot in 0..self.lanes.len() {
                     self.refresh(now, slot);
                 }
@@ -387,7 +387,7 @@ impl Shard {
             self.unbound.insert(slot);
         }
         if !member.is_ready
-            && lane.may_send(now, self.lease_until_us, &self.settings)
+            && lane.may_send(now, self.lease, &self.settings)
             && let Some(sink) = member.sink_key.and_then(|key| self.sinks.get_mut(&key))
         {
             member.is_ready = true;

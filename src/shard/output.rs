@@ -81,10 +81,9 @@ impl Shard {
                 None
             } else if let Some(records) = member.lane.wants_seeds(SEEDS_PER_BATCH) {
                 let seeds = self.seeds.of(records, now.wall_ms);
-                seeds
-                    .and_then(|seeds| member.lane.next_seeds(now, self.lease_until_us, seeds, &self.settings))
+                seeds.and_then(|seeds| member.lane.next_seeds(now, self.lease, seeds, &self.settings))
             } else {
-                member.lane.next_batch(now, self.lease_until_us, &self.settings)
+                member.lane.next_batch(now, self.lease, &self.settings)
             };
             if let Some((batch, stamp)) = next {
                 request.bytes += batch.header.batch_bytes;
@@ -96,7 +95,7 @@ impl Shard {
                     source.touch(slot);
                 }
             }
-            member.is_ready = member.lane.may_send(now, self.lease_until_us, &self.settings);
+            member.is_ready = member.lane.may_send(now, self.lease, &self.settings);
             if member.is_ready {
                 self.scratch.waiting.push(slot);
             }
@@ -152,7 +151,7 @@ impl Shard {
             return;
         };
         member.lane.push(batch);
-        let Some((batch, stamp)) = member.lane.next_batch(now, self.lease_until_us, &self.settings) else {
+        let Some((batch, stamp)) = member.lane.next_batch(now, self.lease, &self.settings) else {
             // Its run is not durable yet, or the broker may have forgotten us: the copy path can wait for that.
             member.lane.drop_pending();
             walk.payload = Walking::Drop { missing };

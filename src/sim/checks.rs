@@ -281,7 +281,8 @@ impl World {
     fn may_stop(&self, lane: LaneId, kind: StopKind) -> bool {
         let source = &self.reference.partitions[lane.0 as usize];
         match kind {
-            StopKind::Unreadable => source.may_halt(),
+            // What has to be taken apart here holds no records.
+            StopKind::Unreadable => source.may_halt() || source.begins_within_a_batch(),
             StopKind::OtherWriter => self.checks.twin(lane.0 as usize).spoiled,
             StopKind::SourceRecreated => source.recreated,
             StopKind::PositionUnknown => self.plan.has(Fault::TargetTruncation),

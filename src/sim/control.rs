@@ -202,6 +202,7 @@ impl World {
         self.check_event(index, &event)?;
         let instance = &mut self.instances[index];
         match event {
+            Event::LeaseWanted { .. } => instance.ledger.renew(),
             Event::RunWanted { lane, run } => instance.ledger.want_run(lane, run),
             Event::Settled { lane, checkpoint } => instance.ledger.settle(lane, checkpoint),
             Event::LeaderUnknown { .. } => {
@@ -235,7 +236,7 @@ impl World {
         let now = self.now();
         loop {
             while let Some(effect) = self.instances[index].ledger.poll_effect() {
-                if !matches!(effect, Effect::Lease { .. }) {
+                if !matches!(effect, Effect::Lease(_)) {
                     self.trace(|| format!("ledger of instance {index}: {effect:?}"));
                 }
                 self.take_effect(index, effect);
@@ -274,7 +275,7 @@ impl World {
                 let place = self.place_of(index, lane);
                 self.command(place, Command::RunDurable { lane, run });
             }
-            Effect::Lease { until_us } => self.command_all(index, Command::Lease { until_us }),
+            Effect::Lease(lease) => self.command_all(index, Command::Lease(lease)),
             Effect::Released => {
                 self.trace(|| format!("instance {index} has ended in good order"));
                 self.end(index);

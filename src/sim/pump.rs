@@ -78,7 +78,7 @@ impl World {
             return Ok(());
         }
         while let Some(command) = self.due_command(place) {
-            if !matches!(command, Command::Lease { .. }) {
+            if !matches!(command, Command::Lease(_)) {
                 self.trace(|| format!("{place} <- {command:?}"));
             }
             self.shard(place).handle_command(now, command);

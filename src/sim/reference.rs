@@ -109,6 +109,13 @@ impl SourcePartition {
         self.batches.iter().any(|batch| batch.fate == Fate::Halt)
     }
 
+    /// Whether the log begins within a batch, of which the rest would have to be cut out.
+    pub(super) fn begins_within_a_batch(&self) -> bool {
+        let is_cut =
+            |batch: &SourceBatch| batch.base_offset < self.log_start && self.log_start < batch.next_offset;
+        self.batches.iter().any(is_cut)
+    }
+
     /// Whether the lane comes to a batch that it has to stop at.
     pub(super) fn halts(&self) -> bool {
         self.batches.iter().any(|batch| batch.fate == Fate::Halt && batch.next_offset > self.log_start)

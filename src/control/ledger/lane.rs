@@ -52,9 +52,11 @@ impl Lane {
         if self.target_topic_id != id {
             *self = Self { target_topic_id: id, ..Self::default() };
         }
-        if chunk == self.chunks && value.runs.len() == CHUNK_RUNS {
+        if chunk <= self.chunks && value.runs.len() == CHUNK_RUNS {
+            // A chunk is written again when the target lost what it had acknowledged.
+            self.history.truncate(chunk as usize * CHUNK_RUNS);
             self.history.extend(value.runs.into_iter().map(run_of));
-            self.chunks += 1;
+            self.chunks = chunk + 1;
         }
     }
 
@@ -63,7 +65,18 @@ impl Lane {
         if differs(known.target_topic_id, self.target_topic_id) {
             return self;
         }
-        Self { history: known.history, chunks: known.chunks, ..self }
+        let first = self.runs.first().map_or(i64::MAX, |run| run.number);
+        let mut history = known.history;
+        history.truncate(history.partition_point(|run| run.number < first));
+        let chunks = history.len() / CHUNK_RUNS;
+        history.truncate(chunks * CHUNK_RUNS);
+        Self { history, chunks: chunks as u32, ..self }
+    }
+
+    /// The target lost what it had acknowledged, back to before this run.
+    fn forget_history_from(&mut self, run: &Run) {
+        self.history.truncate(self.history.partition_point(|known| stays_before(known, run)));
+        self.chunks = self.chunks.min((self.history.len() / CHUNK_RUNS) as u32);
     }
 
     /// Moves wanted runs into what the next append holds, as far as there is room; says whether there were any.
@@ -71,6 +84,7 @@ impl Lane {
         let before = taken.len();
         while let (Some(id), Some(&run)) = (self.id, self.wanted.front()) {
             self.runs.retain(|known| stays_before(known, &run));
+            self.forget_history_from(&run);
             if self.runs.len() >= LANE_RUNS_MAX {
                 break;
             }

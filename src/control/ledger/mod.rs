@@ -35,7 +35,7 @@ pub use format::{DataPid, Failover, Loss, Owner, StateRecord, decode_batches};
 
 use crate::control::offset_map::{OffsetMap, Unmapped};
 use crate::error::{self, Verdict};
-use crate::shard::{BEHIND_OTHERS, Checkpoint, LaneId, LossCause, OffsetMode, Run, StopKind};
+use crate::shard::{BEHIND_OTHERS, Checkpoint, LaneId, Lease, LossCause, OffsetMode, Run, StopKind};
 use crate::time::Now;
 use bytes::Bytes;
 use format::{Key, LaneValue, Runs, cause_name, encode_batch};
@@ -142,9 +142,7 @@ pub enum Effect {
         lane: LaneId,
         run: Run,
     },
-    Lease {
-        until_us: u64,
-    },
+    Lease(Lease),
     /// The owner record says that the lock is free.
     Released,
     /// Nothing follows after one of these.
@@ -206,7 +204,8 @@ pub struct Ledger {
     sent_us: u64,
     /// When checkpoints were last written. Signs of life and new runs in between do not put them off.
     flushed_us: u64,
-    lease_until_us: u64,
+    lease: Lease,
+    renewal_wanted: bool,
     /// When the last owner record of our own was acknowledged, and how long earlier owners may be heard after that.
     owned_us: u64,
     silence_us: u64,
@@ -276,7 +275,8 @@ impl Ledger {
             notes: VecDeque::new(),
             sent_us: 0,
             flushed_us: 0,
-            lease_until_us: 0,
+            lease: Lease::default(),
+            renewal_wanted: false,
             owned_us: 0,
             silence_us: 0,
             zombies_until_us: 0,
@@ -380,7 +380,10 @@ impl Ledger {
             return;
         }
         self.next_sequence = self.next_sequence.wrapping_add(done.records) & i32::MAX;
-        self.lease_until_us = done.first_sent_us + self.settings.lease_ms() * 1000;
+        self.lease = Lease {
+            since_us: done.first_sent_us,
+            until_us: done.first_sent_us + self.settings.lease_ms() * 1000,
+        };
         match self.phase {
             Phase::Owning => {
                 self.owner_offset = Some(base_offset);
@@ -398,7 +401,7 @@ impl Ledger {
                 for (lane, run) in done.runs {
                     self.effects.push_back(Effect::RunDurable { lane, run });
                 }
-                self.effects.push_back(Effect::Lease { until_us: self.lease_until_us });
+                self.effects.push_back(Effect::Lease(self.lease));
             }
         }
     }
@@ -469,6 +472,11 @@ impl Ledger {
         let Some(lane) = self.lane(lane) else { return };
         lane.wanted.retain(|wanted| stays_before(wanted, &run));
         lane.wanted.push_back(run);
+    }
+
+    /// Something waits for a lease that begins now or later.
+    pub fn renew(&mut self) {
+        self.renewal_wanted = true;
     }
 
     /// Takes a lane's position into the next append.
@@ -612,7 +620,7 @@ impl Ledger {
     }
 
     fn lapses_at_us(&self) -> u64 {
-        self.lease_until_us + self.settings.lapse_ms() * 1000
+        self.lease.until_us + self.settings.lapse_ms() * 1000
     }
 
     fn end(&mut self, end: End) {
@@ -734,7 +742,7 @@ impl Ledger {
             self.phase = Phase::Fencing { pid };
             return;
         }
-        if now.mono_us >= self.lease_until_us {
+        if now.mono_us >= self.lease.until_us {
             // Reading took so long that somebody may have taken over; what is read next is little.
             self.phase = Phase::Owning;
             return;
@@ -767,7 +775,7 @@ impl Ledger {
             marker_producer_id: pid.marker_producer_id,
             zombies_until_us: self.zombies_until_us,
         });
-        self.effects.push_back(Effect::Lease { until_us: self.lease_until_us });
+        self.effects.push_back(Effect::Lease(self.lease));
         self.phase = Phase::Open;
     }
 
@@ -827,7 +835,8 @@ impl Ledger {
         }
         let mut releases = false;
         if records.is_empty() {
-            let is_renewal_due = now.mono_us >= self.sent_us + self.settings.lease_ms() * 1000 / 3;
+            let is_renewal_due =
+                now.mono_us >= self.sent_us + self.settings.lease_ms() * 1000 / 3 || self.renewal_wanted;
             if self.release_wanted {
                 let left_us = self.zombies_until_us.saturating_sub(now.mono_us);
                 records.push(self.owner_record(Some(left_us.div_ceil(1000))));
@@ -839,6 +848,7 @@ impl Ledger {
                 return None;
             }
         }
+        self.renewal_wanted = false;
         let append = self.append(now, records);
         Some(InFlight { runs, notes, releases, ..append })
     }

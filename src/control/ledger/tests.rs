@@ -153,7 +153,7 @@ fn a_run_is_durable_only_once_acknowledged_and_survives() {
     assert_eq!(first.poll_effect(), Some(Effect::RunDurable { lane: LaneId(0), run: run(0, 70) }));
     assert_eq!(
         first.poll_effect(),
-        Some(Effect::Lease { until_us: 1_000 + 1_000_000 }),
+        Some(Effect::Lease(Lease { since_us: 1_000, until_us: 1_000 + 1_000_000 })),
         "from the first sending"
     );
 
@@ -303,7 +303,10 @@ fn an_idle_owner_renews_and_a_cut_off_one_lapses() {
     let renewal_us = ledger.poll_timeout().unwrap();
     assert!(renewal_us < 1_000_000, "before the lease ends");
     let effects = settle_down(&mut target, &mut ledger, Now { mono_us: renewal_us + 1, wall_ms: 0 });
-    assert_eq!(effects, [Effect::Lease { until_us: renewal_us + 1 + 1_000_000 }]);
+    assert_eq!(
+        effects,
+        [Effect::Lease(Lease { since_us: renewal_us + 1, until_us: renewal_us + 1 + 1_000_000 })]
+    );
     assert_eq!(settle_down(&mut target, &mut ledger, at_ms(3_700_000)), [Effect::Ended(End::Lapsed)]);
 }
 
@@ -411,7 +414,7 @@ fn whatever_the_interleaving_acknowledged_runs_reach_every_later_owner() {
                         );
                     }
                     Effect::RunDurable { run, .. } => durable.push(run.number),
-                    Effect::Lease { until_us } => leases[at] = until_us,
+                    Effect::Lease(lease) => leases[at] = lease.until_us,
                     Effect::Released | Effect::Ended(End::Fenced) => instances[at].1 = false,
                     Effect::Ended(end) => panic!("seed {seed}: {end:?}"),
                 }

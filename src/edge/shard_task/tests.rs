@@ -80,7 +80,7 @@ impl Machine for Relay {
 
     fn handle_command(&mut self, now: Now, command: Command) {
         match command {
-            Command::Lease { until_us } => self.timeout_at = Some(now.mono_us + until_us),
+            Command::Lease(lease) => self.timeout_at = Some(now.mono_us + lease.until_us),
             _ => self.events.push_back(Event::Drained),
         }
     }
@@ -436,7 +436,7 @@ fn commands_and_timeouts_reach_the_machine() {
         world.shard.send(Command::Drain);
         assert_eq!(world.events.recv_timeout(PATIENCE).unwrap(), (7, Event::Drained));
     }
-    world.shard.send(Command::Lease { until_us: 3_000 });
+    world.shard.send(Command::Lease(crate::shard::Lease { since_us: 0, until_us: 3_000 }));
     assert_eq!(world.events.recv_timeout(PATIENCE).unwrap(), (7, Event::Drained));
     assert_eq!(world.shard.join().unwrap().shard, 0);
 }

@@ -13,7 +13,7 @@
 
 use super::{ASK_AGAIN_MS, Batch, Lane, ROUGH_BATCHES, State, describe};
 use crate::error::{self, Verdict as ErrorVerdict};
-use crate::shard::api::{Event, OffsetMode, Run, Settings, StopKind};
+use crate::shard::api::{Event, Lease, OffsetMode, Run, Settings, StopKind};
 use crate::time::Now;
 use crate::wire::produce::Payload;
 use crate::wire::rebuild::Holes;
@@ -47,9 +47,10 @@ impl Lane {
     }
 
     /// How many control records are to be appended now.
-    pub(in crate::shard) fn wants_fill(&self, now: Now, lease_until_us: u64) -> Option<i64> {
+    pub(in crate::shard) fn wants_fill(&self, now: Now, lease: Lease) -> Option<i64> {
         let gap = self.gap()?;
-        let is_alone = self.resumed_us >= self.fill_after_us && now.mono_us < lease_until_us;
+        let is_alone =
+            self.resumed_us >= self.fill_after_us && now.mono_us < lease.until_us && self.is_current(lease);
         (is_alone && self.filling.is_none() && !self.is_asking).then(|| gap.min(FILL_MAX))
     }
 

@@ -196,6 +196,8 @@ pub(super) struct Lane {
     filling: Option<i64>,
     /// When the position was found that the lane goes by.
     resumed_us: u64,
+    /// What is sent must rest on a lease that was granted later than this: see [`Lane::is_current`].
+    current_since_us: u64,
     /// Control records of lost connections or of a previous owner may be appended until then. They are not compared with what
     /// is there, so none are sent before.
     fill_after_us: u64,
@@ -262,6 +264,7 @@ impl Lane {
             in_flight: VecDeque::new(),
             filling: None,
             resumed_us: 0,
+            current_since_us: 0,
             fill_after_us: start.zombies_until_us,
             source_start: -1,
             trimmed: 0,

@@ -154,6 +154,8 @@ impl Lane {
             self.settled = Checkpoint { number, source_offset: from_offset };
         }
         if number != self.send_number || !confirmed {
+            self.current_since_us = now.mono_us;
+            events.push_back(Event::LeaseWanted { lane: self.id });
             let Some((read_number, offset)) = self.numbering.reading_from(number) else {
                 return self.position_unknown(number, events);
             };

@@ -2,7 +2,7 @@
 
 use super::{ASK_AGAIN_MS, Batch, GUARD_SLACK_MS, Lane, RUNS_KEPT, Sent, State};
 use crate::error::{self, Verdict as ErrorVerdict};
-use crate::shard::api::{Checkpoint, Event, OffsetMode, Settings, StopKind};
+use crate::shard::api::{Checkpoint, Event, Lease, OffsetMode, Settings, StopKind};
 use crate::shard::progress::sequence;
 use crate::time::Now;
 use crate::wire::batch::Stamp;
@@ -14,7 +14,7 @@ impl Lane {
     pub(in crate::shard) fn next_batch(
         &mut self,
         now: Now,
-        lease_until_us: u64,
+        lease: Lease,
         settings: &Settings,
     ) -> Option<(Batch, Stamp)> {
         let front = self.pending.front()?;
@@ -23,7 +23,7 @@ impl Lane {
         let last_number = number + i64::from(front.header.record_count) - 1;
         if !self.numbering.is_durable(last_number)
             || !self.is_next(number)
-            || !self.may_send(now, lease_until_us, settings)
+            || !self.may_send(now, lease, settings)
         {
             return None;
         }
@@ -37,11 +37,11 @@ impl Lane {
     pub(in crate::shard) fn next_seeds(
         &mut self,
         now: Now,
-        lease_until_us: u64,
+        lease: Lease,
         seeds: &SeedBatch,
         settings: &Settings,
     ) -> Option<(Batch, Stamp)> {
-        if !self.numbering.is_durable(self.send_number) || !self.may_send(now, lease_until_us, settings) {
+        if !self.numbering.is_durable(self.send_number) || !self.may_send(now, lease, settings) {
             return None;
         }
         let batch = self.seed(seeds)?;
@@ -68,8 +68,10 @@ impl Lane {
     }
 
     /// Whether [`Self::next_batch`] would give one: cheap, and may change the state from Stream to Single or Probe.
-    pub(in crate::shard) fn may_send(&mut self, now: Now, lease_until_us: u64, settings: &Settings) -> bool {
-        let Some(timestamp_ms) = self.next_timestamp_ms(now) else { return false };
+    pub(in crate::shard) fn may_send(&mut self, now: Now, lease: Lease, settings: &Settings) -> bool {
+        let Some(timestamp_ms) = self.next_timestamp_ms(now).filter(|_| self.is_current(lease)) else {
+            return false;
+        };
         if self.state == State::Stream {
             if self.is_guarded(now, settings, timestamp_ms) {
                 if !self.in_flight.is_empty() || self.is_guarded(now, settings, self.settled_timestamp_ms) {
@@ -83,8 +85,14 @@ impl Lane {
         }
         matches!(self.state, State::Probe | State::Single)
             && self.in_flight.is_empty()
-            && now.mono_us < lease_until_us
+            && now.mono_us < lease.until_us
             && !self.awaits_zombies(now, settings)
+    }
+
+    /// The runs by which the position was understood are all that there are: the link was still ours after it was found. An
+    /// instance that was locked out without knowing it may find a position that another one reached, by runs of its own.
+    pub(super) fn is_current(&self, lease: Lease) -> bool {
+        lease.since_us >= self.current_since_us
     }
 
     /// The next batch is one that the broker may soon forget, while requests of before may still come: when it has forgotten,
