@@ -14,8 +14,8 @@
 //! again from the position that the target reports. A lane that cannot go on is Stopped, with the cause; the others go on.
 //!
 //! [`position`] finds where the lane stands, [`reading`] judges the source's batches, [`sending`] says when a batch may go and
-//! what its answer means, [`gaps`] keeps offsets identical where the source has none. The lane calls nobody. The shard hands in what happened and takes out what the lane wants
-//! ([`Lane::fetch_from`], [`Lane::next_batch`], [`Lane::wants_ask`], ...).
+//! what its answer means, [`gaps`] keeps offsets identical where the source has none. The lane calls nobody. The shard hands in
+//! what happened and takes out what the lane wants ([`Lane::fetch_from`], [`Lane::next_batch`], [`Lane::wants_ask`], ...).
 
 mod gaps;
 mod position;
