@@ -1,4 +1,5 @@
-//! Failover: the target's clients take over. Failback ([`mod@back`]): what they wrote goes to the old primary, which takes over again.
+//! Failover: the target's clients take over. Failback ([`mod@back`]): what they wrote goes to the old primary, which takes
+//! over again.
 //!
 //! A partition that was failed over is marked in the link's state topic; a mirror of the link leaves it alone from then on.
 
