@@ -43,7 +43,7 @@ import org.apache.kafka.common.serialization.*;
  *   read BOOTSTRAP TOPIC [values] [uncommitted]   one line a partition: number, first offset, end offset, records, SHA-256 over
  *       every record's offset, timestamp, timestamp type, key, headers and value. With "values" a second digest without offsets;
  *       with "uncommitted" it reads with isolation level read_uncommitted.
- *   list BOOTSTRAP TOPIC                    one line a record
+ *   list BOOTSTRAP TOPIC [keys]             one line a record
  *   ends BOOTSTRAP TOPIC                    one line a partition: number, end offset
  *   leaders BOOTSTRAP TOPIC                 one line a partition: number, leader, in-sync replicas
  *   hide BOOTSTRAP TOPIC                    an ACL that leaves the topic to a principal that nobody is
@@ -105,7 +105,7 @@ public final class Judge {
                     RecordsToDelete.beforeOffset(Long.parseLong(rest.get(0))))).all().get();
             case "transact" -> transact(bootstrap, topic, Long.parseLong(rest.get(0)), Integer.parseInt(rest.get(1)));
             case "read" -> read(bootstrap, topic, rest.contains("values"), rest.contains("uncommitted"));
-            case "list" -> list(bootstrap, topic);
+            case "list" -> list(bootstrap, topic, rest.contains("keys"));
             case "ends" -> {
                 try (Consumer<byte[], byte[]> consumer = consumer(bootstrap)) {
                     consumer.endOffsets(partitions(consumer, topic)).entrySet().stream()
@@ -302,13 +302,15 @@ public final class Judge {
         }
     }
 
-    private static void list(String bootstrap, String topic) throws Exception {
+    private static void list(String bootstrap, String topic, boolean withKeys) throws Exception {
         try (Consumer<byte[], byte[]> consumer = consumer(bootstrap)) {
             List<TopicPartition> all = partitions(consumer, topic);
             each(consumer, all, consumer.endOffsets(all), record -> {
                 MessageDigest digest = sha256();
                 content(digest, record);
-                OUT.println(record.partition() + " " + record.offset() + " " + record.timestamp() + " " + hex(digest));
+                String key = record.key() == null ? "-" : new String(record.key(), StandardCharsets.UTF_8);
+                OUT.println(record.partition() + " " + record.offset() + " " + record.timestamp() + " " + hex(digest)
+                        + (withKeys ? " " + key : ""));
             });
         }
     }

@@ -29,6 +29,11 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "What to mirror")]
     append: Vec<Patterns>,
 
+    /// Topics that clients write to on both sides: another link mirrors them in the other direction, with this flag too. Neither
+    /// sends back what came from the other. Offsets are each side's own
+    #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "What to mirror")]
+    both_directions: Vec<Patterns>,
+
     /// Which transactional records: read-committed, or read-uncommitted (those of open and aborted transactions too, as records
     /// like any other; only with --offsets append) [default: read-committed]
     #[arg(long, value_name = "LEVEL", value_parser = text::isolation, help_heading = "What to mirror")]
@@ -128,6 +133,7 @@ impl MirrorArgs {
             offsets: self.offsets,
             identical: some_of(self.identical),
             append: some_of(self.append),
+            both_directions: some_of(self.both_directions),
             gap_offsets_max: self.gap_offsets_max,
             seed_offsets_max: self.seed_offsets_max,
             isolation: self.isolation,

@@ -61,6 +61,7 @@ const KEYS: &[Key] = keys! {
     mirror."offsets" => offsets: string, text::offsets;
     mirror."identical" => identical: list, text::patterns;
     mirror."append" => append: list, text::patterns;
+    mirror."both-directions" => both_directions: list, text::patterns;
     mirror."gap-offsets-max" => gap_offsets_max: integer, text::offset_count;
     mirror."seed-offsets-max" => seed_offsets_max: integer, text::offset_count;
     mirror."isolation" => isolation: string, text::isolation;
@@ -196,6 +197,7 @@ mod tests {
             offsets = "append"
             identical = "i"
             append = ["a"]
+            both-directions = ["b"]
             gap-offsets-max = 5
             seed-offsets-max = 6
             isolation = "read-committed"
@@ -230,6 +232,7 @@ mod tests {
         assert_eq!(mirror.from, StartFrom::TimestampMs(1_769_846_400_000));
         assert_eq!((mirror.offsets, mirror.isolation), (Offsets::Append, Isolation::ReadCommitted));
         assert!(mirror.identical[0].is_match("i") && mirror.append[0].is_match("a"));
+        assert!(mirror.both_directions[0].is_match("b"));
         assert!(mirror.groups[0].is_match("g1") && mirror.groups_exclude[0].is_match("gx"));
         assert_eq!((mirror.groups_rewind, mirror.groups_interval_ms), (true, 77));
         assert_eq!(mirror.on_loss, OnLoss::RecordAndContinue);

@@ -108,6 +108,8 @@ pub struct Mirror {
     /// Topics that get identical offsets, and those that are appended to, whatever `offsets` says.
     pub identical: Vec<regex::Regex>,
     pub append: Vec<regex::Regex>,
+    /// Topics that another link mirrors in the other direction: clients write to both sides.
+    pub both_directions: Vec<regex::Regex>,
     /// The largest gap between two records that is filled with control records, in offsets.
     pub gap_offsets_max: i64,
     /// Where a source partition begins at a higher offset than this, `Offsets::Auto` appends instead of seeding.

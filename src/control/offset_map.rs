@@ -11,6 +11,8 @@ use crate::shard::{Checkpoint, OffsetMode, Run, SEED};
 pub enum Unmapped {
     /// The link has never mirrored the partition.
     Unknown,
+    /// The partition is mirrored in both directions.
+    Shared,
     /// The source is mirrored up to here only.
     NotMirrored { mirrored_to: i64 },
     /// What is known of the partition begins here.
@@ -21,6 +23,9 @@ impl std::fmt::Display for Unmapped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unknown => f.write_str("the link has not mirrored this partition"),
+            Self::Shared => f.write_str(
+                "mirrored in both directions, so each side has its own order of records, and there is no map of offsets",
+            ),
             Self::NotMirrored { mirrored_to } => write!(f, "mirrored only up to offset {mirrored_to} so far"),
             Self::TooOld { known_from } => {
                 write!(f, "older than what the link knows, which begins at {known_from}")

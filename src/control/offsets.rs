@@ -1,4 +1,4 @@
-//! Which offsets a topic's records get on the target: the source's, or one after the other.
+//! Which offsets a topic's records get on the target: the source's, one after the other, or between those of others.
 
 use crate::config::{Mirror, Offsets};
 use crate::shard::OffsetMode;
@@ -21,6 +21,12 @@ pub fn choose(
     cannot_fill: Option<&str>,
     source_start: i64,
 ) -> Result<Choice, String> {
+    if is_in(&config.both_directions, topic) {
+        return Ok(Choice {
+            mode: OffsetMode::Shared,
+            why: Some("it is mirrored in both directions".into()),
+        });
+    }
     let append = |why: String| Ok(Choice { mode: OffsetMode::Append, why: Some(why) });
     match (wanted(config, topic), cannot_fill) {
         (Offsets::Append, _) => Ok(Choice { mode: OffsetMode::Append, why: None }),
@@ -40,11 +46,14 @@ pub fn choose(
     }
 }
 
+fn is_in(list: &[regex::Regex], topic: &str) -> bool {
+    list.iter().any(|pattern| pattern.is_match(topic))
+}
+
 fn wanted(config: &Mirror, topic: &str) -> Offsets {
-    let is_in = |list: &[regex::Regex]| list.iter().any(|pattern| pattern.is_match(topic));
-    if is_in(&config.append) {
+    if is_in(&config.append, topic) {
         Offsets::Append
-    } else if is_in(&config.identical) {
+    } else if is_in(&config.identical, topic) {
         Offsets::Identical
     } else if config.isolation == crate::config::Isolation::ReadUncommitted {
         Offsets::Append
@@ -64,6 +73,7 @@ mod tests {
         let auto = Mirror {
             identical: patterns("i").unwrap(),
             append: patterns("a.*").unwrap(),
+            both_directions: patterns("ab").unwrap(),
             seed_offsets_max: 100,
             ..config(&[".*"], &[])
         };
@@ -72,6 +82,7 @@ mod tests {
         assert_eq!(mode("t", None, 101), Ok(OffsetMode::Append));
         assert_eq!(mode("t", Some("old"), 0), Ok(OffsetMode::Append));
         assert_eq!(mode("a1", None, 0), Ok(OffsetMode::Append));
+        assert_eq!(mode("ab", Some("old"), 0), Ok(OffsetMode::Shared));
         assert_eq!(mode("i", None, 1_000), Ok(OffsetMode::Identical), "who demands it waits for the seeding");
         assert!(mode("i", Some("the target is old"), 0).unwrap_err().contains("the target is old"));
     }

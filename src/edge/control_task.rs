@@ -2,6 +2,7 @@
 //!
 //! One thread, one loop. It blocks on a cluster only for short questions; data flows through the shards meanwhile.
 
+mod both_ways;
 mod groups;
 mod twin;
 
@@ -13,7 +14,7 @@ use super::mirror::{MirrorError, Summary};
 use super::runtime::{self, ShardHandle};
 use crate::config::{Mirror, StartFrom};
 use crate::control::configs::{self, TopicConfigs};
-use crate::control::ledger::{self, Effect, Ledger};
+use crate::control::ledger::{self, Effect, Ledger, Peers};
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
 use crate::shard::{Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop};
@@ -74,6 +75,13 @@ pub(super) struct Session<'a> {
     trim_at_us: u64,
     /// Topics whose records the target does not delete for us.
     untrimmed: BTreeSet<String>,
+    /// Ids of the source's and the target's cluster.
+    cluster_ids: (String, String),
+    /// Other links that write to the source.
+    peers: Peers,
+    /// Producer ids whose owners lanes wait to hear of.
+    writers_wanted: BTreeSet<i64>,
+    writers_at_us: u64,
     /// Mirrors consumer groups, and asks where their offsets are on the target.
     groups: Option<GroupTask>,
     zombies_until_us: u64,
@@ -127,6 +135,7 @@ impl<'a> Session<'a> {
             );
         }
         let cannot_fill = patiently(Side::Target, stop, || target.cannot_fill())?;
+        let cluster_ids = (source_id.clone(), target_id.clone());
         let ledger = Ledger::new(ledger::Settings {
             source_cluster: source_id,
             target_cluster: target_id,
@@ -157,6 +166,10 @@ impl<'a> Session<'a> {
             trims: BTreeMap::new(),
             trim_at_us: 0,
             untrimmed: BTreeSet::new(),
+            cluster_ids,
+            peers: Peers::default(),
+            writers_wanted: BTreeSet::new(),
+            writers_at_us: 0,
             groups: None,
             zombies_until_us: 0,
             ledger_retry_us: 0,
@@ -211,6 +224,7 @@ impl<'a> Session<'a> {
             self.hear();
             self.keep_ledger();
             self.answer_groups();
+            self.answer_writers();
             let now = clock::now();
             if let Some(ended) = self.ended.take() {
                 ended?;
@@ -315,7 +329,9 @@ impl<'a> Session<'a> {
         let topics = selected.iter().filter(|topic| !is_left_out(topic));
         let partitions = topics.filter_map(|topic| self.source.observed().topics.get(topic));
         self.expected = partitions.map(|topic| topic.partitions.len()).sum();
+        self.look_upstream().map_err(from_source)?;
         self.tell_brokers();
+        self.stop_circles();
         self.take_up(&plan.lanes);
         Ok(())
     }
@@ -638,6 +654,7 @@ impl<'a> Session<'a> {
         match event {
             Event::LeaseWanted { .. } => self.ledger.renew(),
             Event::RunWanted { lane, run } => self.ledger.want_run(lane, run),
+            Event::WriterWanted { producer_id } => drop(self.writers_wanted.insert(producer_id)),
             Event::Settled { lane, checkpoint } => {
                 self.ledger.settle(lane, checkpoint);
                 if let Some(lane) = self.lanes.get_mut(&lane) {

@@ -2,7 +2,7 @@
 
 use super::admin::{Admin, AdminError, check};
 use super::client::ANY_BROKER;
-use crate::control::ledger::{self, Ledger, Todo, decode_batches};
+use crate::control::ledger::{self, Ledger, StateRecord, Todo, decode_batches};
 use crate::error;
 use crate::time::Now;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -42,6 +42,48 @@ pub(super) fn create_state_topic(target: &mut Admin, link: &str) -> Result<(), A
     ];
     let configs = configs.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     target.create_topic(&topic, 1, replication, &configs)
+}
+
+/// A state topic's records from an offset on to the high watermark, and where that is.
+pub(super) fn read_state(
+    admin: &mut Admin,
+    topic: &str,
+    from: i64,
+) -> Result<(Vec<StateRecord>, i64), AdminError> {
+    let leader = admin.leader(topic, 0)?;
+    let mut position = from;
+    let (mut records, mut is_end) = (Vec::new(), false);
+    while !is_end {
+        let partition = FetchPartition::default()
+            .with_fetch_offset(position)
+            .with_log_start_offset(-1)
+            .with_partition_max_bytes(READ_BYTES_MAX);
+        let topic = FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![partition]);
+        let answer = admin.client().call(leader, FETCH.0, FETCH.1, |_| {
+            FetchRequest::default()
+                .with_max_wait_ms(0)
+                .with_min_bytes(0)
+                .with_max_bytes(READ_BYTES_MAX)
+                .with_session_epoch(-1)
+                .with_topics(vec![topic])
+        });
+        let answer = admin.noted(answer)?;
+        let partition =
+            answer.responses.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
+        let partition = partition.ok_or_else(|| AdminError::missing("the state topic's partition"))?;
+        // The log begins after the position when records before it were deleted.
+        if partition.error_code == 1 && partition.log_start_offset > position {
+            position = partition.log_start_offset;
+            continue;
+        }
+        admin.note(check(partition.error_code, "reading the link's state topic"))?;
+        let (read, end) = decode_batches(position, partition.records.unwrap_or_default())
+            .map_err(AdminError::Unreadable)?;
+        records.extend(read);
+        is_end = end >= partition.high_watermark || end == position;
+        position = end;
+    }
+    Ok((records, position))
 }
 
 /// The state topic of one link, on the target.
@@ -88,44 +130,11 @@ impl LedgerIo {
         from: i64,
         until: i64,
     ) -> Result<(), AdminError> {
-        let leader = target.leader(&self.topic, 0)?;
-        let mut position = from;
-        let (mut records, mut is_end) = (Vec::new(), false);
-        while !is_end {
-            let partition = FetchPartition::default()
-                .with_fetch_offset(position)
-                .with_log_start_offset(-1)
-                .with_partition_max_bytes(READ_BYTES_MAX);
-            let topic =
-                FetchTopic::default().with_topic(topic_name(&self.topic)).with_partitions(vec![partition]);
-            let answer = target.client().call(leader, FETCH.0, FETCH.1, |_| {
-                FetchRequest::default()
-                    .with_max_wait_ms(0)
-                    .with_min_bytes(0)
-                    .with_max_bytes(READ_BYTES_MAX)
-                    .with_session_epoch(-1)
-                    .with_topics(vec![topic])
-            });
-            let answer = target.noted(answer)?;
-            let partition =
-                answer.responses.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
-            let partition = partition.ok_or_else(|| AdminError::missing("the state topic's partition"))?;
-            // The log begins after the position when records before it were deleted.
-            if partition.error_code == 1 && partition.log_start_offset > position {
-                position = partition.log_start_offset;
-                continue;
-            }
-            target.note(check(partition.error_code, "reading the link's state topic"))?;
-            let (read, end) = decode_batches(position, partition.records.unwrap_or_default())
-                .map_err(AdminError::Unreadable)?;
-            records.extend(read);
-            is_end = end >= partition.high_watermark || end == position;
-            position = end;
-        }
-        if position < until {
+        let (records, end) = read_state(target, &self.topic, from)?;
+        if end < until {
             return Err(AdminError::missing("the end of the state topic, which is not replicated yet"));
         }
-        ledger.on_read(now(), &records, position, true);
+        ledger.on_read(now(), &records, end, true);
         Ok(())
     }
 

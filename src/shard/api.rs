@@ -70,6 +70,19 @@ pub enum OffsetMode {
     Append,
     /// The source's: gaps are filled with control records, which no consumer sees.
     Identical,
+    /// As they come, between records of others: the target's clients write to the partition, too, and another link mirrors it in
+    /// the other direction. What that link wrote to the source is not mirrored back. A run's `target_offset` is then a lower
+    /// bound of where its records stand.
+    Shared,
+}
+
+/// Who writes with a producer id into the source's partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// A client of the source.
+    Client,
+    /// A link that mirrors the target to the source: its records come from there.
+    Reverse,
 }
 
 /// The ledger was written by this instance at `since_us`, so nobody else owned the link then, and nobody relies on its silence
@@ -128,6 +141,11 @@ pub enum Command {
     },
     /// This instance owns the link.
     Lease(Lease),
+    /// The answer to [`Event::WriterWanted`].
+    Writer {
+        producer_id: i64,
+        writer: Writer,
+    },
     /// The lane is not this shard's any more (its topic is gone, or another shard's turn).
     Remove {
         lane: LaneId,
@@ -143,6 +161,9 @@ pub enum Event {
     RunWanted { lane: LaneId, run: Run },
     /// The lane has found its position, and sends nothing before a `Lease` that was granted after that: renew it now.
     LeaseWanted { lane: LaneId },
+    /// A lane whose partition is mirrored in both directions met a producer id for the first time, and reads on when it is told
+    /// whose it is: see [`Command::Writer`].
+    WriterWanted { producer_id: i64 },
     /// The lane's position moved; for the next checkpoint, and for progress displays.
     Settled { lane: LaneId, checkpoint: Checkpoint },
     /// The lane's leader on that side is not where it was said to be: read the metadata now.

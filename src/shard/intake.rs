@@ -213,38 +213,39 @@ impl Shard {
             self.counters.batches_skipped += 1;
             return;
         }
-        let (kind, detail) = match lane.judge(now, header, self.settings.isolation, &mut self.events) {
-            Verdict::Pass | Verdict::Rebuild if missing > conn_budget && path == Path::Copy => (
-                StopKind::BatchTooLarge,
-                format!(
-                    "a batch of {} bytes does not fit the buffers; raise --buffer-bytes",
-                    header.batch_bytes
+        let (kind, detail) =
+            match lane.judge(now, header, self.settings.isolation, &self.writers, &mut self.events) {
+                Verdict::Pass | Verdict::Rebuild if missing > conn_budget && path == Path::Copy => (
+                    StopKind::BatchTooLarge,
+                    format!(
+                        "a batch of {} bytes does not fit the buffers; raise --buffer-bytes",
+                        header.batch_bytes
+                    ),
                 ),
-            ),
-            Verdict::Pass => {
-                let batch = lane.accept(header, raw);
-                walk.payload = match path {
-                    Path::Copy => Walking::Collect { slot, batch, ranges: SmallVec::new(), missing },
-                    Path::Splice => Walking::Wait { slot, batch },
-                };
-                return;
-            }
-            Verdict::Skip => {
-                self.counters.batches_skipped += 1;
-                return self.refresh(now, slot);
-            }
-            Verdict::Rebuild if path == Path::Copy => {
-                let (header, ranges) = (*header, SmallVec::new());
-                walk.payload = Walking::Rebuild { slot, reading, header, ranges, missing };
-                return;
-            }
-            Verdict::Rebuild => {
-                // Read again over the other path.
-                lane.rewind();
-                return self.refresh(now, slot);
-            }
-            Verdict::Stop(stop) => (stop.kind, stop.detail),
-        };
+                Verdict::Pass => {
+                    let batch = lane.accept(header, raw);
+                    walk.payload = match path {
+                        Path::Copy => Walking::Collect { slot, batch, ranges: SmallVec::new(), missing },
+                        Path::Splice => Walking::Wait { slot, batch },
+                    };
+                    return;
+                }
+                Verdict::Skip => {
+                    self.counters.batches_skipped += 1;
+                    return self.refresh(now, slot);
+                }
+                Verdict::Rebuild if path == Path::Copy => {
+                    let (header, ranges) = (*header, SmallVec::new());
+                    walk.payload = Walking::Rebuild { slot, reading, header, ranges, missing };
+                    return;
+                }
+                Verdict::Rebuild => {
+                    // Read again over the other path.
+                    lane.rewind();
+                    return self.refresh(now, slot);
+                }
+                Verdict::Stop(stop) => (stop.kind, stop.detail),
+            };
         self.stop_lane(now, Some(slot), kind, detail);
     }
 

@@ -23,6 +23,7 @@ mod questions;
 mod seeds;
 mod sink;
 mod source;
+mod writers;
 
 pub use api::*;
 
@@ -39,6 +40,7 @@ use sink::Sink;
 use source::{Slot, Source};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use writers::Writers;
 
 /// Time between two `Settled` events of one lane.
 const SETTLED_TELL_MS: u64 = 100;
@@ -83,6 +85,7 @@ pub struct Shard {
     pending_bytes: usize,
     scratch: output::Scratch,
     seeds: Seeds,
+    writers: Writers,
     counters: Counters,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -157,6 +160,7 @@ impl Shard {
             pending_bytes: 0,
             scratch: output::Scratch::default(),
             seeds: Seeds::default(),
+            writers: Writers::default(),
             counters: Counters::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -182,6 +186,14 @@ impl Shard {
                 self.lease = lease;
                 for slot in 0..self.lanes.len() {
                     self.refresh(now, slot);
+                }
+            }
+            Command::Writer { producer_id, writer } => {
+                self.writers.note(producer_id, writer);
+                for slot in 0..self.lanes.len() {
+                    if self.lanes[slot].lane.handle_writer(producer_id) {
+                        self.refresh(now, slot);
+                    }
                 }
             }
             Command::Remove { lane } => self.remove(now, lane),

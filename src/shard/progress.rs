@@ -121,6 +121,13 @@ pub(super) fn sequence(number: i64) -> i32 {
     (number & SEQUENCE_MASK) as i32
 }
 
+/// Of all numbers with this sequence the one that is nearest to `known`.
+pub(super) fn nearest_number(known: i64, wanted: i32) -> i64 {
+    let half = (SEQUENCE_MASK + 1) / 2;
+    let ahead = (i64::from(wanted) - i64::from(sequence(known)) + half) & SEQUENCE_MASK;
+    known + ahead - half
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +195,14 @@ mod tests {
         assert_eq!(numbering.source_of(9), None);
         assert_eq!(numbering.source_of(10), Some(20));
         assert!(numbering.is_durable(40));
+    }
+
+    #[test]
+    fn the_nearest_number_is_found_across_wraps_in_both_directions() {
+        let wrap = SEQUENCE_MASK + 1;
+        assert_eq!((nearest_number(5, 7), nearest_number(5, 3), nearest_number(5, 5)), (7, 3, 5));
+        assert_eq!(nearest_number(wrap - 1, 1), wrap + 1);
+        assert_eq!(nearest_number(3 * wrap + 1, 0x7fff_ffff), 3 * wrap - 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! connection that have a question are asked for together.
 
 use super::api::{Event, Side};
-use super::lane::Tail;
+use super::lane::TargetEnd;
 use super::sink::Tag;
 use super::source::{Slot, Tag as SourceTag, list_offsets_timestamp};
 use super::{FETCH_PAUSE_MS, Key, Shard};
@@ -226,7 +226,7 @@ impl Shard {
         };
         let Some(version) = sink.conn.versions().pick(FETCH_KEY, FETCH_TAIL.0, FETCH_TAIL.1) else { return };
         let member = &mut self.lanes[slot];
-        let Some(offset) = member.lane.wants_tail() else { return };
+        let Some((offset, bytes_max)) = member.lane.wants_tail() else { return };
         sink.tail_asked = true;
         member.lane.is_asking = true;
         let partition = FetchPartition::default()
@@ -234,11 +234,11 @@ impl Shard {
             .with_current_leader_epoch(member.lane.target.epoch)
             .with_fetch_offset(offset)
             .with_log_start_offset(-1)
-            .with_partition_max_bytes(1);
+            .with_partition_max_bytes(bytes_max);
         let request = FetchRequest::default()
             .with_max_wait_ms(0)
             .with_min_bytes(0)
-            .with_max_bytes(1)
+            .with_max_bytes(bytes_max)
             .with_session_epoch(-1)
             .with_topics(vec![
                 FetchTopic::default().with_topic(name(&member.lane.topic)).with_partitions(vec![partition]),
@@ -318,7 +318,7 @@ impl Shard {
                 let lane = &mut self.lanes[slot].lane;
                 if lane.round == round {
                     match read_tail(&answer)? {
-                        Ok(tail) => lane.handle_tail(now, tail, &self.settings, &mut self.events),
+                        Ok(end) => lane.handle_tail(now, &end, &self.settings, &mut self.events),
                         Err(code) => self.ask_failed(now, slot, code),
                     }
                     self.refresh(now, slot);
@@ -544,28 +544,28 @@ fn list_offsets_answers(answer: &ListOffsetsResponse) -> BTreeMap<(&str, i32), (
     answers
 }
 
-/// The last batch of the answer's only partition, or the error code instead.
-fn read_tail(answer: &FetchResponse) -> Result<Result<Option<Tail>, i16>, String> {
+/// The batches of the answer's only partition, or the error code instead.
+fn read_tail(answer: &FetchResponse) -> Result<Result<TargetEnd, i16>, String> {
     let Some(partition) = answer.responses.first().and_then(|topic| topic.partitions.first()) else {
         return Ok(Err(-1));
     };
     match partition.error_code {
         0 => {}
         // OFFSET_OUT_OF_RANGE: the last record is deleted already.
-        1 => return Ok(Ok(None)),
+        1 => return Ok(Ok(TargetEnd::default())),
         code => return Ok(Err(code)),
     }
-    let mut tail = None;
+    let mut batches = Vec::new();
     let mut records: &[u8] = partition.records.as_deref().unwrap_or_default();
     while let Some(raw) = records.first_chunk::<BATCH_HEADER_BYTES>() {
         let header = BatchHeader::parse(raw).map_err(|bad| bad.to_string())?;
-        tail = Some(Tail {
-            producer_id: header.producer_id,
-            next_sequence: header.last_sequence().wrapping_add(1) & i32::MAX,
-            is_control: header.is_control(),
-        });
+        batches.push(header);
         records = records.get(header.batch_bytes..).unwrap_or_default();
     }
     // There is a record below the log end, so an answer without any is not to be believed.
-    Ok(tail.map_or(Err(-1), |tail| Ok(Some(tail))))
+    Ok(if batches.is_empty() {
+        Err(-1)
+    } else {
+        Ok(TargetEnd { log_start: partition.log_start_offset, batches })
+    })
 }

@@ -214,7 +214,7 @@ impl World {
                 instance.stopped.insert(lane, stop.kind);
             }
             // Append mode only.
-            Event::Trim { .. } => {}
+            Event::Trim { .. } | Event::WriterWanted { .. } => {}
             Event::Lost { lane, from_offset, to_offset, cause } => {
                 instance.ledger.lost(now, lane, from_offset, to_offset, cause);
             }

@@ -7,6 +7,7 @@
 //! | `{"t":"lane","topic":T,"partition":N}` | [`LaneValue`]: a lane's runs and its checkpoint, whole |
 //! | `{"t":"runs","topic":T,"partition":N,"id":I,"chunk":K}` | [`Runs`]: older runs of a lane into the topic with this id |
 //! | `{"t":"failover","topic":T,"partition":N}` | [`Failover`]: clients write to the target since then, the link does not |
+//! | `{"t":"upstream","topic":T}` | ids of the clusters that the topic's records come from, if there are more than the source |
 //! | `{"t":"loss","topic":T,"partition":N,"from":O}` | [`Loss`]: source records that are not on the target, and why |
 //!
 //! Each value is whole, so that the topic may be compacted and reading it to its end gives the state.
@@ -30,6 +31,7 @@ pub enum Key {
     Runs { topic: String, partition: i32, id: String, chunk: u32 },
     Loss { topic: String, partition: i32, from: i64 },
     Failover { topic: String, partition: i32 },
+    Upstream { topic: String },
 }
 
 /// An instance that holds or held the link's lock.

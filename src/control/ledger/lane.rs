@@ -30,6 +30,20 @@ impl Lane {
         !self.runs.is_empty() || !self.wanted.is_empty()
     }
 
+    /// From now on others may write to the target partition, too. Offsets are no longer what they would be without them.
+    pub(super) fn share(&mut self) -> Result<(), &'static str> {
+        let number = self.checkpoint.map_or(i64::MIN, |checkpoint| checkpoint.number);
+        let current = self.runs.iter().rev().find(|run| run.number <= number);
+        if current.is_none_or(|run| run.source_offset == SEED) {
+            return Err(
+                "its offsets are being seeded; let the mirror catch up once before it is named in --both-directions",
+            );
+        }
+        self.mode = OffsetMode::Shared;
+        self.stale = true;
+        Ok(())
+    }
+
     /// How much of the history is in records of its own.
     fn chunked(&self) -> usize {
         self.chunks as usize * CHUNK_RUNS

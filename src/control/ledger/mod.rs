@@ -30,8 +30,10 @@
 
 mod format;
 mod lane;
+mod peers;
 
 pub use format::{DataPid, Failover, Loss, Owner, StateRecord, decode_batches};
+pub use peers::{Peer, Peers};
 
 use crate::control::offset_map::{OffsetMap, Unmapped};
 use crate::error::{self, Verdict};
@@ -40,7 +42,7 @@ use crate::time::Now;
 use bytes::Bytes;
 use format::{Key, LaneValue, Runs, cause_name, encode_batch};
 use lane::{Lane, stays_before};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -61,9 +63,12 @@ const LAPSE_MS_MAX: u64 = 3_600_000;
 /// No owner is waited for longer than this, whatever its record says.
 const SILENCE_MS_MAX: u64 = 86_400_000;
 
+/// Begins the names of all links' state topics.
+pub const STATE_TOPIC_PREFIX: &str = "__twinlog.";
+
 /// The name of a link's state topic.
 pub fn state_topic(link: &str) -> String {
-    format!("__twinlog.{link}")
+    format!("{STATE_TOPIC_PREFIX}{link}")
 }
 
 /// The transactional id that is a link's lock.
@@ -198,6 +203,8 @@ pub struct Ledger {
     /// The gap ledger: by topic, partition and first offset.
     losses: BTreeMap<(String, i32, i64), Loss>,
     failovers: BTreeMap<(String, i32), Failover>,
+    /// By topic; none for those whose records come from the source alone.
+    upstream: BTreeMap<String, BTreeSet<String>>,
     /// Records to be appended as they are.
     notes: VecDeque<Record>,
     /// The first sending of the last append.
@@ -272,6 +279,7 @@ impl Ledger {
             ids: BTreeMap::new(),
             losses: BTreeMap::new(),
             failovers: BTreeMap::new(),
+            upstream: BTreeMap::new(),
             notes: VecDeque::new(),
             sent_us: 0,
             flushed_us: 0,
@@ -456,6 +464,8 @@ impl Ledger {
         }
         if !known.is_begun() {
             known.mode = mode;
+        } else if mode == OffsetMode::Shared && known.mode != mode {
+            known.share().map_err(|what| (StopKind::OtherWriter, what.to_owned()))?;
         }
         known.id = Some(lane);
         self.ids.insert(lane, (topic.clone(), partition));
@@ -516,6 +526,20 @@ impl Ledger {
         let key = Key::Failover { topic: topic.to_owned(), partition };
         self.notes.push_back((json(&key), Some(json(&failover))));
         self.failovers.insert((topic.to_owned(), partition), failover);
+    }
+
+    /// Notes the clusters that a topic's records come from, for links that go on from the target.
+    pub fn set_upstream(&mut self, topic: &str, clusters: BTreeSet<String>) {
+        let clusters = Some(clusters).filter(|clusters| clusters.len() > 1);
+        if self.upstream.get(topic) == clusters.as_ref() {
+            return;
+        }
+        let key = json(&Key::Upstream { topic: topic.to_owned() });
+        self.notes.push_back((key, clusters.as_ref().map(json)));
+        match clusters {
+            Some(clusters) => drop(self.upstream.insert(topic.to_owned(), clusters)),
+            None => drop(self.upstream.remove(topic)),
+        }
     }
 
     /// The partitions that were handed over.
@@ -581,8 +605,10 @@ impl Ledger {
     pub fn reached(&self, topic: &str, partition: i32, log_end: i64) -> Option<i64> {
         let lane = self.lanes.get(&(Arc::from(topic), partition))?;
         let checkpoint = lane.checkpoint.map_or(0, |checkpoint| checkpoint.source_offset);
-        if lane.mode == OffsetMode::Identical {
-            return Some(log_end.max(checkpoint));
+        match lane.mode {
+            OffsetMode::Identical => return Some(log_end.max(checkpoint)),
+            OffsetMode::Shared => return Some(checkpoint),
+            OffsetMode::Append => {}
         }
         let run = lane.runs.iter().rev().find(|run| run.target_offset <= log_end)?;
         Some((run.source_offset + (log_end - run.target_offset)).max(checkpoint))
@@ -608,6 +634,9 @@ impl Ledger {
     fn map(&self, topic: &str, partition: i32) -> Result<OffsetMap<'_>, Unmapped> {
         let lane = self.lanes.get(&(Arc::from(topic), partition)).ok_or(Unmapped::Unknown)?;
         let checkpoint = lane.checkpoint.ok_or(Unmapped::Unknown)?;
+        if lane.mode == OffsetMode::Shared {
+            return Err(Unmapped::Shared);
+        }
         Ok(OffsetMap { mode: lane.mode, runs: [&lane.history, &lane.runs], checkpoint })
     }
 
@@ -687,6 +716,15 @@ impl Ledger {
                         self.losses.insert(place, loss);
                     }
                 }
+            }
+            Key::Upstream { topic } => {
+                match value {
+                    None => drop(self.upstream.remove(&topic)),
+                    Some(value) => {
+                        let clusters = serde_json::from_slice(value).map_err(unreadable)?;
+                        self.upstream.insert(topic, clusters);
+                    }
+                };
             }
             Key::Failover { topic, partition } => {
                 let place = (topic, partition);

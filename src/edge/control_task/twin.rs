@@ -42,6 +42,14 @@ impl Session<'_> {
             let start = starts.get(topic).copied().unwrap_or(0);
             match offsets::choose(self.config, topic, self.cannot_fill.as_deref(), start) {
                 Ok(choice) => {
+                    let mode = match self.ledger.mode(topic, plan.partition) {
+                        Some(known) if choice.mode != OffsetMode::Shared => known,
+                        _ => choice.mode,
+                    };
+                    if let Err(problem) = self.flows(topic, mode) {
+                        self.give_up(topic, problem);
+                        continue;
+                    }
                     if let Some(why) = choice.why.filter(|_| !self.ledger.knows(topic)) {
                         tracing::info!(topic, "offsets: {:?}, because {why}", choice.mode);
                     }
@@ -85,7 +93,7 @@ impl Session<'_> {
         }
     }
 
-    fn give_up(&mut self, topic: &str, problem: String) {
+    pub(super) fn give_up(&mut self, topic: &str, problem: String) {
         if !self.summary.problems.iter().any(|(known, _)| known == topic) {
             tracing::error!(topic, "{problem}");
             self.summary.problems.push((topic.to_owned(), problem));

@@ -36,7 +36,7 @@ impl Lane {
 
     /// Whether a batch with this number would stand at the log end.
     pub(super) fn is_next(&self, number: i64) -> bool {
-        self.mode == OffsetMode::Append || self.numbering.target_of(number) == Some(self.send_target)
+        self.mode != OffsetMode::Identical || self.numbering.target_of(number) == Some(self.send_target)
     }
 
     /// Whether a log that ends there ends in, or with, the gap before the record of this number.
@@ -140,6 +140,7 @@ impl Lane {
         let target_offset = match self.mode {
             OffsetMode::Identical => source_offset,
             OffsetMode::Append => self.numbering.target_of(number).unwrap_or(0),
+            OffsetMode::Shared => self.settled_target,
         };
         self.rough_batches = ROUGH_BATCHES;
         self.open(Run { number, source_offset, target_offset, source_epoch }, events);
@@ -154,7 +155,7 @@ impl Lane {
     pub(in crate::shard) fn holes(&self) -> Holes {
         match self.mode {
             OffsetMode::Identical => Holes::Split,
-            OffsetMode::Append => Holes::Close,
+            OffsetMode::Append | OffsetMode::Shared => Holes::Close,
         }
     }
 

@@ -14,13 +14,15 @@
 //! again from the position that the target reports. A lane that cannot go on is Stopped, with the cause; the others go on.
 //!
 //! [`position`] finds where the lane stands, [`reading`] judges the source's batches, [`sending`] says when a batch may go and
-//! what its answer means, [`gaps`] keeps offsets identical where the source has none. The lane calls nobody. The shard hands in
-//! what happened and takes out what the lane wants ([`Lane::fetch_from`], [`Lane::next_batch`], [`Lane::wants_ask`], ...).
+//! what its answer means, [`gaps`] keeps offsets identical where the source has none, [`shared`] gets along with others who
+//! write to the target. The lane calls nobody. The shard hands in what happened and takes out what the lane wants
+//! ([`Lane::fetch_from`], [`Lane::next_batch`], [`Lane::wants_ask`], ...).
 
 mod gaps;
 mod position;
 mod reading;
 mod sending;
+mod shared;
 
 use super::LaneSnapshot;
 use super::api::{Checkpoint, Event, LaneId, LaneStart, OffsetMode, Run, Stop, StopKind};
@@ -113,13 +115,12 @@ pub(super) struct Asked {
     pub(super) log_end: Option<i64>,
 }
 
-/// The last batch in a target partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tail {
-    pub(super) producer_id: i64,
-    /// The sequence that comes after it.
-    pub(super) next_sequence: i32,
-    pub(super) is_control: bool,
+/// The end of a target partition's log, or what was asked for of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TargetEnd {
+    pub(super) log_start: i64,
+    /// Empty: there is nothing at that offset any more.
+    pub(super) batches: Vec<BatchHeader>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +170,10 @@ pub(super) struct Lane {
     numbering: Numbering,
     /// The log end is to be compared with the last batch's header before it is believed.
     wants_tail: bool,
+    search: Option<shared::Search>,
+    cover: Option<shared::Cover>,
+    /// Whose this producer id is must be known before more is read.
+    awaited_writer: Option<i64>,
     /// The probe was acknowledged by this leader; what is asked next confirms it.
     probed: Option<Leader>,
     contradictions: u32,
@@ -249,6 +254,9 @@ impl Lane {
             from: start.from,
             state: State::Waiting,
             wants_tail: false,
+            search: None,
+            cover: None,
+            awaited_writer: None,
             probed: None,
             contradictions: 0,
             contradicted_by: None,
@@ -308,9 +316,10 @@ impl Lane {
             && self.target.broker >= 0
     }
 
-    /// As [`Self::wants_ask`], for the last batch's header.
-    pub(super) fn wants_tail(&self) -> Option<i64> {
-        if self.wants_tail { self.asked.log_end.map(|end| end - 1) } else { None }
+    /// As [`Self::wants_ask`], for the last batch's header, or others: from which offset on, and how many bytes at most.
+    pub(super) fn wants_tail(&self) -> Option<(i64, i32)> {
+        let log_end = self.asked.log_end.filter(|_| self.wants_tail)?;
+        Some(self.search_from().unwrap_or((log_end - 1, 1)))
     }
 
     /// Where to fetch from. None: the lane wants nothing now.
@@ -318,6 +327,7 @@ impl Lane {
         let wanted = self.is_reading()
             && !self.draining
             && !self.out_of_range
+            && self.awaited_writer.is_none()
             && self.pending_bytes <= pending_bytes_max;
         wanted.then_some(FetchFrom {
             offset: self.read_offset,
@@ -470,6 +480,7 @@ impl Lane {
     fn forget_questions(&mut self) {
         self.is_asking = false;
         self.wants_tail = false;
+        self.search = None;
         self.asked = Asked::default();
         self.round = self.round.wrapping_add(1);
     }

@@ -1,10 +1,11 @@
 //! Where the lane stands: what the answers to its questions mean.
 
-use super::{ASK_AGAIN_MS, Asked, CONTRADICTIONS_MAX, Lane, SEED_OFFSETS_MIN, State, Tail, describe};
+use super::{ASK_AGAIN_MS, Asked, CONTRADICTIONS_MAX, Lane, SEED_OFFSETS_MIN, State, TargetEnd, describe};
 use crate::error::{self, Verdict as ErrorVerdict};
 use crate::shard::api::{Checkpoint, Event, OffsetMode, Run, SEED, Settings, StopKind};
 use crate::shard::progress::sequence;
 use crate::time::Now;
+use crate::wire::batch::BatchHeader;
 use std::collections::VecDeque;
 
 impl Lane {
@@ -55,6 +56,9 @@ impl Lane {
         if !self.numbering.is_begun() {
             return self.begin_partition(now, log_end, settings, events);
         }
+        if self.is_shared() {
+            return self.handle_asked_shared(now, self.asked, settings, events);
+        }
         let Some(number) = self.numbering.number_at(log_end) else {
             return self.position_unknown(log_end, events);
         };
@@ -82,26 +86,28 @@ impl Lane {
     pub(in crate::shard) fn handle_tail(
         &mut self,
         now: Now,
-        tail: Option<Tail>,
+        end: &TargetEnd,
         settings: &Settings,
         events: &mut VecDeque<Event>,
     ) {
+        if self.is_shared() {
+            return self.handle_tail_shared(now, end, settings, events);
+        }
         let number = self.asked.log_end.and_then(|log_end| self.numbering.number_at(log_end));
         let Some(number) = number else { return };
         self.wants_tail = false;
         if self.asked.log_end.is_some_and(|log_end| self.numbering.is_behind_others(number, log_end)) {
             return self.resume(now, number, settings, events);
         }
-        match tail {
+        let follows = |tail: &BatchHeader| sequence(i64::from(tail.last_sequence()) + 1);
+        match end.batches.last() {
             None => self.resume(now, number, settings, events),
             // The gap before the next record is being filled, or filled.
-            Some(tail) if tail.is_control => match self.gap_reaches(number, self.asked.log_end) {
+            Some(tail) if tail.is_control() => match self.gap_reaches(number, self.asked.log_end) {
                 true => self.resume(now, number, settings, events),
                 false => self.contradict(now, settings, events),
             },
-            Some(tail)
-                if tail.producer_id == settings.producer_id && tail.next_sequence == sequence(number) =>
-            {
+            Some(tail) if tail.producer_id == settings.producer_id && follows(tail) == sequence(number) => {
                 self.resume(now, number, settings, events);
             }
             Some(_) => self.contradict(now, settings, events),
@@ -110,10 +116,10 @@ impl Lane {
 
     /// The link never wrote here: the partition must be empty, or its records are somebody else's.
     fn begin_partition(&mut self, now: Now, log_end: i64, settings: &Settings, events: &mut VecDeque<Event>) {
-        if self.asked.high_watermark != Some(log_end) {
+        if self.asked.high_watermark != Some(log_end) && !self.is_shared() {
             return self.hold(now, ASK_AGAIN_MS);
         }
-        if log_end > 0 {
+        if log_end > 0 && !self.is_shared() {
             let detail = format!(
                 "the target partition already has records (up to offset {log_end}) that this link did not write; mirror into a \
                  new topic, or use the --link name that wrote them"
@@ -135,7 +141,13 @@ impl Lane {
     }
 
     /// The position is known: records below `number` are on the target, replicated; the next one is `number`.
-    fn resume(&mut self, now: Now, number: i64, settings: &Settings, events: &mut VecDeque<Event>) {
+    pub(super) fn resume(
+        &mut self,
+        now: Now,
+        number: i64,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) {
         self.contradictions = 0;
         let confirmed = self.probed == Some(self.target) && self.asked.last_sequence.is_some();
         self.probed = None;

@@ -3,6 +3,7 @@
 use super::{AVERAGE_SHIFT, Batch, Lane, ROUGH_BATCHES, State, Verdict};
 use crate::config::{Isolation, OnLoss, StartFrom};
 use crate::shard::api::{Event, LossCause, OffsetMode, Settings, Stop, StopKind};
+use crate::shard::writers::Writers;
 use crate::time::Now;
 use crate::wire::batch::BatchHeader;
 use crate::wire::produce::Payload;
@@ -23,6 +24,7 @@ impl Lane {
         now: Now,
         header: &BatchHeader,
         isolation: Isolation,
+        writers: &Writers,
         events: &mut VecDeque<Event>,
     ) -> Verdict {
         if header.last_offset() < self.read_offset {
@@ -49,12 +51,16 @@ impl Lane {
             self.skip_to(header.next_offset(), header.leader_epoch);
             return Verdict::Skip;
         }
+        if let Some(verdict) = self.judge_writer(header, writers, events) {
+            return verdict;
+        }
         if header.record_count == 0 {
             // Compaction leaves an empty batch where a producer's last sequence has to be remembered.
             self.skip_to(header.next_offset(), header.leader_epoch);
             return Verdict::Skip;
         }
-        if header.is_contiguous() && self.numbering.source_of(self.read_number) == Some(header.base_offset) {
+        let continues = self.numbering.source_of(self.read_number) == Some(header.base_offset);
+        if header.is_contiguous() && continues && !self.wants_new_run() {
             self.rough_batches = self.rough_batches.saturating_sub(1);
             return Verdict::Pass;
         }
@@ -245,7 +251,7 @@ impl Lane {
                 OffsetMode::Identical => {
                     "mirror the topic with --append, or delete it on the target to mirror it anew"
                 }
-                OffsetMode::Append => {
+                OffsetMode::Append | OffsetMode::Shared => {
                     "to go on with what it has now start with --on-loss record-and-continue"
                 }
             };
@@ -270,7 +276,7 @@ impl Lane {
         self.hold_for_zombies();
     }
 
-    fn skip_to(&mut self, offset: i64, epoch: i32) {
+    pub(super) fn skip_to(&mut self, offset: i64, epoch: i32) {
         self.read_offset = offset;
         self.read_epoch = epoch;
     }

@@ -191,7 +191,7 @@ impl Lane {
         events: &mut VecDeque<Event>,
     ) {
         let expected = self.numbering.target_of(sent.number);
-        if Some(base_offset) != expected {
+        if Some(base_offset) != expected && !self.is_shared() {
             let detail = format!(
                 "the target appended a batch at offset {base_offset} that was expected at {}: somebody else writes to the \
                  partition, or it was recreated",
@@ -200,7 +200,7 @@ impl Lane {
             return self.stop(StopKind::OtherWriter, detail, events);
         }
         self.settled = Checkpoint { number: sent.number + sent.count, source_offset: sent.next_offset };
-        self.settled_target = base_offset + sent.count;
+        self.settled_target = self.settled_target.max(base_offset + sent.count);
         self.refused_told = None;
         self.settled_timestamp_ms = sent.max_timestamp_ms;
         self.numbering.forget_before(self.settled.number, RUNS_KEPT);

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod bad_target;
+mod both_directions;
 mod chaos;
 mod exact;
 mod judge;

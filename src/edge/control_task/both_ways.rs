@@ -1,0 +1,81 @@
+//! Other links that write to the source: what they wrote is not sent back to where it came from.
+
+use super::{Lane, Session};
+use crate::control::ledger::STATE_TOPIC_PREFIX;
+use crate::edge::admin::AdminError;
+use crate::edge::{clock, ledger_io};
+use crate::shard::{Command, LaneId, OffsetMode};
+use std::collections::BTreeMap;
+
+/// New producer ids are asked for together, not more often than this.
+const WRITERS_PAUSE_MS: u64 = 50;
+const RETRY_MS: u64 = 200;
+
+impl Session<'_> {
+    /// Reads the state topics on the source to their ends.
+    pub(super) fn look_upstream(&mut self) -> Result<(), AdminError> {
+        let topics = self.source.observed().topics.values();
+        let is_state = |name: &str| name.starts_with(STATE_TOPIC_PREFIX);
+        let names: Vec<String> = topics
+            .filter(|topic| topic.error == 0 && is_state(&topic.name))
+            .map(|topic| topic.name.to_string())
+            .collect();
+        for name in names {
+            let from = self.peers.links.get(&name).map_or(0, |peer| peer.read_to);
+            match ledger_io::read_state(&mut self.source, &name, from) {
+                Ok((records, end)) => self.peers.links.entry(name).or_default().apply(&records, end),
+                Err(error) => {
+                    // The topic may have been made anew: then it is read from its begin.
+                    self.peers.links.remove(&name);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whose the producer ids are that lanes have met. Whatever a link writes, its producer id is in its state topic before,
+    /// so who is in none by now is a client.
+    pub(super) fn answer_writers(&mut self) {
+        let now = clock::now();
+        if self.writers_wanted.is_empty() || now.mono_us < self.writers_at_us {
+            return;
+        }
+        let read = self.source.observe().map(drop).and_then(|()| self.look_upstream());
+        if let Err(error) = read {
+            tracing::warn!(%error, "cannot look for links in the other direction, trying again");
+            self.writers_at_us = now.after_ms(RETRY_MS);
+            return;
+        }
+        self.writers_at_us = clock::now().after_ms(WRITERS_PAUSE_MS);
+        for producer_id in std::mem::take(&mut self.writers_wanted) {
+            let writer = self.peers.writer(producer_id, &self.cluster_ids.0, &self.cluster_ids.1);
+            self.tell_all(&Command::Writer { producer_id, writer });
+        }
+    }
+
+    /// Whether the topic's records may be written to the target, and if so, notes where they come from.
+    pub(super) fn flows(&mut self, topic: &str, mode: OffsetMode) -> Result<(), String> {
+        let clusters = self.peers.upstream(topic, mode, &self.cluster_ids.0, &self.cluster_ids.1)?;
+        self.ledger.set_upstream(topic, clusters);
+        Ok(())
+    }
+
+    /// Stops topics that another link has begun to send back meanwhile.
+    pub(super) fn stop_circles(&mut self) {
+        let mut topics: BTreeMap<String, Vec<(LaneId, i32)>> = BTreeMap::new();
+        for (id, Lane { topic, partition, .. }) in &self.lanes {
+            topics.entry(topic.to_string()).or_default().push((*id, *partition));
+        }
+        for (topic, lanes) in topics {
+            let Some(mode) = lanes.iter().find_map(|(_, partition)| self.ledger.mode(&topic, *partition))
+            else {
+                continue;
+            };
+            if let Err(problem) = self.flows(&topic, mode) {
+                self.give_up(&topic, problem);
+                lanes.into_iter().for_each(|(id, _)| self.forget(id));
+            }
+        }
+    }
+}

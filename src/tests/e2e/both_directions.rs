@@ -1,0 +1,99 @@
+//! One topic, written to on both clusters, mirrored in both directions.
+
+use crate::judge::Judge;
+use crate::kafka::{Cluster, Place};
+use crate::mirror::Twinlog;
+use crate::{Chance, load_bytes};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const KILLS: usize = 5;
+
+/// Both sides hold what was written on either, once, and each side's records in their order.
+#[test]
+#[ignore = "needs real Kafka: scripts/test e2e"]
+fn both_sides_hold_the_union_once() {
+    union(&[], "");
+}
+
+/// As above, with records so old that the brokers remember nothing of who wrote them.
+#[test]
+#[ignore = "needs real Kafka: scripts/test e2e"]
+fn both_sides_hold_the_union_of_old_records() {
+    union(
+        &["producer.id.expiration.ms=60000", "producer.id.expiration.check.interval.ms=500"],
+        "ago=259200000",
+    );
+}
+
+fn union(settings: &[&str], options: &str) {
+    let mut chance = Chance::new();
+    let (one, other) =
+        (Cluster::start(Place::Source, 1, settings), Cluster::start(Place::Target, 1, settings));
+    let mut judge = Judge::start();
+    judge.create(&one.bootstrap, "shared", 2, 1, "retention.ms=-1");
+    judge.create(&other.bootstrap, "shared", 2, 1, "retention.ms=-1");
+    let flags = ["--both-directions", "shared", "--zombie-bound-ms", "2000"];
+    let link = |from: &Cluster, to: &Cluster, name: &str| {
+        Twinlog::mirror(&from.bootstrap, &to.bootstrap, "shared").with(&flags).with(&["--link", name])
+    };
+    let (there, back) = (link(&one, &other, "there"), link(&other, &one, "back"));
+
+    let load = |cluster: &Cluster, seed: u64, keys: &str| {
+        let (bootstrap, options) = (cluster.bootstrap.clone(), format!("{keys} {options}"));
+        std::thread::spawn(move || {
+            let mut judge = Judge::start();
+            let options = format!("{options} batch=8000 rate={}", load_bytes() / 8 / 20);
+            judge.produce(&bootstrap, "shared", seed, load_bytes() / 8, &options)
+        })
+    };
+    // The keys tell where a record was written.
+    let loads = [load(&one, 1, "keys=unique"), load(&other, 2, "keys=few")];
+    for _ in 0..KILLS {
+        let (running_there, running_back) = (there.start(), back.start());
+        std::thread::sleep(Duration::from_millis(chance.between(1_500, 4_000)));
+        running_there.kill();
+        std::thread::sleep(Duration::from_millis(chance.between(0, 500)));
+        running_back.kill();
+    }
+    let written: u64 = loads.into_iter().map(|load| load.join().expect("the load")).sum();
+    let settle = || {
+        there.clone().until_caught_up().run().succeeded();
+        back.clone().until_caught_up().run().succeeded();
+    };
+    settle();
+    let (on_one, on_other) = (by_origin(&mut judge, &one), by_origin(&mut judge, &other));
+    assert_eq!(on_one, on_other);
+    assert_eq!(on_one.values().map(Vec::len).sum::<usize>() as u64, written);
+    settle();
+    assert_eq!(by_origin(&mut judge, &one), on_one, "something went round in a circle");
+}
+
+/// Whoever does not know of the other direction is stopped, and told how to do it.
+#[test]
+#[ignore = "needs real Kafka: scripts/test e2e"]
+fn a_circle_is_refused() {
+    let (one, other) = (Cluster::start(Place::Source, 1, &[]), Cluster::start(Place::Target, 1, &[]));
+    let mut judge = Judge::start();
+    judge.create(&one.bootstrap, "once", 1, 1, "");
+    judge.produce(&one.bootstrap, "once", 1, 100_000, "");
+    let there = Twinlog::mirror(&one.bootstrap, &other.bootstrap, "once")
+        .with(&["--link", "there"])
+        .until_caught_up();
+    there.run().succeeded();
+    let back =
+        Twinlog::mirror(&other.bootstrap, &one.bootstrap, "once").with(&["--link", "back"]).until_caught_up();
+    back.run().ended_with(1, &["once", "the other direction", "--both-directions"]);
+    assert_eq!(judge.read(&one.bootstrap, "once"), judge.read(&other.bootstrap, "once"));
+}
+
+/// By partition, and whether it was written on the first cluster: the records' digests in their order.
+fn by_origin(judge: &mut Judge, cluster: &Cluster) -> BTreeMap<(String, bool), Vec<String>> {
+    let mut found: BTreeMap<(String, bool), Vec<String>> = BTreeMap::new();
+    for line in judge.must(&format!("list {} shared keys", cluster.bootstrap)) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let is_first = words[4].parse::<u64>().is_ok();
+        found.entry((words[0].to_owned(), is_first)).or_default().push(words[3].to_owned());
+    }
+    found
+}
