@@ -226,7 +226,8 @@ impl World {
         while let Some(event) = self.timed(Shard::poll_event) {
             match event {
                 Event::RunWanted { lane, run, .. } => self.command(Command::RunDurable { lane, run }),
-                Event::Settled { .. } | Event::CaughtUp { .. } => {}
+                // The lease is given for ever.
+                Event::LeaseWanted { .. } | Event::Settled { .. } | Event::CaughtUp { .. } => {}
                 event => panic!("{event:?}"),
             }
         }
