@@ -44,6 +44,13 @@ import org.apache.kafka.common.serialization.*;
  *       every record's offset, timestamp, timestamp type, key, headers and value. With "values" a second digest without offsets;
  *       with "uncommitted" it reads with isolation level read_uncommitted.
  *   list BOOTSTRAP TOPIC [keys]             one line a record
+ *   consume BOOTSTRAP TOPIC GROUP COUNT [classic|consumer]   a member of the group reads at least so many records, 0: all, and
+ *       commits what it read; the group protocol is classic unless told. One line a record, as "list" prints it
+ *   hold BOOTSTRAP TOPIC GROUP              a member of the group that stays until "release", without reading
+ *   release BOOTSTRAP
+ *   commit BOOTSTRAP TOPIC GROUP PARTITION OFFSET   sets the group's offset
+ *   deny-cluster BOOTSTRAP                  ACLs that let everybody do all on topics, groups and transactional ids, and nothing
+ *       on the cluster but what every client needs
  *   ends BOOTSTRAP TOPIC                    one line a partition: number, end offset
  *   leaders BOOTSTRAP TOPIC                 one line a partition: number, leader, in-sync replicas
  *   hide BOOTSTRAP TOPIC                    an ACL that leaves the topic to a principal that nobody is
@@ -53,6 +60,7 @@ import org.apache.kafka.common.serialization.*;
 public final class Judge {
     private static final long PATIENCE_MS = 120_000;
     private static final Map<String, Admin> ADMINS = new HashMap<>();
+    private static final List<Consumer<?, ?>> HELD = new ArrayList<>();
     private static final PrintStream OUT = new PrintStream(System.out, false, StandardCharsets.UTF_8);
 
     public static void main(String[] args) throws Exception {
@@ -106,6 +114,38 @@ public final class Judge {
             case "transact" -> transact(bootstrap, topic, Long.parseLong(rest.get(0)), Integer.parseInt(rest.get(1)));
             case "read" -> read(bootstrap, topic, rest.contains("values"), rest.contains("uncommitted"));
             case "list" -> list(bootstrap, topic, rest.contains("keys"));
+            case "consume" -> consume(bootstrap, topic, rest.get(0), Long.parseLong(rest.get(1)),
+                    rest.size() > 2 ? rest.get(2) : "classic");
+            case "hold" -> {
+                Consumer<byte[], byte[]> held = member(bootstrap, rest.get(0), "classic");
+                held.subscribe(List.of(topic));
+                held.poll(Duration.ofSeconds(1));
+                for (int tries = 0; held.assignment().isEmpty() && tries < 30; tries++) held.poll(Duration.ofSeconds(1));
+                HELD.add(held);
+            }
+            case "release" -> {
+                HELD.forEach(Consumer::close);
+                HELD.clear();
+            }
+            case "commit" -> admin(bootstrap).alterConsumerGroupOffsets(rest.get(0), Map.of(
+                    new TopicPartition(topic, Integer.parseInt(rest.get(1))),
+                    new OffsetAndMetadata(Long.parseLong(rest.get(2))))).all().get();
+            case "deny-cluster" -> {
+                List<AclBinding> all = new ArrayList<>();
+                for (ResourceType type : List.of(ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID)) {
+                    all.add(new AclBinding(new ResourcePattern(type, "*", PatternType.LITERAL),
+                            new AccessControlEntry("User:*", "*", AclOperation.ALL, AclPermissionType.ALLOW)));
+                }
+                ResourcePattern cluster = new ResourcePattern(ResourceType.CLUSTER, "kafka-cluster", PatternType.LITERAL);
+                for (AclOperation each : List.of(AclOperation.DESCRIBE, AclOperation.CREATE, AclOperation.DESCRIBE_CONFIGS,
+                        AclOperation.IDEMPOTENT_WRITE)) {
+                    all.add(new AclBinding(cluster, new AccessControlEntry("User:*", "*", each, AclPermissionType.ALLOW)));
+                }
+                for (AclOperation each : List.of(AclOperation.ALTER, AclOperation.CLUSTER_ACTION)) {
+                    all.add(new AclBinding(cluster, new AccessControlEntry("User:*", "*", each, AclPermissionType.DENY)));
+                }
+                admin(bootstrap).createAcls(all).all().get();
+            }
             case "ends" -> {
                 try (Consumer<byte[], byte[]> consumer = consumer(bootstrap)) {
                     consumer.endOffsets(partitions(consumer, topic)).entrySet().stream()
@@ -315,6 +355,35 @@ public final class Judge {
         }
     }
 
+    /** Reads on where the group stands, and commits what was read. */
+    private static void consume(String bootstrap, String topic, String group, long count, String protocol) throws Exception {
+        try (Consumer<byte[], byte[]> consumer = member(bootstrap, group, protocol)) {
+            consumer.subscribe(List.of(topic));
+            List<TopicPartition> all = partitions(consumer, topic);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(all);
+            long read = 0;
+            long deadline = System.nanoTime() + PATIENCE_MS * 1_000_000;
+            while (count > 0 ? read < count
+                    : consumer.assignment().size() < all.size()
+                            || all.stream().anyMatch(each -> consumer.position(each) < ends.get(each))) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
+                    MessageDigest digest = sha256();
+                    content(digest, record);
+                    OUT.println(record.partition() + " " + record.offset() + " " + record.timestamp() + " " + hex(digest));
+                    read++;
+                }
+                if (System.nanoTime() > deadline) throw new IllegalStateException("nothing came while reading to " + ends);
+            }
+            consumer.commitSync();
+        }
+    }
+
+    private static Consumer<byte[], byte[]> member(String bootstrap, String group, String protocol) {
+        return new KafkaConsumer<>(consuming(bootstrap, "read_committed", Map.of(
+                "group.id", group, "group.protocol", protocol, "auto.offset.reset", "earliest",
+                "enable.auto.commit", "false", "max.poll.records", "20")));
+    }
+
     private static void each(Consumer<byte[], byte[]> consumer, List<TopicPartition> all, Map<TopicPartition, Long> ends,
             java.util.function.Consumer<ConsumerRecord<byte[], byte[]>> sink) {
         consumer.assign(all);
@@ -351,6 +420,10 @@ public final class Judge {
     }
 
     private static Consumer<byte[], byte[]> consumer(String bootstrap, String isolation) {
+        return new KafkaConsumer<>(consuming(bootstrap, isolation, Map.of()));
+    }
+
+    private static Properties consuming(String bootstrap, String isolation, Map<String, String> more) {
         Properties settings = new Properties();
         settings.put("bootstrap.servers", bootstrap);
         settings.put("key.deserializer", ByteArrayDeserializer.class.getName());
@@ -359,7 +432,8 @@ public final class Judge {
         settings.put("max.poll.records", "10000");
         settings.put("max.partition.fetch.bytes", Integer.toString(8 << 20));
         settings.put("allow.auto.create.topics", "false");
-        return new KafkaConsumer<>(settings);
+        settings.putAll(more);
+        return settings;
     }
 
     private static List<TopicPartition> partitions(Consumer<?, ?> consumer, String topic) {

@@ -302,6 +302,8 @@ impl Shard {
                     let lane = &mut self.lanes[slot].lane;
                     if lane.round == round {
                         lane.handle_asked(now, &self.settings, &mut self.events);
+                        // What was to be found out may be that the last gap is filled.
+                        self.tell_caught_up(slot);
                         self.refresh(now, slot);
                     }
                 }

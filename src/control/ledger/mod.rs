@@ -564,6 +564,11 @@ impl Ledger {
         lane.runs.push(Run { number, source_offset, target_offset, source_epoch: BEHIND_OTHERS });
         lane.checkpoint = Some(Checkpoint { number, source_offset });
         lane.stale = true;
+        self.take_back(topic, partition);
+    }
+
+    /// The partition is the link's again, from where it was handed over.
+    pub fn take_back(&mut self, topic: &str, partition: i32) {
         if self.failovers.remove(&(topic.to_owned(), partition)).is_some() {
             self.notes.push_back((json(&Key::Failover { topic: topic.to_owned(), partition }), None));
         }

@@ -108,6 +108,8 @@ pub fn back(
         exclude: Vec::new(),
         groups: Vec::new(),
         until_caught_up: !settings.follow,
+        // What is back is the old primary's clients' again, so this link is done with it.
+        hand_over: !settings.follow,
         ..config.clone()
     };
     prepare(&reverse, &standby_id, &places)?;
@@ -222,6 +224,7 @@ fn prepare(
         let begins_at = (place.failover.target_offset, place.primary_end);
         if held.ledger.mirrored_to(topic, *partition).is_some_and(|offset| offset >= begins_at.0) {
             // A failback that was interrupted goes on.
+            held.ledger.take_back(topic, *partition);
             continue;
         }
         let mode = match begins_at.0 == begins_at.1 {
@@ -270,6 +273,9 @@ fn translate_back(
     asked.iter().map(one).collect()
 }
 
+const TAIL_ADVICE: &str = "Either keep the divergent tails where they are, with what comes back behind them (--tail keep; offsets \
+                           differ from there on), or delete those topics on the old primary and mirror them anew";
+
 /// The outcome for people.
 pub fn show_back(outcome: &Back, settings: &FailbackSettings) -> String {
     let mut text = String::new();
@@ -291,9 +297,11 @@ pub fn show_back(outcome: &Back, settings: &FailbackSettings) -> String {
             &format!("{what}: all back on the old primary; mirror link {} may go on\n", settings.config.link);
     } else if settings.dry_run {
         text += &format!("{what}: would be brought back\n");
+        if !outcome.tails.is_empty() && !settings.keep_tail {
+            text += &format!("but the divergent tails are in the way. {TAIL_ADVICE}\n");
+        }
     } else if outcome.summary.is_none() {
-        text += "nothing was brought back. Either keep the divergent tails where they are, with what comes back behind them \
-                 (--tail keep; offsets differ from there on), or delete those topics on the old primary and mirror them anew\n";
+        text += &format!("nothing was brought back. {TAIL_ADVICE}\n");
     } else {
         text += &format!("{what}: brought back so far; run failback again, without --follow, to finish\n");
     }

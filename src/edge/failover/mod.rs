@@ -89,7 +89,7 @@ pub fn over(
     let begin = clock::now();
     let cpu_before = usage::process_cpu_us();
     let (positions, left_out) = match kind {
-        Kind::DryRun => (mirrored(config)?, Vec::new()),
+        Kind::DryRun => mirrored(config)?,
         Kind::Forced => (force(config)?, Vec::new()),
         Kind::Controlled | Kind::Drill => {
             let config =
@@ -98,9 +98,17 @@ pub fn over(
             let stopped =
                 summary.stopped.iter().map(|(topic, partition, stop)| format!("{topic}-{partition}: {stop}"));
             let problems = summary.problems.iter().map(|(topic, problem)| format!("{topic}: {problem}"));
-            (mirrored(&config)?, stopped.chain(problems).collect())
+            let stopped: Vec<String> = stopped.chain(problems).collect();
+            let (positions, left_out) = mirrored(&config)?;
+            (positions, stopped.into_iter().chain(left_out).collect())
         }
     };
+    if positions.is_empty() && left_out.is_empty() {
+        return Err(FailoverError::Refused(format!(
+            "link {} has mirrored none of the matching topics, so there is nothing to hand over; check --link and --topics",
+            config.link
+        )));
+    }
     let places: Vec<(String, i32)> = positions.keys().cloned().collect();
     let ends = source_ends(config, &places);
     let partitions = positions.into_iter().map(|((topic, partition), (source_offset, target_offset))| {
@@ -119,20 +127,24 @@ pub fn over(
 
 type Positions = BTreeMap<(String, i32), (i64, i64)>;
 
-/// Where the link's partitions stand: offsets on the source and on the target.
-fn mirrored(config: &Mirror) -> Result<Positions, FailoverError> {
+/// Where the link's partitions stand, offsets on the source and on the target; and which do not stand anywhere, and why.
+fn mirrored(config: &Mirror) -> Result<(Positions, Vec<String>), FailoverError> {
     let timeout = Duration::from_millis(config.request_timeout_ms);
     let state = LinkState::read(&config.target, &config.link, &config.client_id, timeout)?;
-    let selected = state.ledger.partitions().filter(|(topic, _)| is_selected(config, topic));
-    let positions = selected.filter_map(|(topic, partition)| {
-        if let Some(failover) = state.ledger.failovers().get(&(topic.to_owned(), partition)) {
-            return Some(((topic.to_owned(), partition), (failover.source_offset, failover.target_offset)));
+    let (mut positions, mut left_out) = (Positions::new(), Vec::new());
+    for (topic, partition) in state.ledger.partitions().filter(|(topic, _)| is_selected(config, topic)) {
+        let place = (topic.to_owned(), partition);
+        if let Some(failover) = state.ledger.failovers().get(&place) {
+            positions.insert(place, (failover.source_offset, failover.target_offset));
+            continue;
         }
-        let source_offset = state.ledger.mirrored_to(topic, partition)?;
-        let target_offset = state.ledger.target_of(topic, partition, source_offset).ok()?;
-        Some(((topic.to_owned(), partition), (source_offset, target_offset)))
-    });
-    Ok(positions.collect())
+        let source_offset = state.ledger.mirrored_to(topic, partition).unwrap_or(0);
+        match state.ledger.target_of(topic, partition, source_offset) {
+            Ok(target_offset) => drop(positions.insert(place, (source_offset, target_offset))),
+            Err(why) => left_out.push(format!("{topic}-{partition}: {why}")),
+        }
+    }
+    Ok((positions, left_out))
 }
 
 /// Takes the lock, waits until nothing of the old owner can arrive any more, and marks the partitions where the target stands.

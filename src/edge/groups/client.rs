@@ -50,11 +50,12 @@ impl GroupClient {
         }
     }
 
-    /// The names of all groups, of whichever protocol. Brokers that do not answer are left out, if others do.
-    pub(super) fn list(&mut self) -> Result<Vec<String>, AdminError> {
+    /// All groups, of whichever protocol, and whether they have members, where the brokers tell (from Kafka 2.6 on, KIP-518).
+    /// Brokers that do not answer are left out, if others do.
+    pub(super) fn list(&mut self) -> Result<BTreeMap<String, bool>, AdminError> {
         self.observe()?;
         let brokers: Vec<i32> = self.admin.observed().brokers.keys().copied().collect();
-        let mut names = Vec::new();
+        let mut found = BTreeMap::new();
         let mut trouble = None;
         let mut answered = false;
         for broker in brokers {
@@ -65,7 +66,10 @@ impl GroupClient {
                     answered = true;
                     check(answer.error_code, "listing consumer groups (DESCRIBE on them)")?;
                     let groups = answer.groups.into_iter().filter(|group| group.group_type.as_str() != SHARE);
-                    names.extend(groups.map(|group| group.group_id.to_string()));
+                    let has_members = |state: &str| !matches!(state, "" | "Empty" | "Dead");
+                    found.extend(
+                        groups.map(|group| (group.group_id.to_string(), has_members(&group.group_state))),
+                    );
                 }
                 Err(error) => {
                     self.is_observed = false;
@@ -73,11 +77,9 @@ impl GroupClient {
                 }
             }
         }
-        names.sort_unstable();
-        names.dedup();
         match trouble {
             Some(error) if !answered => Err(error),
-            _ => Ok(names),
+            _ => Ok(found),
         }
     }
 

@@ -75,7 +75,7 @@ impl GroupSync {
         translate: &mut dyn FnMut(Asked) -> Option<Answers>,
     ) -> Result<Round, AdminError> {
         let now = clock::now();
-        let mut groups = self.source.list()?;
+        let mut groups: Vec<String> = self.source.list()?.into_keys().collect();
         groups.retain(|group| is_wanted(&self.config, group));
         groups.retain(|group| self.again_us.get(group).is_none_or(|at_us| *at_us <= now.mono_us));
         let mut moved: BTreeMap<String, Positions> = BTreeMap::new();

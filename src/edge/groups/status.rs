@@ -1,7 +1,7 @@
 //! Where each group stands on both sides, and why a position is not mirrored.
 
 use super::{Answers, Asked, GroupSync};
-use crate::control::groups::{Committed, Positions, decide, is_wanted};
+use crate::control::groups::{Committed, Positions, Reason, decide, is_wanted};
 use crate::control::offset_map::Unmapped;
 use crate::edge::admin::AdminError;
 use serde::Serialize;
@@ -27,10 +27,11 @@ impl GroupSync {
         &mut self,
         translate: &mut dyn FnMut(Asked) -> Option<Answers>,
     ) -> Result<Vec<Status>, AdminError> {
-        let mut groups = self.source.list()?;
+        let mut groups: Vec<String> = self.source.list()?.into_keys().collect();
         groups.retain(|group| is_wanted(&self.config, group));
         let here = self.source.fetch(&groups)?;
         let there = self.target.fetch(&groups)?;
+        let on_target = self.target.list()?;
         let nothing = Positions::new();
         let mut statuses = Vec::new();
         for (group, positions) in here {
@@ -38,6 +39,7 @@ impl GroupSync {
                 positions.iter().map(|((topic, partition), at)| (topic.clone(), *partition, at.offset));
             let answers = translate(asked.collect()).unwrap_or_default();
             let there = there.get(&group).unwrap_or(&nothing);
+            let is_active = on_target.get(&group).copied().unwrap_or(false);
             for ((place, committed), translated) in positions.iter().zip(answers) {
                 let on_target = there.get(place);
                 statuses.push(Status {
@@ -47,7 +49,7 @@ impl GroupSync {
                     source_offset: committed.offset,
                     translated_offset: translated.ok(),
                     target_offset: on_target.map(|committed| committed.offset),
-                    state: self.state(committed, translated, on_target),
+                    state: self.state(committed, translated, on_target, is_active),
                 });
             }
         }
@@ -59,9 +61,11 @@ impl GroupSync {
         committed: &Committed,
         translated: Result<i64, Unmapped>,
         on_target: Option<&Committed>,
+        is_active: bool,
     ) -> String {
         match decide(committed, translated, on_target, self.config.groups_rewind) {
             Ok(None) => "same".into(),
+            Ok(Some(_)) if is_active => Reason::Active.to_string(),
             Ok(Some(_)) => "to be mirrored".into(),
             Err(reason) => reason.to_string(),
         }

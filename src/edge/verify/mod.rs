@@ -207,7 +207,11 @@ fn config_problems(
     for topic in topics {
         let (Some(source), Some(target)) = (source.get(topic), target.get(topic)) else { continue };
         // The replication factor bounds min.insync.replicas; what the target has is what it could have.
-        for (name, value) in configs::for_target(source, i16::MAX).configs {
+        let copied = configs::for_target(source, i16::MAX).configs;
+        // What was set on the target alone differs from what is in force on the source.
+        let added = target.own.keys().filter(|name| !source.own.contains_key(*name));
+        let added = added.filter_map(|name| Some((name.clone(), source.effective.get(name)?.clone())));
+        for (name, value) in copied.into_iter().chain(added) {
             let on_target = target.effective.get(&name);
             if on_target.is_some_and(|on_target| *on_target != value) && name != "min.insync.replicas" {
                 let on_target = on_target.map_or("unset", String::as_str);

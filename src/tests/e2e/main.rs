@@ -11,11 +11,14 @@ mod bad_target;
 mod both_directions;
 mod chaos;
 mod exact;
+mod failover;
+mod groups;
 mod judge;
 mod kafka;
 mod mirror;
 mod synthetic;
 mod twin;
+mod verify;
 
 use std::time::{Duration, Instant};
 
