@@ -31,5 +31,6 @@ pub mod signals;
 pub mod sim_cmd;
 pub mod socket;
 mod sys;
+mod transactions;
 pub mod usage;
 pub mod verify;

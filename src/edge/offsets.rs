@@ -44,6 +44,7 @@ impl LinkState {
             instance: String::new(),
             zombie_bound_ms: 1,
             producer_id_expiration_ms: None,
+            shards: 0,
         });
         if let Some(todo @ Todo::Read { .. }) = ledger.poll(clock::now()) {
             LedgerIo::new(link).carry_out(clock::now, &mut admin, &mut ledger, todo)?;
