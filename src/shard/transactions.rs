@@ -18,7 +18,7 @@ use crate::time::Now;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A transaction lasts about this long: its lanes pause for a commit, and what a crash makes them send again is what one holds.
-const TRANSACTION_MS: u64 = 2_000;
+const TRANSACTION_MS: u64 = 1_000;
 /// Pause before a broken transaction is claimed anew.
 const CLAIM_PAUSE_MS: u64 = 100;
 
@@ -29,6 +29,8 @@ pub(super) struct Transactions {
     is_asking: bool,
     /// In whose name batches are sent.
     producer: Option<(i64, i16)>,
+    /// The lanes that the claim under way asks for.
+    claiming: Vec<LaneId>,
     /// What the last claim told: by lane, the position that its last transaction committed, if there was one.
     positions: BTreeMap<LaneId, Option<Checkpoint>>,
     /// Lanes that go in transactions.
@@ -132,8 +134,9 @@ impl Shard {
             }
             _ if comers.is_empty() || now.mono_us < self.transactions.pause_until_us => return,
             _ => {
-                let lanes = enlisted.iter().map(|&slot| lane(slot).id).collect();
+                let lanes: Vec<LaneId> = enlisted.iter().map(|&slot| lane(slot).id).collect();
                 self.transactions.step = Step::Claiming;
+                self.transactions.claiming.clone_from(&lanes);
                 return self.ask_control(TransactionStep::Claim { lanes });
             }
         }
@@ -196,12 +199,12 @@ impl Shard {
                 let producer = (producer_id, producer_epoch);
                 self.transactions.step = Step::Idle;
                 self.transactions.producer = Some(producer);
-                self.transactions.positions.clear();
                 for slot in self.transactions.enlisted.clone() {
-                    let lane = &mut self.lanes[slot].lane;
-                    lane.set_producer(producer);
-                    self.transactions.positions.insert(lane.id, None);
+                    self.lanes[slot].lane.set_producer(producer);
                 }
+                // A lane that enlisted meanwhile was not asked for.
+                let asked = std::mem::take(&mut self.transactions.claiming);
+                self.transactions.positions = asked.into_iter().map(|lane| (lane, None)).collect();
                 let told = positions.into_iter().map(|(lane, position)| (lane, Some(position)));
                 self.transactions.positions.extend(told);
             }
