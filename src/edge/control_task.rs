@@ -112,7 +112,7 @@ struct Lane {
     source: (i32, i32),
     target: (i32, i32),
     checkpoint: Option<Checkpoint>,
-    /// Where the source's decided data ended when the lane was taken up; None until that is known.
+    /// Where the source's decided data ended when the lane was taken up; None until that is known, and where it cannot be.
     goal: Option<i64>,
     caught_up: bool,
     stopped: bool,
@@ -475,7 +475,9 @@ impl<'a> Session<'a> {
             for (key, end) in ends {
                 let id = self.ids.get(&(Arc::from(key.0.as_str()), key.1));
                 if let Some(lane) = id.and_then(|id| self.lanes.get_mut(id)) {
-                    lane.goal = Some(end);
+                    // A source that ends before our position may have lost records: then only the lane can tell.
+                    let is_ahead = lane.checkpoint.is_some_and(|checkpoint| checkpoint.source_offset > end);
+                    lane.goal = (!is_ahead).then_some(end);
                 }
             }
         }

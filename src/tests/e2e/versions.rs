@@ -1,0 +1,1 @@
+//! Clusters of different versions on the two sides.
