@@ -98,6 +98,9 @@ pub struct LaneValue {
     pub runs: Vec<RunValue>,
     /// (number, source offset)
     pub checkpoint: Option<(i64, i64)>,
+    /// Leader epoch of the last source batch below the checkpoint, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_epoch: Option<i32>,
 }
 
 mod uuid_text {
