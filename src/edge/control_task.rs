@@ -137,8 +137,8 @@ impl<'a> Session<'a> {
         let expiration_ms = patiently(Side::Target, stop, || target.producer_id_expiration_ms())?;
         if expiration_ms.is_none() {
             tracing::warn!(
-                "the target does not tell producer.id.expiration.ms (DescribeConfigs of its brokers); every partition is \
-                 mirrored with one batch in flight"
+                "the target does not tell producer.id.expiration.ms (Kafka before 3.4 does not have it; otherwise grant \
+                 DESCRIBE_CONFIGS on the cluster); every partition is mirrored with one batch in flight"
             );
         }
         let cannot_fill = patiently(Side::Target, stop, || target.cannot_fill())?;
@@ -698,7 +698,8 @@ impl<'a> Session<'a> {
                         from_offset,
                         to_offset,
                         ?cause,
-                        "source records are not on the target"
+                        "source records are lost: {}",
+                        cause.words()
                     );
                     self.summary.lost.push((
                         lane.topic.to_string(),

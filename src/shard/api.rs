@@ -261,6 +261,21 @@ pub enum LossCause {
     SourceTruncation,
 }
 
+impl LossCause {
+    /// What happened, and what the target has of it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::SourceRetention => {
+                "the source deleted them before they were mirrored, so they are not on the target"
+            }
+            Self::SourceTruncation => {
+                "the source lost them (unclean leader election); what was mirrored of them stays on the target, and what the \
+                 source has there now comes behind it"
+            }
+        }
+    }
+}
+
 /// A connection of the shard, seen from the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {

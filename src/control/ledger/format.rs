@@ -117,7 +117,7 @@ mod uuid_text {
     }
 }
 
-/// An entry of the gap ledger: source offsets from the key's `from` up to `to` (exclusive) are not on the target.
+/// An entry of the gap ledger: source offsets from the key's `from` up to `to` (exclusive) were lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     pub to: i64,
@@ -135,6 +135,17 @@ pub struct Failover {
     /// The source was not waited for.
     pub is_forced: bool,
     pub at_ms: i64,
+}
+
+impl Loss {
+    /// What happened, for people; as it stands there if a newer version wrote it.
+    pub fn words(&self) -> &str {
+        let known = [LossCause::SourceRetention, LossCause::SourceTruncation];
+        known
+            .into_iter()
+            .find(|cause| cause_name(*cause) == self.cause)
+            .map_or(self.cause.as_str(), |cause| cause.words())
+    }
 }
 
 /// What the ledger calls a cause.

@@ -13,7 +13,7 @@ pub use status::{Status, show};
 use super::admin::AdminError;
 use super::clock;
 use crate::config::Mirror;
-use crate::control::groups::{Committed, Positions, Reason, decide, is_wanted};
+use crate::control::groups::{Committed, Positions, Reason, decide, is_wanted, no_match};
 use crate::control::offset_map::Unmapped;
 use client::GroupClient;
 use std::collections::BTreeMap;
@@ -67,6 +67,12 @@ impl GroupSync {
         let client = |cluster| GroupClient::new(cluster, &config.client_id, timeout);
         let (source, target) = (client(&config.source), client(&config.target));
         Self { config, source, target, done: BTreeMap::new(), again_us: BTreeMap::new() }
+    }
+
+    /// Says so if the configuration's patterns match no group of the source, and what there is.
+    pub fn no_match(&mut self) -> Result<Option<String>, AdminError> {
+        let groups: Vec<String> = self.source.list()?.into_keys().collect();
+        Ok(no_match(&self.config, &groups))
     }
 
     /// One look at all groups. `translate` answers in the order of the questions; None: it is gone.
@@ -196,6 +202,9 @@ fn run(config: Arc<Mirror>, ask: &Sender<Question>, stop: &AtomicBool) {
     let interval_ms = config.groups_interval_ms;
     let mut told: BTreeMap<(String, String, i32), Reason> = BTreeMap::new();
     let mut sync = GroupSync::new(config);
+    if let Ok(Some(sentence)) = sync.no_match() {
+        tracing::warn!("{sentence}; waiting for one");
+    }
     while !stop.load(Ordering::Relaxed) {
         let due_us = clock::now().after_ms(interval_ms);
         match sync.round(&mut translate) {
