@@ -132,21 +132,23 @@ fn offsets_kept_elsewhere_are_translated(pair: &mut Pair) {
 fn names_that_nobody_has(pair: &mut Pair) {
     pair.on_source("create", "named 1 1");
     pair.on_source("produce", "named 1 10000");
-    pair.mirror("named", "named").run().succeeded();
-    let command =
-        |words: &[&str], more: &[&str]| pair.twinlog(words).with(&["--link", "named"]).with(more).run();
-    for (words, more) in [
-        (&["groups", "sync"][..], &["--topics", "named", "--groups", "nobody"][..]),
-        (&["groups", "status"], &["--topics", "named", "--groups", "nobody"]),
-        (&["verify"], &["--topics", "nmaed"]),
-        (&["failover"], &["--topics", "nmaed"]),
-        (&["failback"], &["--topics", "nmaed"]),
-        (&["ledger"], &["--topics", "nmaed"]),
-        (&["verify"], &["--topics", "named", "--link", "nobody"]),
-        (&["mirror", "--until-caught-up"], &["--topics", "named", "--groups", "nobody"]),
-    ] {
-        let ended = command(words, more);
-        println!("==== {words:?} {more:?} {:?}\n{}", ended.code, ended.text);
+    pair.on_source("commit", "named sellers 0 3");
+    let command = |words: &[&str], more: &[&str]| pair.twinlog(words).with(more).run();
+    let mirror = ["mirror", "--until-caught-up", "--topics", "named", "--groups", "selers"];
+    command(&mirror, &["--link", "named"])
+        .ended_with(0, &["no consumer group of the source matches selers", "did you mean sellers?"]);
+    let groups = ["--link", "named", "--topics", "named", "--groups", "selers"];
+    for what in ["sync", "status"] {
+        command(&["groups", what], &groups).ended_with(2, &["selers", "did you mean sellers?"]);
+    }
+    let topic = ["--link", "named", "--topics", "nmaed"];
+    command(&["verify"], &topic).ended_with(1, &["mirrored none of the matching topics", "--topics"]);
+    command(&["ledger"], &topic).ended_with(2, &["mirrored none of the matching topics", "--topics"]);
+    command(&["failover"], &topic).ended_with(2, &["did you mean named?"]);
+    command(&["failback"], &topic).ended_with(1, &["nothing to bring back", "--topics"]);
+    for what in [&["verify"][..], &["groups", "sync"], &["ledger"], &["failover", "--dry-run"]] {
+        command(what, &["--topics", "named", "--link", "nmaed"])
+            .ended_with(1, &["__twinlog.nmaed", "--link"]);
     }
 }
 

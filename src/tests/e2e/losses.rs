@@ -54,7 +54,7 @@ fn retention_overtakes(pair: &mut Pair, offsets: &str) {
     let end = mirror.with(&["--on-loss", "record-and-continue"]).run().succeeded();
     let lost = format!("offsets {from} to {}", to - 1);
     assert!(end.text.contains(&lost), "{}", end.text);
-    ledger(pair, &topic).run().ended_with(1, &[&topic, &lost, "are not on the target"]);
+    ledger(pair, &topic).run().ended_with(1, &[&topic, &lost, "source-retention"]);
     if offsets == "identical" {
         pair.on_target("alter", &format!("{topic} segment.ms=1000 retention.ms=3600000"));
         pair.same(&topic);

@@ -63,7 +63,10 @@ fn a_compacted_topic(pair: &mut Pair) {
         );
         if offsets == "identical" {
             pair.same("table");
-            same_to_the_console(pair, "table");
+            // The console consumer is slow.
+            if left < 100_000 {
+                same_to_the_console(pair, "table");
+            }
         } else {
             pair.same_values("table");
         }
