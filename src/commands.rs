@@ -47,7 +47,7 @@ fn groups_sync(link: GroupsLink) -> Result<ExitCode, Failure> {
     let is_json = link.json;
     let (mut sync, state) = open_groups(link)?;
     check_group_names(&mut sync)?;
-    let round = sync.round(&mut |asked| Some(state.translate(&asked))).map_err(Failure::new)?;
+    let round = sync.last_round(&mut |asked| Some(state.translate(&asked))).map_err(Failure::new)?;
     for (group, topic, partition, reason) in &round.skipped {
         if is_json {
             let reason = reason.to_string();

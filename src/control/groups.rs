@@ -32,11 +32,12 @@ pub enum Reason {
 impl Reason {
     /// A moment later it may go.
     pub fn is_passing(&self) -> bool {
-        match self {
-            Self::Unmapped(why) => matches!(why, Unmapped::NotMirrored { .. }),
-            Self::Refused(code) => crate::error::is_retriable(*code),
-            Self::Ahead { .. } | Self::Active => false,
-        }
+        self.is_passing_refusal() || matches!(self, Self::Unmapped(Unmapped::NotMirrored { .. }))
+    }
+
+    /// As [`Self::is_passing`], without more being mirrored.
+    pub fn is_passing_refusal(&self) -> bool {
+        matches!(self, Self::Refused(code) if crate::error::is_retriable(*code))
     }
 }
 

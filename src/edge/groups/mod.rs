@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// A group whose positions could not all go to the target is left alone for this long.
 const AGAIN_MS: u64 = 3_000;
+/// How long a last round is tried again: a cluster that never had a group creates its offsets topic first.
+const LAST_PATIENCE_MS: u64 = 15_000;
 /// The longest nap before the thread looks whether it is to end.
 const NAP_MS: u64 = 50;
 
@@ -73,6 +75,28 @@ impl GroupSync {
     pub fn no_match(&mut self) -> Result<Option<String>, AdminError> {
         let groups: Vec<String> = self.source.list()?.into_keys().collect();
         Ok(no_match(&self.config, &groups))
+    }
+
+    /// As [`Self::round`], for the last time: what the target refuses for the moment only is tried again for a while.
+    pub fn last_round(
+        &mut self,
+        translate: &mut dyn FnMut(Asked) -> Option<Answers>,
+    ) -> Result<Round, AdminError> {
+        let until_us = clock::now().after_ms(LAST_PATIENCE_MS);
+        let mut synced = 0;
+        loop {
+            self.again_us.clear();
+            let round = self.round(translate);
+            let may_go_well = match &round {
+                Ok(round) => round.skipped.iter().any(|(.., reason)| reason.is_passing_refusal()),
+                Err(error) => error.is_passing(),
+            };
+            synced += round.as_ref().map_or(0, |round| round.synced);
+            if !may_go_well || clock::now().mono_us >= until_us {
+                return round.map(|round| Round { synced, ..round });
+            }
+            std::thread::sleep(Duration::from_millis(NAP_MS));
+        }
     }
 
     /// One look at all groups. `translate` answers in the order of the questions; None: it is gone.
