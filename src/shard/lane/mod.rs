@@ -35,7 +35,7 @@ use crate::wire::batch::BatchHeader;
 use crate::wire::produce::Payload;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use transactions::Part;
+use transactions::{Part, Stamping};
 use uuid::Uuid;
 
 /// A batch is guarded only if the broker will remember it for at least this long: two clocks may differ by an hour.
@@ -181,7 +181,10 @@ pub(super) struct Lane {
     cover: Option<shared::Cover>,
     /// While the lane's batches go in transactions.
     part: Option<Part>,
+    stamping: Option<Stamping>,
     transactions_refused: bool,
+    /// Transactions in a row in which a batch came to stand where it should not.
+    misplaced: u32,
     /// The source took another course from there on while the position was not known.
     source_ends_at: Option<i64>,
     /// Whose this producer id is must be known before more is read.
@@ -269,7 +272,9 @@ impl Lane {
             search: None,
             cover: None,
             part: None,
+            stamping: None,
             transactions_refused: false,
+            misplaced: 0,
             source_ends_at: None,
             awaited_writer: None,
             probed: None,

@@ -78,6 +78,10 @@ impl Lane {
             return self.may_send_in_transaction();
         }
         if self.needs_transaction(now, settings) {
+            if self.state == State::Stream && self.in_flight.is_empty() {
+                // Which would splice.
+                self.state = State::Single;
+            }
             return false;
         }
         if self.state == State::Stream {
