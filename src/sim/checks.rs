@@ -53,7 +53,7 @@ impl World {
             let twin = &mut self.checks.twins[index];
             let broken = |what: String| Broken::new(format!("{}-{}: {what}", source.topic, source.partition));
             twin.follow(&held.log, may_lose_replicated).map_err(broken)?;
-            if twin.spoiled || held.log.log_end_offset() == twin.next_offset() {
+            if twin.is_spoiled() || held.log.log_end_offset() == twin.next_offset() {
                 continue;
             }
             let lane = self.ledger_view.lane(&source.topic, source.partition);
@@ -63,7 +63,7 @@ impl World {
                     && may_lose_replicated
                     && batch.base_offset() == held.log.log_start_offset()
                 {
-                    twin.spoiled = true;
+                    twin.spoil(batch.base_offset());
                     break;
                 }
                 checked.map_err(|what| broken(format!("target offset {}: {what}", batch.base_offset())))?;
@@ -172,7 +172,7 @@ impl World {
         match kind {
             // What has to be taken apart here holds no records.
             StopKind::Unreadable => source.may_halt() || source.begins_within_a_batch(),
-            StopKind::OtherWriter => self.checks.twin(lane.0 as usize).spoiled,
+            StopKind::OtherWriter => self.checks.twin(lane.0 as usize).is_spoiled(),
             StopKind::SourceRecreated => source.recreated,
             StopKind::PositionUnknown => self.plan.has(Fault::TargetTruncation),
             _ => false,
@@ -189,7 +189,7 @@ impl World {
                 continue;
             }
             let twin = self.checks.twin(index);
-            if twin.spoiled {
+            if twin.is_spoiled() {
                 if stopped.is_none() {
                     return Some(format!(
                         "{}-{} has not stopped at a spoiled target",
@@ -243,7 +243,7 @@ impl World {
     pub(super) fn check_end(&self) -> Result<(), Broken> {
         for (index, source) in self.reference.partitions.iter().enumerate() {
             let twin = self.checks.twin(index);
-            if twin.spoiled {
+            if twin.is_spoiled() {
                 continue;
             }
             let mut stands = twin.source_indexes().peekable();

@@ -28,6 +28,8 @@ pub(super) struct Instance {
     pub(super) transaction_call: Option<u64>,
     /// What became of the shards' steps and is not passed on yet.
     pub(super) transactions_done: Vec<(usize, TransactionDone)>,
+    /// When control was last told to look at them again.
+    pub(super) transactions_due_us: u64,
     pub(super) ledger_pause_until_us: u64,
     /// Events on their way from the shards, with the moment when they arrive.
     events: VecDeque<(u64, usize, Event)>,
@@ -111,6 +113,7 @@ impl World {
             transactor: None,
             transaction_call: None,
             transactions_done: Vec::new(),
+            transactions_due_us: 0,
             ledger_pause_until_us: 0,
             events: VecDeque::new(),
             seen: Default::default(),

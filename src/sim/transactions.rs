@@ -1,6 +1,6 @@
 //! The requests for the shards' transactions as control sends them, and what it makes of the answers.
 
-use crate::control::transactions::{Place, Position, Producer, Todo};
+use crate::control::transactions::{Place, Position, Producer, Todo, Transactor};
 use crate::shard::{Command, LaneId, Side, TransactionDone, TransactionStep};
 use crate::sim::control::{answer, request_frame};
 use crate::sim::errands::Errand;
@@ -76,10 +76,15 @@ impl World {
         {
             self.ask_coordinator(index, todo);
         }
-        let instance = &self.instances[index];
-        let due_us = instance.transactor.as_ref().and_then(|transactor| transactor.poll_timeout());
-        if let Some(due_us) = due_us.filter(|_| instance.transaction_call.is_none()) {
-            self.schedule(due_us.max(self.now_us + 1_000), Moment::Control(index));
+        let instance = &mut self.instances[index];
+        let due_us = instance.transactor.as_ref().and_then(Transactor::poll_timeout);
+        let due_us = due_us
+            .filter(|_| instance.transaction_call.is_none())
+            .map(|at_us| at_us.max(now.mono_us + 1_000));
+        // One look is enough for one moment.
+        if let Some(due_us) = due_us.filter(|&due_us| instance.transactions_due_us != due_us) {
+            instance.transactions_due_us = due_us;
+            self.schedule(due_us, Moment::Control(index));
         }
         for (shard, done) in told {
             self.trace(|| format!("transaction of shard {shard} of instance {index}: {done:?}"));

@@ -24,8 +24,8 @@ pub(super) struct Twin {
     /// Everything below this was once replicated.
     high_watermark: i64,
     /// An unclean election lost all that the target knew of us, and a batch on its way was taken for the first. That cannot be
-    /// kept out; what is asked for is that the lane notices and stops.
-    pub(super) spoiled: bool,
+    /// kept out; what is asked for is that the lane notices and stops, for as long as the batch is there.
+    spoiled_at: Option<i64>,
 }
 
 #[derive(Clone, Copy)]
@@ -76,6 +76,14 @@ impl Twin {
         self.high_watermark
     }
 
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.spoiled_at.is_some()
+    }
+
+    pub(super) fn spoil(&mut self, offset: i64) {
+        self.spoiled_at = Some(offset);
+    }
+
     /// Takes note of what the log has lost.
     pub(super) fn follow(&mut self, log: &Log, may_lose_replicated: bool) -> Result<(), String> {
         let end = log.log_end_offset();
@@ -84,12 +92,19 @@ impl Twin {
                 return Err(format!("the simulated target lost replicated records: its log ends at {end}"));
             }
             let mut left = std::mem::take(&mut self.entries);
-            left.retain(|entry| entry.next_offset() <= end);
+            let lost = left.split_off(left.partition_point(|entry| entry.next_offset() <= end));
             let begin = if left.is_empty() { end } else { self.begin };
-            let (high_watermark, spoiled) = (self.high_watermark.min(end), self.spoiled);
-            *self = Self { begin, high_watermark, spoiled, ..Self::default() };
+            let high_watermark = self.high_watermark.min(end);
+            let spoiled_at = self.spoiled_at;
+            *self = Self { begin, high_watermark, spoiled_at, ..Self::default() };
             left.into_iter().for_each(|entry| self.take(entry));
+            // The coordinator has decided, and will write the marker again.
+            if let Some(Entry::Marker { commits: true, .. }) = lost.first() {
+                self.stands.append(&mut self.open);
+                self.open_producer = None;
+            }
         }
+        self.spoiled_at = self.spoiled_at.filter(|&at| at < end);
         self.high_watermark = self.high_watermark.max(log.high_watermark());
         Ok(())
     }
