@@ -31,6 +31,7 @@ pub fn groups(args: GroupsArgs) -> Result<ExitCode, Failure> {
 fn groups_status(link: GroupsLink) -> Result<ExitCode, Failure> {
     let is_json = link.json;
     let (mut sync, state) = open_groups(link)?;
+    check_group_names(&mut sync)?;
     let statuses = sync.status(&mut |asked| Some(state.translate(&asked))).map_err(Failure::new)?;
     if is_json {
         for status in &statuses {
@@ -45,7 +46,8 @@ fn groups_status(link: GroupsLink) -> Result<ExitCode, Failure> {
 fn groups_sync(link: GroupsLink) -> Result<ExitCode, Failure> {
     let is_json = link.json;
     let (mut sync, state) = open_groups(link)?;
-    let round = sync.round(&mut |asked| Some(state.translate(&asked))).map_err(Failure::new)?;
+    check_group_names(&mut sync)?;
+    let round = sync.last_round(&mut |asked| Some(state.translate(&asked))).map_err(Failure::new)?;
     for (group, topic, partition, reason) in &round.skipped {
         if is_json {
             let reason = reason.to_string();
@@ -70,6 +72,14 @@ fn open_groups(link: GroupsLink) -> Result<(GroupSync, LinkState), Failure> {
     let state =
         LinkState::read(&config.target, &config.link, &config.client_id, TIMEOUT).map_err(Failure::new)?;
     Ok((GroupSync::new(Arc::new(config)), state))
+}
+
+/// Patterns that match no group of the source are a mistake.
+fn check_group_names(sync: &mut GroupSync) -> Result<(), Failure> {
+    match sync.no_match().map_err(Failure::new)? {
+        None => Ok(()),
+        Some(message) => Err(Failure { exit_code: 2, message }),
+    }
 }
 
 pub fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
@@ -177,6 +187,12 @@ pub fn ledger(args: LedgerArgs) -> Result<ExitCode, Failure> {
     let is_meant = |topic: &str| {
         topics.as_ref().is_none_or(|topics| topics.iter().any(|pattern| pattern.is_match(topic)))
     };
+    let has_some = state.ledger.partitions().any(|(topic, _)| is_meant(topic));
+    if topics.is_some() && !has_some && !state.ledger.losses().any(|(topic, ..)| is_meant(topic)) {
+        let message =
+            "the link has mirrored none of the matching topics; check --topics and --link".to_owned();
+        return Err(Failure { exit_code: 2, message });
+    }
     let mut count = 0;
     for (topic, partition, from, loss) in state.ledger.losses() {
         if !is_meant(topic) || loss.recorded_at_ms < since_ms {
@@ -191,8 +207,9 @@ pub fn ledger(args: LedgerArgs) -> Result<ExitCode, Failure> {
             println!("{entry}");
         } else {
             println!(
-                "{topic}-{partition}: source offsets {from} to {} are not on the target: {} (recorded at {} ms)",
+                "{topic}-{partition}: source offsets {from} to {}: {} ({}, recorded at {} ms)",
                 loss.to - 1,
+                loss.words(),
                 loss.cause,
                 loss.recorded_at_ms
             );

@@ -25,7 +25,7 @@ import org.apache.kafka.common.serialization.*;
  * separated by blanks; answers each with any number of lines and then "ok", or "error ..." alone. One JVM serves a whole test.
  *
  * <pre>
- *   create BOOTSTRAP TOPIC PARTITIONS REPLICAS [CONFIG=VALUE]...
+ *   create BOOTSTRAP TOPIC PARTITIONS REPLICAS [CONFIG=VALUE]...    replicas: how many, or on which brokers: 1,2
  *   grow BOOTSTRAP TOPIC PARTITIONS
  *   delete BOOTSTRAP TOPIC
  *   configs BOOTSTRAP TOPIC                 the topic's own settings, sorted, one a line
@@ -33,19 +33,22 @@ import org.apache.kafka.common.serialization.*;
  *   topics BOOTSTRAP                        name and partition count of each topic, internal ones too
  *   produce BOOTSTRAP TOPIC SEED BYTES [key=value]...
  *       codec=none|gzip|snappy|lz4|zstd  record=1000 (mean bytes)  batch=65536  ago=0 (ms; how old the first record is)
- *       span=0 (ms from first to last timestamp)  keys=true|false|unique|few  headers=true  only=PARTITION
+ *       span=0 (ms from first to last timestamp)  keys=true|false|unique|COUNT  headers=true  only=PARTITION
  *       rate=0 (bytes a second; 0: as fast as it goes)
- *       keys=few: what a compacted topic takes, a thousand keys and some tombstones.
+ *       keys=COUNT: what a compacted topic takes, that many keys and some tombstones.
  *       Records are a function of the seed. Prints the number of records acknowledged.
  *   empties BOOTSTRAP TOPIC COUNT           that many records of nothing into partition 0
- *   trim BOOTSTRAP TOPIC OFFSET             deletes partition 0's records below the offset
- *   transact BOOTSTRAP TOPIC SEED COUNT     that many transactions of a few records, every third aborted, plain records between
+ *   trim BOOTSTRAP TOPIC OFFSET [PARTITION] deletes the partition's (0's) records below the offset
+ *   transact BOOTSTRAP TOPIC SEED COUNT     that many transactions of a few records, every second aborted, plain records between
+ *   abort BOOTSTRAP TOPIC COUNT             one aborted transaction of that many records of nothing in partition 0, and a plain
+ *       record behind it
  *   read BOOTSTRAP TOPIC [values] [uncommitted]   one line a partition: number, first offset, end offset, records, SHA-256 over
  *       every record's offset, timestamp, timestamp type, key, headers and value. With "values" a second digest without offsets;
  *       with "uncommitted" it reads with isolation level read_uncommitted.
  *   list BOOTSTRAP TOPIC [keys]             one line a record
- *   consume BOOTSTRAP TOPIC GROUP COUNT [classic|consumer]   a member of the group reads at least so many records, 0: all, and
- *       commits what it read; the group protocol is classic unless told. One line a record, as "list" prints it
+ *   consume BOOTSTRAP TOPIC GROUP COUNT [classic|consumer] [PAUSE]   a member of the group reads at least so many records, 0:
+ *       all, 20 at a time, commits after each time, and rests so many milliseconds; the group protocol is classic unless told.
+ *       One line a record, as "list" prints it
  *   hold BOOTSTRAP TOPIC GROUP              a member of the group that stays until "release", without reading
  *   release BOOTSTRAP
  *   commit BOOTSTRAP TOPIC GROUP PARTITION OFFSET   sets the group's offset
@@ -84,7 +87,7 @@ public final class Judge {
         List<String> rest = words.length > 3 ? Arrays.asList(words).subList(3, words.length) : List.of();
         switch (words[0]) {
             case "create" -> {
-                NewTopic wanted = new NewTopic(topic, Integer.parseInt(rest.get(0)), Short.parseShort(rest.get(1)));
+                NewTopic wanted = topic(topic, Integer.parseInt(rest.get(0)), rest.get(1));
                 admin(bootstrap).createTopics(List.of(wanted.configs(pairs(rest.subList(2, rest.size()))))).all().get();
                 awaitTopic(bootstrap, topic);
             }
@@ -109,13 +112,15 @@ public final class Judge {
             case "produce" -> produce(bootstrap, topic, Long.parseLong(rest.get(0)), Long.parseLong(rest.get(1)),
                     pairs(rest.subList(2, rest.size())));
             case "empties" -> empties(bootstrap, topic, Long.parseLong(rest.get(0)));
-            case "trim" -> admin(bootstrap).deleteRecords(Map.of(new TopicPartition(topic, 0),
+            case "trim" -> admin(bootstrap).deleteRecords(Map.of(
+                    new TopicPartition(topic, rest.size() > 1 ? Integer.parseInt(rest.get(1)) : 0),
                     RecordsToDelete.beforeOffset(Long.parseLong(rest.get(0))))).all().get();
             case "transact" -> transact(bootstrap, topic, Long.parseLong(rest.get(0)), Integer.parseInt(rest.get(1)));
+            case "abort" -> abort(bootstrap, topic, Long.parseLong(rest.get(0)));
             case "read" -> read(bootstrap, topic, rest.contains("values"), rest.contains("uncommitted"));
             case "list" -> list(bootstrap, topic, rest.contains("keys"));
             case "consume" -> consume(bootstrap, topic, rest.get(0), Long.parseLong(rest.get(1)),
-                    rest.size() > 2 ? rest.get(2) : "classic");
+                    rest.size() > 2 ? rest.get(2) : "classic", rest.size() > 3 ? Long.parseLong(rest.get(3)) : 0);
             case "hold" -> {
                 Consumer<byte[], byte[]> held = member(bootstrap, rest.get(0), "classic");
                 held.subscribe(List.of(topic));
@@ -168,6 +173,14 @@ public final class Judge {
         }
     }
 
+    private static NewTopic topic(String name, int partitions, String replicas) {
+        if (!replicas.contains(",")) return new NewTopic(name, partitions, Short.parseShort(replicas));
+        List<Integer> brokers = Arrays.stream(replicas.split(",")).map(Integer::valueOf).toList();
+        Map<Integer, List<Integer>> assignments = new HashMap<>();
+        for (int i = 0; i < partitions; i++) assignments.put(i, brokers);
+        return new NewTopic(name, assignments);
+    }
+
     private static void allow(String bootstrap, String topic, List<AccessControlEntry> entries) throws Exception {
         ResourcePattern resource = new ResourcePattern(ResourceType.TOPIC, topic, PatternType.LITERAL);
         admin(bootstrap).createAcls(entries.stream().map(each -> new AclBinding(resource, each)).toList()).all().get();
@@ -207,7 +220,7 @@ public final class Judge {
             long sent = 0;
             long begin = System.nanoTime();
             while (sent < bytes && failure[0] == null) {
-                byte[] value = keys.equals("few") && random.nextInt(20) == 0 ? null : value(random, mean);
+                byte[] value = isCount(keys) && random.nextInt(20) == 0 ? null : value(random, mean);
                 Integer partition = with.containsKey("only")
                         ? Integer.valueOf(with.get("only")) : Integer.valueOf(random.nextInt(count));
                 long timestamp = first + (bytes <= 0 ? 0 : (long) ((double) sent / bytes * span));
@@ -258,14 +271,36 @@ public final class Judge {
                 for (int i = 0; i < count; i++) {
                     producer.beginTransaction();
                     for (int record = random.nextInt(1, 9); record > 0; record--) {
-                        producer.send(new ProducerRecord<>(topic, random.nextInt(partitions), null, value(random, 200)));
+                        producer.send(some(random, topic, partitions));
                     }
                     producer.flush();
-                    plain.send(new ProducerRecord<>(topic, random.nextInt(partitions), null, value(random, 200))).get();
-                    if (i % 3 == 2) producer.abortTransaction();
+                    plain.send(some(random, topic, partitions)).get();
+                    if (i % 2 == 1) producer.abortTransaction();
                     else producer.commitTransaction();
                 }
             }
+        }
+    }
+
+    private static ProducerRecord<byte[], byte[]> some(SplittableRandom random, String topic, int partitions) {
+        return new ProducerRecord<>(topic, random.nextInt(partitions), null, key(random, "true", 0), value(random, 200),
+                headers(random));
+    }
+
+    private static void abort(String bootstrap, String topic, long count) throws Exception {
+        Properties settings = producing(bootstrap);
+        settings.put("batch.size", Integer.toString(1 << 20));
+        settings.put("transactional.id", topic + "-aborting");
+        awaitTopic(bootstrap, topic);
+        try (Producer<byte[], byte[]> producer = new KafkaProducer<>(settings)) {
+            producer.initTransactions();
+            producer.beginTransaction();
+            for (long sent = 0; sent < count; sent++) producer.send(new ProducerRecord<>(topic, 0, null, new byte[0]));
+            producer.flush();
+            producer.abortTransaction();
+        }
+        try (Producer<byte[], byte[]> producer = new KafkaProducer<>(producing(bootstrap))) {
+            producer.send(new ProducerRecord<>(topic, 0, null, new byte[1])).get();
         }
     }
 
@@ -277,7 +312,7 @@ public final class Judge {
         return settings;
     }
 
-    /** About {@code mean} bytes of text that compresses as logs do; now and then empty. */
+    /** About {@code mean} bytes of text that compresses as logs do, on one line; now and then empty. */
     private static byte[] value(SplittableRandom random, int mean) {
         int kind = random.nextInt(1000);
         if (kind == 0) return new byte[0];
@@ -285,15 +320,22 @@ public final class Judge {
         ByteBuffer out = ByteBuffer.allocate(length + 80);
         while (out.position() < length) {
             String part = "{\"id\":" + random.nextLong() + ",\"level\":\"" + (random.nextInt(9) == 0 ? "WARN" : "INFO")
-                    + "\",\"took_ms\":" + random.nextInt(5000) + "}\n";
+                    + "\",\"took_ms\":" + random.nextInt(5000) + "} ";
             out.put(part.getBytes(StandardCharsets.UTF_8));
         }
         return Arrays.copyOf(out.array(), length);
     }
 
+    private static boolean isCount(String text) {
+        return Character.isDigit(text.charAt(0));
+    }
+
     private static byte[] key(SplittableRandom random, String kind, long unique) {
         if (kind.equals("false")) return null;
-        if (kind.equals("few")) return ("key-" + random.nextInt(1000)).getBytes(StandardCharsets.UTF_8);
+        if (isCount(kind)) {
+            int number = random.nextInt(Integer.parseInt(kind));
+            return (number == 0 ? "" : "key-" + number).getBytes(StandardCharsets.UTF_8);
+        }
         if (kind.equals("unique")) return Long.toString(unique).getBytes(StandardCharsets.UTF_8);
         return switch (random.nextInt(10)) {
             case 0 -> null;
@@ -356,7 +398,8 @@ public final class Judge {
     }
 
     /** Reads on where the group stands, and commits what was read. */
-    private static void consume(String bootstrap, String topic, String group, long count, String protocol) throws Exception {
+    private static void consume(String bootstrap, String topic, String group, long count, String protocol, long pauseMs)
+            throws Exception {
         try (Consumer<byte[], byte[]> consumer = member(bootstrap, group, protocol)) {
             consumer.subscribe(List.of(topic));
             List<TopicPartition> all = partitions(consumer, topic);
@@ -372,9 +415,10 @@ public final class Judge {
                     OUT.println(record.partition() + " " + record.offset() + " " + record.timestamp() + " " + hex(digest));
                     read++;
                 }
+                consumer.commitSync();
+                if (pauseMs > 0) Thread.sleep(pauseMs);
                 if (System.nanoTime() > deadline) throw new IllegalStateException("nothing came while reading to " + ends);
             }
-            consumer.commitSync();
         }
     }
 

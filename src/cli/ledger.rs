@@ -29,4 +29,4 @@ const AFTER_HELP: &str = "\
 Lists the source offsets that are not on the target and never will be, each with the cause: the source deleted records before they
 were mirrored, or lost them. Only --target and --link are needed.
 
-Exit codes: 0 no entries, 1 there are some, or the link's state cannot be read.";
+Exit codes: 0 no entries, 1 there are some, or the link's state cannot be read, 2 no topic of the link matches --topics.";

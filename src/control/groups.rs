@@ -1,7 +1,8 @@
 //! What is to become of the consumer groups' committed offsets: which go to the target, and why the others do not.
 
 use super::offset_map::Unmapped;
-use crate::config::Mirror;
+use super::topics::{NAMES_SHOWN, typed};
+use crate::config::{Mirror, nearest};
 use std::collections::BTreeMap;
 
 /// A position that a group committed.
@@ -31,11 +32,12 @@ pub enum Reason {
 impl Reason {
     /// A moment later it may go.
     pub fn is_passing(&self) -> bool {
-        match self {
-            Self::Unmapped(why) => matches!(why, Unmapped::NotMirrored { .. }),
-            Self::Refused(code) => crate::error::is_retriable(*code),
-            Self::Ahead { .. } | Self::Active => false,
-        }
+        self.is_passing_refusal() || matches!(self, Self::Unmapped(Unmapped::NotMirrored { .. }))
+    }
+
+    /// As [`Self::is_passing`], without more being mirrored.
+    pub fn is_passing_refusal(&self) -> bool {
+        matches!(self, Self::Refused(code) if crate::error::is_retriable(*code))
     }
 }
 
@@ -59,6 +61,25 @@ impl std::fmt::Display for Reason {
 pub fn is_wanted(config: &Mirror, group: &str) -> bool {
     let is_in = |list: &[regex::Regex]| list.iter().any(|pattern| pattern.is_match(group));
     is_in(&config.groups) && !is_in(&config.groups_exclude)
+}
+
+/// What to tell a user whose patterns match none of the source's groups: which there are. None: some match.
+pub fn no_match(config: &Mirror, groups: &[String]) -> Option<String> {
+    if config.groups.is_empty() || groups.iter().any(|group| is_wanted(config, group)) {
+        return None;
+    }
+    let typed: Vec<&str> = config.groups.iter().map(typed).collect();
+    let mut text = format!("no consumer group of the source matches {}", typed.join(", "));
+    let alike = typed.iter().find_map(|typed| nearest(typed, groups.iter().map(String::as_str)));
+    if let Some(alike) = alike {
+        text += &format!("; did you mean {alike}?");
+    }
+    text += &match groups.len() {
+        0 => "; it has no groups that this user may see (that takes DESCRIBE on them)".to_owned(),
+        count if count <= NAMES_SHOWN => format!("; its groups are {}", groups.join(", ")),
+        count => format!("; it has {count} groups, such as {}", groups[..NAMES_SHOWN].join(", ")),
+    };
+    Some(text)
 }
 
 /// One position on its way: what to commit, that nothing is to be done (None), or why it cannot be.
@@ -95,6 +116,19 @@ mod tests {
         assert_eq!(decide(Some(&at(5, "old")), false), Ok(Some(at(5, "m"))));
         assert_eq!(decide(Some(&at(6, "m")), false), Err(Reason::Ahead { target_offset: 6 }));
         assert_eq!(decide(Some(&at(6, "m")), true), Ok(Some(at(5, "m"))));
+    }
+
+    #[test]
+    fn a_mistyped_group_is_answered_with_the_nearest() {
+        let config = |group: &str| Mirror {
+            groups: crate::config::text::patterns(group).unwrap(),
+            ..super::super::topics::tests::config(&["t"], &[])
+        };
+        let groups = ["billing".to_owned(), "etl-1".to_owned()];
+        assert_eq!(no_match(&config("etl-.*"), &groups), None);
+        let text = no_match(&config("biling"), &groups).unwrap();
+        assert!(text.contains("biling; did you mean billing?") && text.contains("billing, etl-1"), "{text}");
+        assert!(no_match(&config(".*"), &[]).unwrap().contains("no groups"));
     }
 
     #[test]

@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn map<'a>(older: &'a [Run], newer: &'a [Run]) -> OffsetMap<'a> {
-        let checkpoint = Checkpoint { number: 45, source_offset: 71 };
+        let checkpoint = Checkpoint::at(45, 71);
         OffsetMap { mode: OffsetMode::Append, runs: [older, newer], checkpoint }
     }
 

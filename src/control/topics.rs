@@ -5,7 +5,7 @@ use crate::config::{Mirror, nearest};
 use regex::Regex;
 
 /// Names listed in an error message.
-const NAMES_SHOWN: usize = 10;
+pub(super) const NAMES_SHOWN: usize = 10;
 
 /// The topics that the configuration asks for, in the order of their names.
 ///
@@ -44,7 +44,7 @@ fn is_ours(topic: &Topic) -> bool {
 }
 
 /// A pattern as it was typed; the configuration anchors it at both ends.
-fn typed(pattern: &Regex) -> &str {
+pub(super) fn typed(pattern: &Regex) -> &str {
     let text = pattern.as_str();
     text.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(text)
 }

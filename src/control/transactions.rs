@@ -239,7 +239,7 @@ impl Transactor {
             let position = committed.iter().find(of_place)?;
             let (topic_id, number) = position.metadata.split_once(' ')?;
             let number = number.parse().ok().filter(|_| topic_id == place.topic_id.to_string())?;
-            Some((place.lane, Checkpoint { number, source_offset: position.source_offset }))
+            Some((place.lane, Checkpoint::at(number, position.source_offset)))
         };
         let positions = work.places.iter().filter_map(position).collect();
         let (producer_id, producer_epoch) = (producer.id, producer.epoch);

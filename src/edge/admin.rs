@@ -270,7 +270,7 @@ impl Admin {
     pub fn cannot_fill(&mut self) -> Result<Option<String>, AdminError> {
         let versions = self.client.client(ANY_BROKER)?.versions();
         if versions.pick(WRITE_TXN_MARKERS_KEY, 1, 1).is_none() {
-            return Ok(Some("it does not know WriteTxnMarkers version 1 (Kafka 2.4 and later do)".into()));
+            return Ok(Some("it does not know WriteTxnMarkers version 1 (Kafka 2.8 and later do)".into()));
         }
         let (min, max) = DESCRIBE_CLUSTER;
         if versions.pick(DESCRIBE_CLUSTER_KEY, min, max).is_none() {

@@ -112,7 +112,7 @@ struct Lane {
     source: (i32, i32),
     target: (i32, i32),
     checkpoint: Option<Checkpoint>,
-    /// Where the source's decided data ended when the lane was taken up; None until that is known.
+    /// Where the source's decided data ended when the lane was taken up; None until that is known, and where it cannot be.
     goal: Option<i64>,
     caught_up: bool,
     stopped: bool,
@@ -137,8 +137,8 @@ impl<'a> Session<'a> {
         let expiration_ms = patiently(Side::Target, stop, || target.producer_id_expiration_ms())?;
         if expiration_ms.is_none() {
             tracing::warn!(
-                "the target does not tell producer.id.expiration.ms (DescribeConfigs of its brokers); every partition is \
-                 mirrored with one batch in flight"
+                "the target does not tell producer.id.expiration.ms (Kafka before 3.4 does not have it; otherwise grant \
+                 DESCRIBE_CONFIGS on the cluster); every partition is mirrored with one batch in flight"
             );
         }
         let cannot_fill = patiently(Side::Target, stop, || target.cannot_fill())?;
@@ -475,7 +475,9 @@ impl<'a> Session<'a> {
             for (key, end) in ends {
                 let id = self.ids.get(&(Arc::from(key.0.as_str()), key.1));
                 if let Some(lane) = id.and_then(|id| self.lanes.get_mut(id)) {
-                    lane.goal = Some(end);
+                    // A source that ends before our position may have lost records: then only the lane can tell.
+                    let is_ahead = lane.checkpoint.is_some_and(|checkpoint| checkpoint.source_offset > end);
+                    lane.goal = (!is_ahead).then_some(end);
                 }
             }
         }
@@ -696,7 +698,8 @@ impl<'a> Session<'a> {
                         from_offset,
                         to_offset,
                         ?cause,
-                        "source records are not on the target"
+                        "source records are lost: {}",
+                        cause.words()
                     );
                     self.summary.lost.push((
                         lane.topic.to_string(),

@@ -16,7 +16,7 @@ pub struct Summary {
     pub report: Report,
     /// Lanes that stood still for good: topic, partition, why.
     pub stopped: Vec<(String, i32, Stop)>,
-    /// Source records that are not on the target: topic, partition, first offset, offset after the last, why.
+    /// Source records that were lost: topic, partition, first offset, offset after the last, why.
     pub lost: Vec<(String, i32, i64, i64, LossCause)>,
     /// Topics that were left out: topic, why.
     pub problems: Vec<(String, String)>,
@@ -57,8 +57,11 @@ impl Summary {
             text += &format!("left out: {topic}: {problem}\n");
         }
         for (topic, partition, from, to, cause) in &self.lost {
-            text +=
-                &format!("not on the target: {topic}-{partition} offsets {from} to {}: {cause:?}\n", to - 1);
+            text += &format!(
+                "lost: {topic}-{partition} source offsets {from} to {}: {}\n",
+                to - 1,
+                cause.words()
+            );
         }
         text
     }

@@ -111,6 +111,23 @@ pub struct Lease {
 pub struct Checkpoint {
     pub number: i64,
     pub source_offset: i64,
+    /// Leader epoch of the source's last batch below `source_offset`, by which the source can tell whether it still has what was
+    /// read there (KIP-595); -1 when unknown.
+    pub source_epoch: i32,
+}
+
+impl Checkpoint {
+    /// A position whose leader epoch on the source is not known.
+    pub fn at(number: i64, source_offset: i64) -> Self {
+        Self { number, source_offset, source_epoch: -1 }
+    }
+
+    /// The source has nothing any more of what it had from `source_end` on.
+    pub fn cut(&mut self, source_end: i64) {
+        if source_end < self.source_offset {
+            *self = Self::at(self.number, source_end);
+        }
+    }
 }
 
 /// What control knows of a lane when it hands it to a shard.
@@ -242,6 +259,21 @@ pub enum LossCause {
     SourceRetention,
     /// The source lost records that had been mirrored or announced (unclean election).
     SourceTruncation,
+}
+
+impl LossCause {
+    /// What happened, and what the target has of it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::SourceRetention => {
+                "the source deleted them before they were mirrored, so they are not on the target"
+            }
+            Self::SourceTruncation => {
+                "the source lost them (unclean leader election); what was mirrored of them stays on the target, and what the \
+                 source has there now comes behind it"
+            }
+        }
+    }
 }
 
 /// A connection of the shard, seen from the driver.

@@ -67,7 +67,7 @@ impl Numbering {
     /// Where the lane stood when its records began to go in transactions, as far as that is still known.
     pub(super) fn in_transactions_since(&self) -> Option<Checkpoint> {
         let first = self.runs.iter().rev().take_while(|run| run.is_in_transaction()).last()?;
-        Some(Checkpoint { number: first.number, source_offset: first.source_offset })
+        Some(Checkpoint::at(first.number, first.source_offset))
     }
 
     /// Where the source is read on for a target that has every record below `number`: the number and the source offset of the

@@ -98,6 +98,9 @@ pub struct LaneValue {
     pub runs: Vec<RunValue>,
     /// (number, source offset)
     pub checkpoint: Option<(i64, i64)>,
+    /// Leader epoch of the last source batch below the checkpoint, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_epoch: Option<i32>,
 }
 
 mod uuid_text {
@@ -114,7 +117,7 @@ mod uuid_text {
     }
 }
 
-/// An entry of the gap ledger: source offsets from the key's `from` up to `to` (exclusive) are not on the target.
+/// An entry of the gap ledger: source offsets from the key's `from` up to `to` (exclusive) were lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     pub to: i64,
@@ -132,6 +135,17 @@ pub struct Failover {
     /// The source was not waited for.
     pub is_forced: bool,
     pub at_ms: i64,
+}
+
+impl Loss {
+    /// What happened, for people; as it stands there if a newer version wrote it.
+    pub fn words(&self) -> &str {
+        let known = [LossCause::SourceRetention, LossCause::SourceTruncation];
+        known
+            .into_iter()
+            .find(|cause| cause_name(*cause) == self.cause)
+            .map_or(self.cause.as_str(), |cause| cause.words())
+    }
 }
 
 /// What the ledger calls a cause.

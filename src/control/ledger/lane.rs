@@ -118,13 +118,18 @@ impl From<&Lane> for LaneValue {
             mode: lane.mode,
             runs: lane.history[lane.chunked()..].iter().chain(&lane.runs).map(run_value).collect(),
             checkpoint: lane.checkpoint.map(|checkpoint| (checkpoint.number, checkpoint.source_offset)),
+            source_epoch: lane
+                .checkpoint
+                .map(|checkpoint| checkpoint.source_epoch)
+                .filter(|epoch| *epoch >= 0),
         }
     }
 }
 
 impl From<LaneValue> for Lane {
     fn from(value: LaneValue) -> Self {
-        let checkpoint = |(number, source_offset)| Checkpoint { number, source_offset };
+        let source_epoch = value.source_epoch.unwrap_or(-1);
+        let checkpoint = |(number, source_offset)| Checkpoint { number, source_offset, source_epoch };
         Self {
             source_topic_id: value.source_topic_id,
             target_topic_id: value.target_topic_id,

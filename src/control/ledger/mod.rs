@@ -565,7 +565,7 @@ impl Ledger {
         (lane.source_topic_id, lane.target_topic_id) = topic_ids;
         lane.mode = mode;
         lane.runs.push(Run { number, source_offset, target_offset, source_epoch: BEHIND_OTHERS });
-        lane.checkpoint = Some(Checkpoint { number, source_offset });
+        lane.checkpoint = Some(Checkpoint::at(number, source_offset));
         lane.stale = true;
         self.take_back(topic, partition);
     }

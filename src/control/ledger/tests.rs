@@ -218,7 +218,7 @@ fn a_released_link_is_taken_up_without_waiting() {
     let (mut first, _) = open(&mut target, "a", at_ms(0));
     bind(&mut first);
     first.want_run(LaneId(0), run(0, 7));
-    first.settle(LaneId(0), Checkpoint { number: 0, source_offset: 7 });
+    first.settle(LaneId(0), Checkpoint::at(0, 7));
     first.release();
     assert_eq!(settle_down(&mut target, &mut first, at_ms(1)).last(), Some(&Effect::Released));
     let (_, effects) = open(&mut target, "b", at_ms(2));
@@ -267,7 +267,7 @@ fn checkpoints_are_written_together_and_drop_the_runs_before_them() {
     settle_down(&mut target, &mut ledger, at_ms(1));
     let before = target.log.len();
     for number in 11..20 {
-        ledger.settle(LaneId(0), Checkpoint { number, source_offset: number + 10 });
+        ledger.settle(LaneId(0), Checkpoint { source_epoch: 3, ..Checkpoint::at(number, number + 10) });
     }
     assert_eq!(ledger.poll(at_ms(200)), None, "not yet");
     assert_eq!(ledger.poll_timeout(), Some(1_000 + 333_333));
@@ -276,7 +276,7 @@ fn checkpoints_are_written_together_and_drop_the_runs_before_them() {
     let (mut next, _) = open(&mut target, "b", at_ms(1_200));
     let bound = bind(&mut next);
     assert_eq!(bound.runs, [run(0, 0), run(10, 20), run(30, 50)], "the run before may end in a gap");
-    assert_eq!(bound.checkpoint, Some(Checkpoint { number: 19, source_offset: 29 }));
+    assert_eq!(bound.checkpoint, Some(Checkpoint { source_epoch: 3, ..Checkpoint::at(19, 29) }));
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn neither_signs_of_life_nor_new_runs_put_checkpoints_off() {
     ledger.want_run(LaneId(1), run(0, 0));
     ledger.bind(LaneId(1), &Arc::from("t"), 1, Uuid::nil(), Uuid::nil(), OffsetMode::Append).unwrap();
     for tick in 1..30i64 {
-        ledger.settle(LaneId(0), Checkpoint { number: tick, source_offset: tick });
+        ledger.settle(LaneId(0), Checkpoint::at(tick, tick));
         ledger.want_run(LaneId(1), run(tick, 2 * tick));
         settle_down(&mut target, &mut ledger, at_ms(tick as u64 * 100));
     }

@@ -28,7 +28,7 @@ impl Session<'_> {
             return;
         }
         let mut sync = GroupSync::new(Arc::new(self.config.clone()));
-        match sync.round(&mut |asked| Some(self.translate(&asked))) {
+        match sync.last_round(&mut |asked| Some(self.translate(&asked))) {
             Ok(round) => {
                 for (group, topic, partition, reason) in &round.skipped {
                     tracing::warn!(group, topic, partition, "the group's offset is not mirrored: {reason}");

@@ -11,6 +11,8 @@ use crate::time::Now;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+const POLICY_VIOLATION: i16 = 44;
 /// Time between two rounds of deleting what the source has no more.
 const TRIM_PAUSE_MS: u64 = 500;
 
@@ -114,12 +116,22 @@ impl Session<'_> {
                     self.trims.entry(id).or_insert(offset);
                 }
             } else if self.untrimmed.insert(topic.clone()) {
-                // Offsets are the same all the same; the target merely keeps more.
-                let (name, advice) = (error::name(code), error::advice(code));
+                // Offsets are the same all the same.
+                let name = error::name(code);
+                let advice = match code {
+                    TOPIC_AUTHORIZATION_FAILED => {
+                        "grant the mirror's principal DELETE on the target's topics"
+                    }
+                    POLICY_VIOLATION => {
+                        "its cleanup.policy has to include `delete`, or that is forbidden there"
+                    }
+                    _ => error::advice(code),
+                };
                 tracing::warn!(
                     topic,
                     partition,
-                    "the target keeps records that the source has deleted (DeleteRecords): {name}: {advice}"
+                    "the target keeps what lies before the source's first record (empty records that consumers see, or records \
+                     that the source has deleted), since it does not let them be deleted (DeleteRecords): {name}: {advice}"
                 );
             }
         }

@@ -129,7 +129,7 @@ pub fn back(
         };
         let mut sync = GroupSync::new(Arc::new(groups));
         let mut translate = |asked: Asked| Some(translate_back(&asked, &places, &forward, &returned));
-        let round = sync.round(&mut translate).map_err(at(Side::Source))?;
+        let round = sync.last_round(&mut translate).map_err(at(Side::Source))?;
         outcome.groups = Some(round);
     }
     finish(config, &primary_id, &places, &returned)?;

@@ -13,7 +13,7 @@ pub use status::{Status, show};
 use super::admin::AdminError;
 use super::clock;
 use crate::config::Mirror;
-use crate::control::groups::{Committed, Positions, Reason, decide, is_wanted};
+use crate::control::groups::{Committed, Positions, Reason, decide, is_wanted, no_match};
 use crate::control::offset_map::Unmapped;
 use client::GroupClient;
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// A group whose positions could not all go to the target is left alone for this long.
 const AGAIN_MS: u64 = 3_000;
+/// How long a last round is tried again: a cluster that never had a group creates its offsets topic first.
+const LAST_PATIENCE_MS: u64 = 15_000;
 /// The longest nap before the thread looks whether it is to end.
 const NAP_MS: u64 = 50;
 
@@ -67,6 +69,34 @@ impl GroupSync {
         let client = |cluster| GroupClient::new(cluster, &config.client_id, timeout);
         let (source, target) = (client(&config.source), client(&config.target));
         Self { config, source, target, done: BTreeMap::new(), again_us: BTreeMap::new() }
+    }
+
+    /// Says so if the configuration's patterns match no group of the source, and what there is.
+    pub fn no_match(&mut self) -> Result<Option<String>, AdminError> {
+        let groups: Vec<String> = self.source.list()?.into_keys().collect();
+        Ok(no_match(&self.config, &groups))
+    }
+
+    /// As [`Self::round`], for the last time: what the target refuses for the moment only is tried again for a while.
+    pub fn last_round(
+        &mut self,
+        translate: &mut dyn FnMut(Asked) -> Option<Answers>,
+    ) -> Result<Round, AdminError> {
+        let until_us = clock::now().after_ms(LAST_PATIENCE_MS);
+        let mut synced = 0;
+        loop {
+            self.again_us.clear();
+            let round = self.round(translate);
+            let may_go_well = match &round {
+                Ok(round) => round.skipped.iter().any(|(.., reason)| reason.is_passing_refusal()),
+                Err(error) => error.is_passing(),
+            };
+            synced += round.as_ref().map_or(0, |round| round.synced);
+            if !may_go_well || clock::now().mono_us >= until_us {
+                return round.map(|round| Round { synced, ..round });
+            }
+            std::thread::sleep(Duration::from_millis(NAP_MS));
+        }
     }
 
     /// One look at all groups. `translate` answers in the order of the questions; None: it is gone.
@@ -196,6 +226,9 @@ fn run(config: Arc<Mirror>, ask: &Sender<Question>, stop: &AtomicBool) {
     let interval_ms = config.groups_interval_ms;
     let mut told: BTreeMap<(String, String, i32), Reason> = BTreeMap::new();
     let mut sync = GroupSync::new(config);
+    if let Ok(Some(sentence)) = sync.no_match() {
+        tracing::warn!("{sentence}; waiting for one");
+    }
     while !stop.load(Ordering::Relaxed) {
         let due_us = clock::now().after_ms(interval_ms);
         match sync.round(&mut translate) {

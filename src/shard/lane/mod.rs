@@ -86,7 +86,16 @@ struct Sent {
     count: i64,
     bytes: usize,
     next_offset: i64,
+    source_epoch: i32,
     max_timestamp_ms: i64,
+}
+
+impl Sent {
+    /// The position when it is acknowledged.
+    fn settled(&self) -> Checkpoint {
+        let Self { number, count, next_offset, source_epoch, .. } = *self;
+        Checkpoint { number: number + count, source_offset: next_offset, source_epoch }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,7 +208,7 @@ pub(super) struct Lane {
     reading: u32,
     /// Source offset that the next accepted batch should begin at.
     read_offset: i64,
-    /// Leader epoch of the last batch read, for divergence detection (KIP-595); -1 at first.
+    /// Leader epoch of the last batch read, for divergence detection (KIP-595); -1 when unknown.
     read_epoch: i32,
     /// Number of the next accepted batch.
     read_number: i64,
@@ -251,7 +260,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(start: LaneStart, path: Path) -> Self {
-        let settled = start.checkpoint.unwrap_or(Checkpoint { number: 0, source_offset: -1 });
+        let settled = start.checkpoint.unwrap_or(Checkpoint::at(0, -1));
         Self {
             id: start.lane,
             numbering: Numbering::new(&start),
@@ -282,7 +291,7 @@ impl Lane {
             contradicted_by: None,
             reading: 0,
             read_offset: settled.source_offset,
-            read_epoch: -1,
+            read_epoch: settled.source_epoch,
             read_number: settled.number,
             pending: VecDeque::new(),
             pending_bytes: 0,

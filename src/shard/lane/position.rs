@@ -140,7 +140,7 @@ impl Lane {
             self.open(Run { number, source_offset: SEED, target_offset: 0, source_epoch }, events);
         }
         self.open(Run { number: start, source_offset: start, target_offset, source_epoch }, events);
-        self.settled = Checkpoint { number, source_offset: start };
+        self.settled = Checkpoint::at(number, start);
         self.resume(now, number, settings, events);
     }
 
@@ -167,7 +167,7 @@ impl Lane {
                 return self.position_unknown(number, events);
             };
             // The target lost what it had acknowledged; it is read and sent again.
-            self.settled = Checkpoint { number, source_offset: from_offset };
+            self.settled = Checkpoint::at(number, from_offset);
         }
         if number != self.send_number || !confirmed {
             self.current_since_us = now.mono_us;
@@ -175,17 +175,15 @@ impl Lane {
             let Some((read_number, offset)) = self.numbering.reading_from(number) else {
                 return self.position_unknown(number, events);
             };
-            let offset = match self.settled.number == number && self.settled.source_offset >= 0 {
-                // Beyond what is settled there may be offsets that were skipped already.
-                true => self.settled.source_offset,
-                false => offset,
-            };
+            if self.settled.number != number || self.settled.source_offset < 0 {
+                self.settled = Checkpoint::at(number, offset);
+            }
             self.read_anew();
-            self.read_offset = offset;
-            self.read_epoch = -1;
+            // Beyond what is settled there may be offsets that were skipped already.
+            self.read_offset = self.settled.source_offset;
+            self.read_epoch = self.settled.source_epoch;
             self.read_number = read_number;
             self.send_number = number;
-            self.settled = Checkpoint { number, source_offset: offset };
             self.aborted.clear();
         }
         let guarded = confirmed && self.is_guarded(now, settings, self.settled_timestamp_ms);

@@ -1,8 +1,8 @@
 //! What becomes of the source's batches, and of a source that is not what it was.
 
-use super::{AVERAGE_SHIFT, Batch, Lane, ROUGH_BATCHES, State, Verdict};
+use super::{AVERAGE_SHIFT, Batch, Lane, ROUGH_BATCHES, Sent, State, Verdict};
 use crate::config::{Isolation, OnLoss, StartFrom};
-use crate::shard::api::{Event, LossCause, OffsetMode, Settings, Stop, StopKind};
+use crate::shard::api::{Checkpoint, Event, LossCause, OffsetMode, Settings, Stop, StopKind};
 use crate::shard::writers::Writers;
 use crate::time::Now;
 use crate::wire::batch::BatchHeader;
@@ -159,8 +159,9 @@ impl Lane {
             && self.read_offset >= self.source_end;
         let first = reached && !self.caught_up;
         self.caught_up |= reached;
-        if reached {
-            self.settled.source_offset = self.settled.source_offset.max(self.read_offset);
+        if reached && self.read_offset > self.settled.source_offset {
+            self.settled.source_offset = self.read_offset;
+            self.settled.source_epoch = self.read_epoch;
         }
         first
     }
@@ -209,8 +210,11 @@ impl Lane {
             (Some(Batch { header, number, next_offset, .. }), _) => {
                 (number + i64::from(header.record_count), *next_offset, header.leader_epoch)
             }
-            (None, Some(sent)) => (sent.number + sent.count, sent.next_offset, -1),
-            (None, None) => (self.settled.number, self.settled.source_offset, -1),
+            (None, sent) => {
+                let Checkpoint { number, source_offset, source_epoch } =
+                    sent.map_or(self.settled, Sent::settled);
+                (number, source_offset, source_epoch)
+            }
         };
         // Seeds are not read.
         self.read_number = number + self.numbering.seeds_from(number);
@@ -276,7 +280,7 @@ impl Lane {
         self.doubt();
         self.read_anew();
         // What is in flight may be appended or not: the position on the target tells what is read again.
-        self.settled.source_offset = self.settled.source_offset.min(end_offset);
+        self.settled.cut(end_offset);
         if self.part.is_some() {
             self.source_ends_at = Some(end_offset);
             return;

@@ -2,7 +2,7 @@
 
 use super::{ASK_AGAIN_MS, Batch, GUARD_SLACK_MS, Lane, RUNS_KEPT, Sent, State};
 use crate::error::{self, Verdict as ErrorVerdict};
-use crate::shard::api::{Checkpoint, Event, Lease, OffsetMode, Settings, StopKind};
+use crate::shard::api::{Event, Lease, OffsetMode, Settings, StopKind};
 use crate::shard::progress::sequence;
 use crate::time::Now;
 use crate::wire::batch::Stamp;
@@ -62,6 +62,7 @@ impl Lane {
             count,
             bytes: batch.header.batch_bytes,
             next_offset,
+            source_epoch: batch.header.leader_epoch,
             max_timestamp_ms: batch.header.max_timestamp_ms,
         });
         self.send_number = batch.number + count;
@@ -210,7 +211,7 @@ impl Lane {
         if Some(base_offset) != expected && !self.is_shared() {
             return self.stop_for_other_writer(base_offset, expected, events);
         }
-        self.settled = Checkpoint { number: sent.number + sent.count, source_offset: sent.next_offset };
+        self.settled = sent.settled();
         self.settled_target = self.settled_target.max(base_offset + sent.count);
         self.refused_told = None;
         self.settled_timestamp_ms = sent.max_timestamp_ms;

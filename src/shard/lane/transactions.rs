@@ -118,7 +118,7 @@ impl Lane {
             return false;
         };
         if self.settled.number != number {
-            self.settled = Checkpoint { number, source_offset };
+            self.settled = Checkpoint::at(number, source_offset);
         }
         self.forget_questions();
         self.part = Some(Part::new(true));
@@ -203,7 +203,7 @@ impl Lane {
             let mut position =
                 known.max_by_key(|known| (known.number, known.source_offset)).unwrap_or(self.settled);
             if let Some(end) = self.source_ends_at {
-                position.source_offset = position.source_offset.min(end);
+                position.cut(end);
             }
             self.settled = position;
             part.is_positioned = true;
@@ -250,7 +250,7 @@ impl Lane {
         self.forget_questions();
         self.read_anew();
         (self.read_number, self.send_number) = (number, number);
-        (self.read_offset, self.read_epoch) = (self.settled.source_offset, -1);
+        (self.read_offset, self.read_epoch) = (self.settled.source_offset, self.settled.source_epoch);
         (self.send_target, self.settled_target) = (log_end, log_end);
         self.aborted.clear();
         self.begin_transaction_run(log_end, events);
@@ -326,7 +326,7 @@ impl Lane {
         let Some(part) = &mut self.part else { return };
         let all_guarded = is_guarded && part.appended.is_none_or(|appended| appended.all_guarded);
         part.appended = Some(Appended {
-            checkpoint: Checkpoint { number: sent.number + sent.count, source_offset: sent.next_offset },
+            checkpoint: sent.settled(),
             max_timestamp_ms: sent.max_timestamp_ms,
             all_guarded,
         });

@@ -5,87 +5,76 @@ use crate::exact::same;
 use crate::judge::Judge;
 use crate::kafka::{Cluster, Place};
 use crate::mirror::Twinlog;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::pair::{Pair, run_cases};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-type Case = (&'static str, fn(&mut World));
-
-struct World {
-    source: Cluster,
-    target: Cluster,
-    judge: Judge,
+/// A source topic with some records in it.
+fn topic(pair: &mut Pair, name: &str, partitions: usize) {
+    pair.on_source("create", &format!("{name} {partitions} 1"));
+    pair.on_source("produce", &format!("{name} 1 200000"));
 }
 
-impl World {
-    fn new() -> Self {
-        let no_auto_creation = "auto.create.topics.enable=false";
-        let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer";
-        // Everybody may do everything, until a topic has a rule of its own.
-        let open = "allow.everyone.if.no.acl.found=true";
-        let source = Cluster::start(Place::Source, 1, &[no_auto_creation, authorizer, open]);
-        let target = Cluster::start(Place::Target, 1, &[no_auto_creation, authorizer, open]);
-        Self { source, target, judge: Judge::start() }
-    }
-
-    /// A source topic with some records in it.
-    fn topic(&mut self, name: &str, partitions: usize) {
-        self.judge.create(&self.source.bootstrap, name, partitions, 1, "");
-        self.judge.produce(&self.source.bootstrap, name, 1, 200_000, "");
-    }
-
-    /// Each case has its own link, so none sees what another left.
-    fn mirror(&self, topics: &str) -> Twinlog {
-        let link = topics.split('|').next().unwrap_or("link");
-        Twinlog::mirror(&self.source.bootstrap, &self.target.bootstrap, topics)
-            .with(&["--link", link, "--metadata-refresh-ms", "1000"])
-            .until_caught_up()
-            .patience(90)
-    }
+/// Each case has its own link, so none sees what another left.
+fn mirror(pair: &Pair, topics: &str) -> Twinlog {
+    let link = topics.split('|').next().unwrap_or("link");
+    pair.mirror(topics, link).with(&["--metadata-refresh-ms", "1000"]).patience(90)
 }
 
 #[test]
 #[ignore = "needs real Kafka: scripts/test e2e"]
 fn what_cannot_be_mirrored_is_explained() {
-    let cases: [Case; 8] = [
-        ("no topic matches", no_topic_matches),
-        ("the target is the source", the_target_is_the_source),
-        ("too few partitions", too_few_partitions),
-        ("a message too large", a_message_too_large),
-        ("another writer", another_writer),
-        ("no right to write", no_right_to_write),
-        ("no right to read", no_right_to_read),
-        ("no right to see", no_right_to_see),
+    let settings = [
+        "auto.create.topics.enable=false",
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        // Everybody may do everything, until a topic has a rule of its own.
+        "allow.everyone.if.no.acl.found=true",
+        // The broker is somebody else than the clients, so that a right can be taken from them alone.
+        "super.users=User:broker",
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+        "sasl.mechanism.controller.protocol=PLAIN",
+        "listener.name.controller.sasl.enabled.mechanisms=PLAIN",
+        "listener.name.controller.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+         username=broker password=broker user_broker=broker;",
     ];
-    let mut world = World::new();
-    // Clusters are dear: each case has its say even if another one failed.
-    let failed: Vec<&str> = cases
-        .into_iter()
-        .filter(|(_, case)| catch_unwind(AssertUnwindSafe(|| case(&mut world))).is_err())
-        .map(|(name, _)| name)
-        .collect();
-    assert!(failed.is_empty(), "{failed:?}; what each said is above");
+    let mut pair = Pair::start((1, 1), &settings, &settings);
+    run_cases(
+        &mut pair,
+        &[
+            ("no topic matches", no_topic_matches),
+            ("the target is the source", the_target_is_the_source),
+            ("too few partitions", too_few_partitions),
+            ("a message too large", a_message_too_large),
+            ("another writer", another_writer),
+            ("no right to write", no_right_to_write),
+            ("no right to read", no_right_to_read),
+            ("no right to see", no_right_to_see),
+            ("no right to delete", no_right_to_delete),
+            // Denies it for the whole cluster, and so comes last.
+            ("no right to fill gaps", no_right_to_fill_gaps),
+        ],
+    );
 }
 
-fn no_topic_matches(world: &mut World) {
-    world.topic("orders", 1);
+fn no_topic_matches(pair: &mut Pair) {
+    topic(pair, "orders", 1);
     // The existing ones are listed, to find the typing error.
-    world.mirror("ordres").run().ended_with(2, &["ordres", "orders"]);
+    mirror(pair, "ordres").run().ended_with(2, &["ordres", "orders"]);
 }
 
-fn the_target_is_the_source(world: &mut World) {
+fn the_target_is_the_source(pair: &mut Pair) {
     // Only the clusters' own ids can tell.
-    let other_name = world.source.bootstrap.replace("127.0.0.1", "localhost");
-    let mirror = Twinlog::mirror(&world.source.bootstrap, &other_name, "orders").until_caught_up();
+    let other_name = pair.source.bootstrap.replace("127.0.0.1", "localhost");
+    let mirror = Twinlog::mirror(&pair.source.bootstrap, &other_name, "orders").until_caught_up();
     mirror.patience(60).run().ended_with(2, &["one cluster", "--target"]);
 }
 
-fn too_few_partitions(world: &mut World) {
-    world.topic("wide", 4);
-    world.judge.create(&world.target.bootstrap, "wide", 2, 1, "");
-    world.judge.produce(&world.target.bootstrap, "wide", 9, 1000, "");
-    let ended = world.mirror("wide").run();
+fn too_few_partitions(pair: &mut Pair) {
+    topic(pair, "wide", 4);
+    pair.on_target("create", "wide 2 1");
+    pair.on_target("produce", "wide 9 1000");
+    let ended = mirror(pair, "wide").run();
     assert!(matches!(ended.code, Some(1 | 3)), "{}", ended.text);
     for word in ["wide", "4", "2", "partitions"] {
         assert!(ended.text.contains(word), "did not say '{word}' but:\n{}", ended.text);
@@ -93,50 +82,72 @@ fn too_few_partitions(world: &mut World) {
 }
 
 /// The lane that carries it stops and names the setting; the other topics are mirrored to the end.
-fn a_message_too_large(world: &mut World) {
-    world.topic("large", 1);
-    world.topic("beside", 2);
-    world.judge.produce(&world.source.bootstrap, "large", 2, 300_000, "record=150000 batch=400000");
-    world.judge.create(&world.target.bootstrap, "large", 1, 1, "max.message.bytes=100000");
+fn a_message_too_large(pair: &mut Pair) {
+    topic(pair, "large", 1);
+    topic(pair, "beside", 2);
+    pair.on_source("produce", "large 2 300000 record=150000 batch=400000");
+    pair.on_target("create", "large 1 1 max.message.bytes=100000");
     // Twinlog leaves the settings of a topic that it did not create.
-    world.mirror("large|beside").run().ended_with(3, &["large", "max.message.bytes"]);
-    same(&mut world.judge, &world.source, &world.target, "beside");
+    mirror(pair, "large|beside").run().ended_with(3, &["large", "max.message.bytes"]);
+    pair.same("beside");
 }
 
 /// Somebody else's records in a partition of ours: the lane stops at once and says so; it never writes around them.
-fn another_writer(world: &mut World) {
-    world.topic("shared", 1);
-    world.mirror("shared").run().succeeded();
-    world.judge.produce(&world.target.bootstrap, "shared", 7, 1000, "");
-    world.judge.produce(&world.source.bootstrap, "shared", 8, 100_000, "");
-    world.mirror("shared").run().ended_with(3, &["shared"]);
+fn another_writer(pair: &mut Pair) {
+    topic(pair, "shared", 1);
+    mirror(pair, "shared").run().succeeded();
+    pair.on_target("produce", "shared 7 1000");
+    pair.on_source("produce", "shared 8 100000");
+    mirror(pair, "shared").run().ended_with(3, &["shared"]);
 }
 
-fn no_right_to_write(world: &mut World) {
-    world.topic("locked", 1);
-    world.topic("unlocked", 1);
-    world.judge.create(&world.target.bootstrap, "locked", 1, 1, "");
-    world.judge.must(&format!("deny {} locked WRITE", world.target.bootstrap));
-    let ended = world.mirror("locked|unlocked").run();
+fn no_right_to_write(pair: &mut Pair) {
+    topic(pair, "locked", 1);
+    topic(pair, "unlocked", 1);
+    pair.on_target("create", "locked 1 1");
+    pair.on_target("deny", "locked WRITE");
+    let ended = mirror(pair, "locked|unlocked").run();
     ended.ended_with(3, &["locked", "WRITE"]);
-    same(&mut world.judge, &world.source, &world.target, "unlocked");
+    pair.same("unlocked");
 }
 
-fn no_right_to_read(world: &mut World) {
-    world.topic("secret", 1);
-    world.topic("public", 1);
-    world.judge.must(&format!("deny {} secret READ", world.source.bootstrap));
-    world.mirror("secret|public").run().ended_with(3, &["secret", "READ"]);
-    same(&mut world.judge, &world.source, &world.target, "public");
+fn no_right_to_read(pair: &mut Pair) {
+    topic(pair, "secret", 1);
+    topic(pair, "public", 1);
+    pair.on_source("deny", "secret READ");
+    mirror(pair, "secret|public").run().ended_with(3, &["secret", "READ"]);
+    pair.same("public");
 }
 
-fn no_right_to_see(world: &mut World) {
-    world.topic("hidden", 1);
-    world.topic("shown", 1);
-    world.judge.create(&world.target.bootstrap, "hidden", 1, 1, "");
-    world.judge.must(&format!("hide {} hidden", world.target.bootstrap));
-    world.mirror("hidden|shown").run().ended_with(3, &["hidden", "DESCRIBE"]);
-    same(&mut world.judge, &world.source, &world.target, "shown");
+fn no_right_to_see(pair: &mut Pair) {
+    topic(pair, "hidden", 1);
+    topic(pair, "shown", 1);
+    pair.on_target("create", "hidden 1 1");
+    pair.on_target("hide", "hidden");
+    mirror(pair, "hidden|shown").run().ended_with(3, &["hidden", "DESCRIBE"]);
+    pair.same("shown");
+}
+
+/// What the source has deleted stays on the target, as do the records that only move the offsets on; the offsets are the same.
+fn no_right_to_delete(pair: &mut Pair) {
+    pair.on_source("create", "trimmed 1 1");
+    pair.on_source("empties", "trimmed 5000");
+    pair.on_source("trim", "trimmed 5000");
+    pair.on_source("produce", "trimmed 1 100000");
+    pair.on_target("deny", "trimmed DELETE");
+    mirror(pair, "trimmed").run().ended_with(0, &["trimmed", "DeleteRecords", "DELETE"]);
+    assert_eq!(pair.on_source("ends", "trimmed"), pair.on_target("ends", "trimmed"));
+}
+
+fn no_right_to_fill_gaps(pair: &mut Pair) {
+    topic(pair, "gaps", 1);
+    pair.on_source("transact", "gaps 1 10");
+    pair.on_target("deny-cluster", "");
+    let rights = ["gaps cannot be filled", "ALTER or CLUSTER_ACTION"];
+    mirror(pair, "gaps").with(&["--offsets", "identical"]).run().ended_with(1, &rights);
+    let ended = mirror(pair, "gaps").run().ended_with(0, &rights);
+    assert!(ended.text.contains("offsets: Append"), "{}", ended.text);
+    pair.same_values("gaps");
 }
 
 /// Waits for the replicas instead of giving up, and goes on when they are there.

@@ -3,11 +3,9 @@
 use crate::judge::Judge;
 use crate::kafka::{Cluster, Place};
 use crate::mirror::Twinlog;
-use crate::{Chance, load_bytes};
+use crate::{Chance, load_bytes, size};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-const KILLS: usize = 5;
 
 /// Both sides hold what was written on either, once, and each side's records in their order.
 #[test]
@@ -43,13 +41,15 @@ fn union(settings: &[&str], options: &str) {
         let (bootstrap, options) = (cluster.bootstrap.clone(), format!("{keys} {options}"));
         std::thread::spawn(move || {
             let mut judge = Judge::start();
-            let options = format!("{options} batch=8000 rate={}", load_bytes() / 8 / 20);
-            judge.produce(&bootstrap, "shared", seed, load_bytes() / 8, &options)
+            let bytes = load_bytes() / 8;
+            let options =
+                format!("{options} batch=8000 rate={}", bytes / size("TWINLOG_E2E_SECONDS", 20, 60));
+            judge.produce(&bootstrap, "shared", seed, bytes, &options)
         })
     };
     // The keys tell where a record was written.
-    let loads = [load(&one, 1, "keys=unique"), load(&other, 2, "keys=few")];
-    for _ in 0..KILLS {
+    let loads = [load(&one, 1, "keys=unique"), load(&other, 2, "keys=1000")];
+    while !loads.iter().all(std::thread::JoinHandle::is_finished) {
         let (running_there, running_back) = (there.start(), back.start());
         std::thread::sleep(Duration::from_millis(chance.between(1_500, 4_000)));
         running_there.kill();
@@ -67,6 +67,7 @@ fn union(settings: &[&str], options: &str) {
     assert_eq!(on_one.values().map(Vec::len).sum::<usize>() as u64, written);
     settle();
     assert_eq!(by_origin(&mut judge, &one), on_one, "something went round in a circle");
+    assert_eq!(by_origin(&mut judge, &other), on_one, "something went round in a circle");
 }
 
 /// Whoever does not know of the other direction is stopped, and told how to do it.

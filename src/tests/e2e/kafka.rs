@@ -5,10 +5,15 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+/// The version of Kafka that both sides have unless told.
+pub const NEWEST: &str = "4.3.1";
+
 /// Stopped and deleted when it goes out of scope.
 pub struct Cluster {
     name: String,
     pub bootstrap: String,
+    /// Of Kafka: "4.3.1".
+    pub version: String,
 }
 
 /// Where the source's and the target's brokers listen.
@@ -20,6 +25,11 @@ pub enum Place {
 
 impl Cluster {
     pub fn start(place: Place, brokers: usize, settings: &[&str]) -> Self {
+        Self::of(&version(place), place, brokers, settings)
+    }
+
+    /// A cluster of this version of Kafka.
+    pub fn of(version: &str, place: Place, brokers: usize, settings: &[&str]) -> Self {
         let base = number("TWINLOG_E2E_PORT", 21_000);
         let (name, base) = match place {
             Place::Source => ("e2e-source", base),
@@ -29,10 +39,20 @@ impl Cluster {
         let _ = script(&["down", name]);
         let port = free_ports(base, brokers);
         let (port, brokers) = (port.to_string(), brokers.to_string());
-        let mut words = vec!["up", name, "--port", &port, "--brokers", &brokers];
+        let mut words = vec!["up", name, "--port", &port, "--brokers", &brokers, "--version", version];
         words.extend(settings.iter().flat_map(|setting| ["--set", setting]));
         let bootstrap = script(&words).unwrap_or_else(|error| panic!("{error}")).trim().to_owned();
-        Self { name: name.to_owned(), bootstrap }
+        Self { name: name.to_owned(), bootstrap, version: version.to_owned() }
+    }
+
+    /// Whether consumers may join with the group protocol of KIP-848; clusters older than Kafka 4 have it switched off.
+    pub fn has_consumer_protocol(&self) -> bool {
+        !["0.", "1.", "2.", "3."].iter().any(|old| self.version.starts_with(old))
+    }
+
+    /// As `scripts/kafka` knows it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// kill -9.
@@ -57,6 +77,16 @@ impl Cluster {
 
     fn script(&self, command: &str, broker: usize) {
         script(&[command, &self.name, &broker.to_string()]).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+/// The version of Kafka on this side: TWINLOG_E2E_VERSIONS is that of both, or SOURCE:TARGET.
+fn version(place: Place) -> String {
+    let versions = std::env::var("TWINLOG_E2E_VERSIONS").unwrap_or_else(|_| NEWEST.to_owned());
+    let (source, target) = versions.split_once(':').unwrap_or((&versions, &versions));
+    match place {
+        Place::Source => source.to_owned(),
+        Place::Target => target.to_owned(),
     }
 }
 

@@ -2,10 +2,22 @@
 //!
 //! `scripts/test e2e` runs this with an optimized binary. The tests are marked as ignored because they take minutes, Java and
 //! most of a laptop. Each has its own clusters, on ports from `TWINLOG_E2E_PORT` (21000) on; run them one at a time.
-//! `TWINLOG_E2E_MIB` (200) is the load of the large ones, `TWINLOG_E2E_SEED` repeats a run's random choices.
+//!
+//! | variable | default | with `TWINLOG_E2E_FULL=1` | |
+//! |---|---|---|---|
+//! | `TWINLOG_E2E_MIB` | 200 | 1000 | load of the large tests |
+//! | `TWINLOG_E2E_KILLS` | 6 | 20 | kill -9 in the middle of gaps |
+//! | `TWINLOG_E2E_LOG_START` | 3000000 | 50000000 | where the log begins that does not begin at 0 |
+//! | `TWINLOG_E2E_COMPACTED` | 25000 | 3000000 | records written to the compacted topic |
+//! | `TWINLOG_E2E_SECONDS` | 20 | 60 | how long both sides of one topic are written to |
+//!
+//! So `TWINLOG_E2E_FULL=1 scripts/test e2e` is the one way to run everything in full size. `TWINLOG_E2E_VERSIONS` (4.3.1) are the
+//! versions of Kafka: of both sides, or `SOURCE:TARGET`. `TWINLOG_E2E_SEED` repeats a run's random choices, `TWINLOG_E2E_CASE`
+//! runs one case alone of a test that has several.
 
 #![allow(clippy::disallowed_methods)]
 
+mod backlog;
 mod bad_input;
 mod bad_target;
 mod both_directions;
@@ -15,16 +27,24 @@ mod failover;
 mod groups;
 mod judge;
 mod kafka;
+mod losses;
 mod mirror;
+mod pair;
 mod synthetic;
 mod twin;
 mod verify;
+mod versions;
 
 use std::time::{Duration, Instant};
 
 /// Load of the large tests.
 fn load_bytes() -> u64 {
-    number("TWINLOG_E2E_MIB", 200) << 20
+    size("TWINLOG_E2E_MIB", 200, 1_000) << 20
+}
+
+/// What the variable says, or else the default: that of full size if TWINLOG_E2E_FULL is 1.
+fn size(variable: &str, modest: u64, full: u64) -> u64 {
+    number(variable, if number("TWINLOG_E2E_FULL", 0) == 1 { full } else { modest })
 }
 
 fn number(variable: &str, default: u64) -> u64 {

@@ -1,177 +1,217 @@
 //! Identical offsets where the source's have gaps: transactions, compaction, a log that does not begin at 0.
 
-use crate::exact::same;
-use crate::judge::Judge;
-use crate::kafka::{Cluster, Place, script};
-use crate::mirror::Twinlog;
-use crate::{Chance, load_bytes};
-use std::time::Duration;
+use crate::kafka::{Cluster, script};
+use crate::pair::{Pair, run_cases};
+use crate::{Chance, load_bytes, size};
+use std::time::{Duration, Instant};
 
-const KILLS: usize = 6;
 /// The log cleaner looks for work all the time.
-const EAGER_CLEANER: &str = "log.cleaner.backoff.ms=200";
-const COMPACTED: &str =
-    "cleanup.policy=compact segment.ms=200 min.cleanable.dirty.ratio=0.01 delete.retention.ms=100";
+const EAGER_CLEANER: [&str; 2] = ["log.cleaner.backoff.ms=200", "log.cleaner.dedupe.buffer.size=67108864"];
+const COMPACTED: &str = "segment.ms=200 min.cleanable.dirty.ratio=0.01 delete.retention.ms=100";
+/// The cleaner never finds enough to do: what is compacted between two looks is not what the tests are about.
+const UNCLEANABLE: &str = "min.cleanable.dirty.ratio=0.99";
+
+#[test]
+#[ignore = "needs real Kafka: scripts/test e2e"]
+fn gaps_leave_the_offsets_as_they_are() {
+    let mut pair = Pair::start((1, 1), &EAGER_CLEANER, &[]);
+    run_cases(
+        &mut pair,
+        &[
+            ("transactions", transactions),
+            ("a compacted topic", a_compacted_topic),
+            ("a log that begins late", a_log_that_begins_late),
+        ],
+    );
+}
 
 /// Whoever reads what was committed on the source reads the same on the target, at the same offsets, with either isolation
 /// level: nothing undecided ever comes to the target.
-#[test]
-#[ignore = "needs real Kafka: scripts/test e2e"]
-fn transactions_leave_the_offsets_as_they_are() {
-    let source = Cluster::start(Place::Source, 1, &[]);
-    let target = Cluster::start(Place::Target, 1, &[]);
-    let mut judge = Judge::start();
-    judge.create(&source.bootstrap, "decided", 2, 1, "");
-    let mirror = Twinlog::mirror(&source.bootstrap, &target.bootstrap, "decided").until_caught_up();
+fn transactions(pair: &mut Pair) {
+    pair.on_source("create", "decided 2 1");
+    let mirror = pair.mirror("decided", "decided");
     for seed in 1..=2 {
-        judge.must(&format!("transact {} decided {seed} 10", source.bootstrap));
-        judge.produce(&source.bootstrap, "decided", seed, 200_000, "batch=4000");
+        // Five committed, five aborted.
+        pair.on_source("transact", &format!("decided {seed} 10"));
+        pair.on_source("produce", &format!("decided {seed} 200000 batch=4000"));
         mirror.run().succeeded();
-        same(&mut judge, &source, &target, "decided");
-        same_uncommitted(&mut judge, &target, "decided");
+        pair.same("decided");
     }
-    let list = |name: &str, level: &str| console(name, "decided", level);
-    let committed = list("e2e-source", "read_committed");
-    assert!(committed.lines().count() > 100, "{committed}");
-    assert_eq!(committed, list("e2e-target", "read_committed"));
-    assert_eq!(committed, list("e2e-target", "read_uncommitted"));
-    assert_ne!(committed, list("e2e-source", "read_uncommitted"), "there were aborted records to leave out");
+    let records = same_to_the_console(pair, "decided");
+    assert!(records > 100, "{records} records");
+    let all = pair.on_source("read", "decided uncommitted");
+    assert!(records < counted(&all), "there were aborted records to leave out");
 }
 
-/// Compaction leaves holes within batches and between them.
-#[test]
-#[ignore = "needs real Kafka: scripts/test e2e"]
-fn a_compacted_topic_keeps_its_offsets() {
-    let source = Cluster::start(Place::Source, 1, &[EAGER_CLEANER]);
-    let target = Cluster::start(Place::Target, 1, &[]);
-    let mut judge = Judge::start();
-    judge.create(&source.bootstrap, "table", 2, 1, COMPACTED);
-    compact(&mut judge, &source, "table");
+/// Compaction leaves holes within batches and between them; the log begins behind some of what is left.
+fn a_compacted_topic(pair: &mut Pair) {
+    let records = size("TWINLOG_E2E_COMPACTED", 25_000, 3_000_000);
+    pair.on_source("create", &format!("table 2 1 cleanup.policy=compact,delete retention.ms=-1 {COMPACTED}"));
+    let written = compact(pair, "table", records);
+    pair.on_source("alter", &format!("table {UNCLEANABLE}"));
+    for partition in 0..2 {
+        pair.on_source("trim", &format!("table {} {partition}", written / 2 / 4));
+    }
     for offsets in ["identical", "append"] {
-        // What is compacted between two looks is not what the test is about.
-        judge.must(&format!("alter {} table min.cleanable.dirty.ratio=0.99", source.bootstrap));
-        let mirror = Twinlog::mirror(&source.bootstrap, &target.bootstrap, "table")
-            .with(&["--offsets", offsets, "--link", offsets])
-            .until_caught_up();
-        mirror.run().succeeded();
+        let begin = Instant::now();
+        pair.mirror("table", offsets).with(&["--offsets", offsets]).run().succeeded();
+        let left = counted(&pair.on_source("read", "table"));
+        let seconds = begin.elapsed().as_secs_f64();
+        println!(
+            "compacted topic, {offsets}: {left} of {written} records in {seconds:.1} s, {:.0} a second, start included",
+            left as f64 / seconds
+        );
         if offsets == "identical" {
-            same(&mut judge, &source, &target, "table");
+            pair.same("table");
+            // The console consumer is slow.
+            if left < 100_000 {
+                same_to_the_console(pair, "table");
+            }
         } else {
-            assert_eq!(values(&mut judge, &source, "table"), values(&mut judge, &target, "table"));
+            pair.same_values("table");
         }
-        judge.must(&format!("delete {} table", target.bootstrap));
+        let verify = ["verify", "--deep", "--topics", "table", "--link", offsets];
+        pair.twinlog(&verify).run().ended_with(0, &["the same on both sides"]);
+        pair.on_target("delete", "table");
     }
 }
 
 /// The source's log begins far from 0: the target's is moved there, and follows when the source deletes more.
-#[test]
-#[ignore = "needs real Kafka: scripts/test e2e"]
-fn a_log_begins_where_the_source_s_begins() {
-    let source = Cluster::start(Place::Source, 1, &[]);
-    let target = Cluster::start(Place::Target, 1, &[]);
-    let mut judge = Judge::start();
-    judge.create(&source.bootstrap, "late", 1, 1, "");
-    judge.must(&format!("empties {} late 3000000", source.bootstrap));
-    judge.must(&format!("trim {} late 2999990", source.bootstrap));
-    judge.produce(&source.bootstrap, "late", 1, 2_000_000, "batch=16384");
-    let mirror = Twinlog::mirror(&source.bootstrap, &target.bootstrap, "late").until_caught_up();
-    // Killed while it seeds, and started again.
+fn a_log_that_begins_late(pair: &mut Pair) {
+    let begins = size("TWINLOG_E2E_LOG_START", 3_000_000, 50_000_000);
+    begin_late(pair, "late", begins);
+    let begin = Instant::now();
+    pair.mirror("late", "late").run().succeeded();
+    println!("log start {begins}: mirrored in {:.1} s, start included", begin.elapsed().as_secs_f64());
+    pair.same("late");
+
+    // Again, killed while it seeds.
+    pair.on_target("delete", "late");
+    let mirror = pair.mirror("late", "late-again");
     let running = mirror.start();
     std::thread::sleep(Duration::from_millis(Chance::new().between(100, 600)));
     running.kill();
-    mirror.clone().with(&["--zombie-bound-ms", "2000"]).run().succeeded();
-    same(&mut judge, &source, &target, "late");
-
-    judge.must(&format!("trim {} late 3000500", source.bootstrap));
-    judge.produce(&source.bootstrap, "late", 2, 100_000, "");
     mirror.run().succeeded();
-    same(&mut judge, &source, &target, "late");
+    pair.same("late");
+    same_to_the_console(pair, "late");
+
+    pair.on_source("trim", &format!("late {}", begins + 500));
+    pair.on_source("produce", "late 2 100000");
+    mirror.run().succeeded();
+    pair.same("late");
 }
 
-/// kill -9 in the middle of gaps, batches that are rebuilt, and transactions.
+/// kill -9 in the middle of gaps, batches that are rebuilt, seeds, and transactions.
 #[test]
 #[ignore = "needs real Kafka: scripts/test e2e"]
 fn gaps_survive_kills() {
+    let kills = size("TWINLOG_E2E_KILLS", 6, 20);
     let mut chance = Chance::new();
-    let source = Cluster::start(Place::Source, 1, &[EAGER_CLEANER]);
-    let target = Cluster::start(Place::Target, 3, &[]);
-    let mut judge = Judge::start();
-    judge.create(&source.bootstrap, "table", 2, 1, COMPACTED);
-    compact(&mut judge, &source, "table");
-    judge.must(&format!("alter {} table min.cleanable.dirty.ratio=0.99", source.bootstrap));
-    judge.create(&source.bootstrap, "decided", 3, 1, "");
-    let mirror = Twinlog::mirror(&source.bootstrap, &target.bootstrap, "table|decided")
-        .with(&["--zombie-bound-ms", "2000"]);
+    let mut pair = Pair::start((1, 3), &EAGER_CLEANER, &[]);
+    pair.on_source("create", &format!("table 2 1 cleanup.policy=compact {COMPACTED}"));
+    compact(&mut pair, "table", 25_000);
+    pair.on_source("alter", &format!("table {UNCLEANABLE}"));
+    begin_late(&mut pair, "late", size("TWINLOG_E2E_LOG_START", 3_000_000, 50_000_000));
+    pair.on_source("create", "decided 3 1");
+    let topics = "table|late|decided";
+    let mirror = pair.twinlog(&["mirror", "--topics", topics, "--zombie-bound-ms", "2000"]);
     let load = std::thread::spawn({
-        let bootstrap = source.bootstrap.clone();
+        let bootstrap = pair.source.bootstrap.clone();
         move || {
-            let mut judge = Judge::start();
-            for seed in 0..12 {
+            let mut judge = crate::judge::Judge::start();
+            for seed in 0..2 * kills {
                 judge.must(&format!("transact {bootstrap} decided {seed} 60"));
                 judge.produce(&bootstrap, "decided", seed, load_bytes() / 200, "");
             }
         }
     });
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         let running = mirror.start();
-        std::thread::sleep(Duration::from_millis(chance.between(300, 4500)));
+        std::thread::sleep(Duration::from_millis(chance.between(300, 4_500)));
         if kill == 2 {
-            target.kill(1);
+            pair.target.kill(1);
         }
         if kill == 4 {
-            target.restart(1);
+            pair.target.restart(1);
         }
         running.kill();
     }
     load.join().expect("the load");
-    mirror.clone().until_caught_up().run().succeeded();
-    for topic in ["table", "decided"] {
-        same(&mut judge, &source, &target, topic);
-        same_uncommitted(&mut judge, &target, topic);
+    mirror.until_caught_up().run().succeeded();
+    for topic in topics.split('|') {
+        pair.same(topic);
     }
+    let verify = ["verify", "--deep", "--topics", topics];
+    pair.twinlog(&verify).run().ended_with(0, &["the same on both sides"]);
 }
 
-/// Fills a topic with keys that come again and again, and waits until the cleaner has been through it.
-fn compact(judge: &mut Judge, source: &Cluster, topic: &str) {
-    let bootstrap = &source.bootstrap;
-    for (seed, codec) in (1..).zip(["none", "gzip", "snappy", "lz4", "zstd"]) {
-        let options = format!("codec={codec} batch=16384 record=200 keys=few");
-        judge.produce(bootstrap, topic, seed, 1_000_000, &options);
+/// Fills a topic of two partitions with about so many records whose keys come again and again, tombstones among them, and
+/// waits until the cleaner has been through. How many records were written.
+fn compact(pair: &mut Pair, topic: &str, records: u64) -> u64 {
+    const RECORD_BYTES: u64 = 200;
+    const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
+    // Each codec's records say something new of most keys, not of all.
+    let keys = (records / 10).max(1_000);
+    let mut written = 0;
+    for (seed, codec) in (1..).zip(CODECS) {
+        let options = format!("codec={codec} batch=16384 record={RECORD_BYTES} keys={keys}");
+        let bytes = records * RECORD_BYTES / CODECS.len() as u64;
+        written += counted(&pair.on_source("produce", &format!("{topic} {seed} {bytes} {options}")));
         // The active segment is never cleaned; a new one begins with the next batch after segment.ms.
         std::thread::sleep(Duration::from_millis(300));
     }
-    let written: i64 = judge.read(bootstrap, topic).values().map(|content| content.end).sum();
-    crate::await_until("the cleaner has been there", Duration::from_secs(120), || {
-        let seed = 100;
-        judge.produce(bootstrap, topic, seed, 2_000, "batch=4000 record=200 keys=few");
-        let left: u64 = judge.read(bootstrap, topic).values().map(|content| content.records).sum();
-        (left as i64) < written / 2
+    crate::await_until("the cleaner has been there", Duration::from_secs(180), || {
+        let some = format!("{topic} 100 2000 batch=4000 record={RECORD_BYTES} keys={keys}");
+        written += counted(&pair.on_source("produce", &some));
+        counted(&pair.on_source("read", topic)) < written / 2
     });
+    written
 }
 
-/// Readers of uncommitted records see nothing else than readers of committed ones.
+/// A topic of one partition whose log begins at this offset.
+fn begin_late(pair: &mut Pair, topic: &str, offset: u64) {
+    pair.on_source("create", &format!("{topic} 1 1"));
+    pair.on_source("empties", &format!("{topic} {offset}"));
+    pair.on_source("produce", &format!("{topic} 1 2000000 batch=16384"));
+    pair.on_source("trim", &format!("{topic} {offset}"));
+}
+
+/// Records that the judge has read from all partitions, or written.
+fn counted(lines: &[String]) -> u64 {
+    let number = |line: &String| match line.split(' ').collect::<Vec<_>>()[..] {
+        [count] | [_, _, _, count, ..] => count.parse::<u64>().ok(),
+        _ => None,
+    };
+    lines.iter().map(|line| number(line).expect("a number of records")).sum()
+}
+
+/// Kafka's console consumer prints the same list of partition, offset, timestamp, key, headers and value on both sides, with
+/// either isolation level on the target. How many records there are.
 #[track_caller]
-fn same_uncommitted(judge: &mut Judge, cluster: &Cluster, topic: &str) {
-    let committed = judge.must(&format!("read {} {topic}", cluster.bootstrap));
-    assert_eq!(committed, judge.must(&format!("read {} {topic} uncommitted", cluster.bootstrap)));
+fn same_to_the_console(pair: &mut Pair, topic: &str) -> u64 {
+    let records = counted(&pair.on_source("read", topic));
+    let expected = console(&pair.source, topic, records, "read_committed");
+    assert_eq!(expected.len() as u64, records, "{expected:?}");
+    for isolation in ["read_committed", "read_uncommitted"] {
+        let found = console(&pair.target, topic, records, isolation);
+        let differs = expected.iter().zip(&found).find(|(expected, found)| expected != found);
+        assert_eq!((differs, found.len()), (None, expected.len()), "{topic}, {isolation}");
+    }
+    records
 }
 
-/// Number of records and a digest of their contents without offsets, of each partition.
-fn values(judge: &mut Judge, cluster: &Cluster, topic: &str) -> Vec<String> {
-    let lines = judge.must(&format!("read {} {topic} values", cluster.bootstrap));
-    let columns = |line: &String| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    lines.iter().map(columns).map(|words| format!("{} {} {}", words[0], words[3], words[5])).collect()
-}
-
-/// What Kafka's console consumer prints of a topic: one line a record, sorted, since partitions come in any order.
-fn console(cluster: &str, topic: &str, isolation: &str) -> String {
-    let mut words = vec!["consume", cluster, "--topic", topic, "--from-beginning", "--timeout-ms", "5000"];
-    words.extend(["--isolation-level", isolation]);
-    for each in ["timestamp", "partition", "offset", "key", "value", "headers"] {
-        words.extend(["--property", ["print.", each, "=true"].concat().leak()]);
+/// What Kafka's console consumer prints of so many records: one line each, sorted, since partitions come in any order.
+fn console(cluster: &Cluster, topic: &str, records: u64, isolation: &str) -> Vec<String> {
+    let records = records.to_string();
+    let mut words = vec!["consume", cluster.name(), "--topic", topic, "--from-beginning"];
+    words.extend(["--max-messages", &records, "--timeout-ms", "20000", "--isolation-level", isolation]);
+    for each in
+        ["print.timestamp", "print.partition", "print.offset", "print.key", "print.value", "print.headers"]
+    {
+        words.extend(["--property", Box::leak(format!("{each}=true").into_boxed_str())]);
     }
     let printed = script(&words).unwrap_or_else(|error| panic!("{error}"));
-    let mut lines: Vec<&str> = printed.lines().filter(|line| line.contains("Offset:")).collect();
+    let mut lines: Vec<String> = printed.lines().map(str::to_owned).collect();
     lines.sort_unstable();
-    lines.join("\n")
+    lines
 }
