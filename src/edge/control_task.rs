@@ -11,6 +11,7 @@ use super::clock;
 use super::groups::GroupTask;
 use super::ledger_io::{self, LedgerIo};
 use super::mirror::{MirrorError, Summary};
+use super::plan;
 use super::runtime::{self, ShardHandle};
 use crate::config::{Mirror, StartFrom};
 use crate::control::configs::{self, TopicConfigs};
@@ -32,6 +33,8 @@ const START_PATIENCE_MS: u64 = 15_000;
 const RETRY_MS: u64 = 200;
 /// A topic that was created and is still not listed after this time is one that this user may not see.
 const INVISIBLE_MS: u64 = 15_000;
+pub(super) const INVISIBLE: &str =
+    "it exists on the target but this user may not see it: grant DESCRIBE on it (READ and WRITE imply it)";
 /// Metadata is not read more often than this, whoever asks.
 const OBSERVE_PAUSE_MS: u64 = 100;
 const REPORT_MS: u64 = 1_000;
@@ -209,6 +212,7 @@ impl<'a> Session<'a> {
         session.effects();
         session.observe(true)?;
         session.observed_once = true;
+        plan::say(config, expiration_ms, session.begun());
         session.start_groups()?;
         Ok(session)
     }
@@ -342,9 +346,7 @@ impl<'a> Session<'a> {
         let configs = self.target.topic_configs(topics)?;
         for (topic, target) in &configs {
             let Some(source) = self.source_configs.get(topic) else { continue };
-            for sentence in configs::unfit(topic, source, target) {
-                tracing::warn!("{sentence}");
-            }
+            configs::unfit(topic, source, target).iter().for_each(plan::log);
         }
         Ok(())
     }
@@ -382,7 +384,7 @@ impl<'a> Session<'a> {
             }
             Action::AddPartitions { name, count } => {
                 tracing::info!(topic = name, partitions = count, "growing on the target");
-                (name, self.target.add_partitions(name, *count))
+                (name, self.target.add_partitions(name, *count, false))
             }
         };
         match done {
@@ -406,9 +408,8 @@ impl<'a> Session<'a> {
     /// The target says that the topic exists, and does not list it.
     fn give_up_invisible(&mut self, name: &str) {
         if !self.summary.problems.iter().any(|(topic, _)| topic == name) {
-            let message = "it exists on the target but this user may not see it: grant DESCRIBE on it (READ and WRITE imply it)";
-            tracing::error!(topic = name, "{message}");
-            self.summary.problems.push((name.to_owned(), message.to_owned()));
+            tracing::error!(topic = name, "{INVISIBLE}");
+            self.summary.problems.push((name.to_owned(), INVISIBLE.to_owned()));
         }
     }
 
@@ -531,6 +532,13 @@ impl<'a> Session<'a> {
         self.lanes.insert(id, lane);
         self.tell_leaders(id, plan, true);
         (plan.topic.to_string(), plan.partition)
+    }
+
+    /// The lanes' partitions, and where those go on that were begun before.
+    fn begun(&self) -> Vec<plan::Begun> {
+        let lanes = self.lanes.values().filter(|lane| !lane.stopped);
+        let position = |lane: &Lane| lane.checkpoint.map(|checkpoint| checkpoint.source_offset);
+        lanes.map(|lane| (lane.topic.to_string(), lane.partition, position(lane))).collect()
     }
 
     fn tell_leaders(&mut self, id: LaneId, plan: &LanePlan, is_new: bool) {

@@ -26,6 +26,7 @@ mod source;
 mod writers;
 
 pub use api::*;
+pub use questions::{DESCRIBE_PRODUCERS, LIST_OFFSETS, OFFSET_FOR_LEADER_EPOCH, WRITE_TXN_MARKERS};
 
 use crate::config::{Address, Mover};
 use crate::conn::Conn;

@@ -31,9 +31,11 @@
 mod format;
 mod lane;
 mod peers;
+mod standing;
 
 pub use format::{DataPid, Failover, Loss, Owner, StateRecord, decode_batches};
 pub use peers::{Peer, Peers};
+pub use standing::Standing;
 
 use crate::control::offset_map::{OffsetMap, Unmapped};
 use crate::error::{self, Verdict};
@@ -951,3 +953,7 @@ fn json<T: serde::Serialize>(value: &T) -> Bytes {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use peers::tests as peers_tests;
+#[cfg(test)]
+pub(super) use standing::tests as standing_tests;
