@@ -69,7 +69,8 @@ fn walk(input: &mut BytesMut, mut take: impl FnMut(i32, BatchHeader, [u8; 61], B
 }
 
 fn stamp(header: &BatchHeader) -> Stamp {
-    Stamp { producer_id: 42, producer_epoch: 1, base_sequence: header.base_offset as i32 & i32::MAX }
+    let base_sequence = header.base_offset as i32 & i32::MAX;
+    Stamp { producer_id: 42, producer_epoch: 1, base_sequence, is_transactional: false }
 }
 
 fn entry(partition: i32, raw: [u8; 61], payload: Bytes) -> Entry {
@@ -77,7 +78,7 @@ fn entry(partition: i32, raw: [u8; 61], payload: Bytes) -> Entry {
 }
 
 fn frame_all(entries: &mut Vec<Entry>, scratch: &mut BytesMut) -> usize {
-    frame(PRODUCE_VERSION, 1, "twinlog", 30_000, entries, scratch, &mut |piece| drop(black_box(piece)))
+    frame(PRODUCE_VERSION, 1, "twinlog", None, 30_000, entries, scratch, &mut |piece| drop(black_box(piece)))
 }
 
 fn restamping(criterion: &mut Criterion) {

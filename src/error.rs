@@ -61,7 +61,7 @@ pub fn of_produce(code: i16) -> Verdict {
         // Refused before the append.
         19 | 89 => Verdict::Retry,
         10 | 18 => Verdict::Stop(StopKind::BatchTooLarge),
-        29 | 31 | 53 | 58 | 65 => Verdict::Stop(StopKind::Unauthorized),
+        29..=31 | 53 | 58 | 65 => Verdict::Stop(StopKind::Unauthorized),
         17 | 21 | 32 | 35 | 42 | 43 | 44 | 76 | 87 => Verdict::Stop(StopKind::TargetRefuses),
         // 7, 13, 20, 56: may have been appended. 45, 46, 47, 59, 90: the producer's state is not what was thought.
         // -1 and whatever is not known: nothing can be assumed.
@@ -120,6 +120,11 @@ pub fn is_fenced(code: i16) -> bool {
     matches!(code, 47 | 90)
 }
 
+/// Whether the code says that a transaction, or the producer in whose name it is, is over for the broker (KIP-98, KIP-890).
+pub fn breaks_transaction(code: i16) -> bool {
+    matches!(code, 45..=49 | 52 | 59 | 90 | 105 | 120)
+}
+
 /// Kafka's name of an error code.
 pub fn name(code: i16) -> &'static str {
     usize::try_from(code.saturating_add(1)).ok().and_then(|at| NAMES.get(at)).copied().unwrap_or("UNKNOWN")
@@ -153,6 +158,10 @@ pub fn advice(code: i16) -> &'static str {
             "grant the mirror's principal READ and DESCRIBE_CONFIGS on the source's topics; READ, WRITE, \
              CREATE, ALTER and DESCRIBE_CONFIGS on the target's"
         }
+        30 => {
+            "grant the mirror's principal DESCRIBE on the groups of the source and READ on those of the target, the group \
+             twinlog.<link> included"
+        }
         31 => {
             "grant the mirror's principal IDEMPOTENT_WRITE and CREATE on the target cluster, DESCRIBE_CONFIGS on both"
         }
@@ -176,7 +185,8 @@ pub fn advice(code: i16) -> &'static str {
         45 | 46 | 59 => "somebody else writes with this link's producer id, or the broker lost its state",
         47 | 90 => "another instance of the link took over",
         53 => {
-            "grant the mirror's principal WRITE and DESCRIBE on the transactional id twinlog.<link> of the target"
+            "grant the mirror's principal WRITE and DESCRIBE on the transactional ids of the target that begin with \
+             twinlog.<link>"
         }
         56 => "a disk of the broker failed or is full: see its server.log",
         58 => "the credentials were refused",

@@ -10,8 +10,8 @@ pub const LOG_OVERHEAD_BYTES: usize = 12;
 const CRC_COVERED_FROM: usize = 21;
 
 const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
-const TRANSACTIONAL_BIT: i16 = 1 << 4;
-const CONTROL_BIT: i16 = 1 << 5;
+pub(super) const TRANSACTIONAL_BIT: i16 = 1 << 4;
+pub(super) const CONTROL_BIT: i16 = 1 << 5;
 
 /// One batch: its header, in which the broker writes offset and leader epoch, and its payload as it was received.
 #[derive(Clone, Debug)]
@@ -73,7 +73,8 @@ impl Batch {
         if self.attributes() & LOG_APPEND_TIME_BIT != 0 {
             return Err(ResponseError::InvalidTimestamp);
         }
-        if self.is_transactional() {
+        // Kafka's own clients cannot make one.
+        if self.is_transactional() && self.producer_id() < 0 {
             return Err(ResponseError::InvalidTxnState);
         }
         Ok(())
@@ -90,6 +91,11 @@ impl Batch {
         let attributes = self.attributes() | LOG_APPEND_TIME_BIT;
         self.header[21..23].copy_from_slice(&attributes.to_be_bytes());
         self.header[35..43].copy_from_slice(&wall_ms.to_be_bytes());
+        self.seal();
+    }
+
+    /// Writes the checksum that fits.
+    pub(super) fn seal(&mut self) {
         let crc = self.computed_crc();
         self.header[17..21].copy_from_slice(&crc.to_be_bytes());
     }

@@ -3,7 +3,10 @@
 
 use super::api::fetch_1::PendingFetch;
 use super::api::produce_0::PendingProduce;
+use super::api::write_txn_markers_27::PendingMarkers;
 use super::response::Response;
+use super::topic::{PartitionKey, Topics};
+use kafka_protocol::error::ResponseError;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Names an answer that will come later.
@@ -14,8 +17,32 @@ pub struct Ticket(pub u64);
 pub enum Waiting {
     Fetch(PendingFetch),
     Produce(PendingProduce),
+    Markers(PendingMarkers),
     /// The group coordinator holds the rest and finishes it by [`Delayed::finish`].
     Group,
+}
+
+/// What an append with acks=-1 waits for: that the high watermark reaches an offset under the same leader.
+#[derive(Clone, Copy, Debug)]
+pub struct Replication {
+    pub key: PartitionKey,
+    pub offset: i64,
+    pub leader_epoch: i32,
+}
+
+impl Replication {
+    /// How it ended. None: it goes on.
+    pub fn look(&self, topics: &Topics, due: bool) -> Option<Result<(), ResponseError>> {
+        match topics.partition(self.key) {
+            None => Some(Err(ResponseError::UnknownTopicOrPartition)),
+            Some(partition) if partition.leader_epoch != self.leader_epoch => {
+                Some(Err(ResponseError::NotLeaderOrFollower))
+            }
+            Some(partition) if partition.log.high_watermark() >= self.offset => Some(Ok(())),
+            Some(_) if due => Some(Err(ResponseError::RequestTimedOut)),
+            Some(_) => None,
+        }
+    }
 }
 
 /// What a look at a waiting answer found.

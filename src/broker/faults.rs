@@ -22,6 +22,8 @@ pub struct Injection {
     pub error: ResponseError,
     /// The work is done all the same, as with NOT_ENOUGH_REPLICAS_AFTER_APPEND or REQUEST_TIMED_OUT.
     pub applied: bool,
+    /// So many are served first: of the markers of one request, only some are appended.
+    pub after: u32,
     /// How many more times.
     pub times: u32,
 }
@@ -30,6 +32,10 @@ pub struct Injection {
 #[derive(Debug, Default)]
 pub struct Faults {
     injections: Vec<Injection>,
+    /// APIs that the client has no right to, everywhere or for a topic.
+    denied: Vec<(ApiKey, Option<String>)>,
+    /// Markers that are still to be appended twice, by topic and partition.
+    repeated_markers: Vec<(String, i32, u32)>,
     pub throttle_time_ms: i32,
 }
 
@@ -42,6 +48,12 @@ impl Faults {
         topic: &str,
         partition: i32,
     ) -> Option<(ResponseError, bool)> {
+        let is_denied = |(denied, of): &(ApiKey, Option<String>)| {
+            *denied == api && of.as_deref().is_none_or(|of| of == topic)
+        };
+        if self.denied.iter().any(is_denied) {
+            return Some((missing_right(api), false));
+        }
         let at = self.injections.iter().position(|injection| {
             injection.api == api
                 && injection.node.is_none_or(|wanted| wanted == node)
@@ -49,6 +61,10 @@ impl Faults {
                 && injection.partition.is_none_or(|wanted| wanted == partition)
         })?;
         let injection = &mut self.injections[at];
+        if injection.after > 0 {
+            injection.after -= 1;
+            return None;
+        }
         injection.times = injection.times.saturating_sub(1);
         let fault = (injection.error, injection.applied);
         if injection.times == 0 {
@@ -56,18 +72,45 @@ impl Faults {
         }
         Some(fault)
     }
+
+    /// Whether the marker that was just appended is to be appended once more.
+    pub fn repeats_marker(&mut self, topic: &str, partition: i32) -> bool {
+        let place =
+            |(of, index, times): &&mut (String, i32, u32)| of == topic && *index == partition && *times > 0;
+        self.repeated_markers.iter_mut().find(place).map(|(.., times)| *times -= 1).is_some()
+    }
+}
+
+/// How an authorizer's refusal is told.
+fn missing_right(api: ApiKey) -> ResponseError {
+    match api {
+        ApiKey::WriteTxnMarkers | ApiKey::InitProducerId => ResponseError::ClusterAuthorizationFailed,
+        _ => ResponseError::TopicAuthorizationFailed,
+    }
 }
 
 impl Cluster {
-    /// Lets an API fail. Partition-level errors: Produce, Fetch, ListOffsets, DescribeProducers, OffsetForLeaderEpoch.
-    /// Whole answers: InitProducerId, CreateTopics, DescribeConfigs.
+    /// Lets an API fail. Partition-level errors: Produce, Fetch, ListOffsets, DescribeProducers, OffsetForLeaderEpoch,
+    /// DeleteRecords, WriteTxnMarkers (marker by marker). Whole answers: InitProducerId, CreateTopics, DescribeConfigs.
     pub fn inject(&mut self, injection: Injection) {
         self.faults.injections.push(injection);
+    }
+
+    /// Takes a right away, for one topic or for all: an authorizer refuses the APIs that [`Self::inject`] lists. For good.
+    pub fn deny(&mut self, api: ApiKey, topic: Option<&str>) {
+        self.faults.denied.push((api, topic.map(str::to_owned)));
+    }
+
+    /// The next `times` markers that WriteTxnMarkers asks for in this partition are appended twice, as by a coordinator that asks
+    /// again because a broker failed between append and answer.
+    pub fn repeat_markers(&mut self, topic: &str, partition: i32, times: u32) {
+        self.faults.repeated_markers.push((topic.to_owned(), partition, times));
     }
 
     /// Ends every injected error that is still to come.
     pub fn clear_injections(&mut self) {
         self.faults.injections.clear();
+        self.faults.repeated_markers.clear();
     }
 
     /// Produce and Fetch answers name this time from now on. The cluster itself answers no slower.

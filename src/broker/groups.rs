@@ -75,6 +75,8 @@ pub struct Group {
     pub leader: String,
     pub members: BTreeMap<String, Member>,
     pub offsets: BTreeMap<(String, i32), Committed>,
+    /// What open transactions committed, by producer id: in force when they commit, gone when they abort (KIP-98).
+    pending: BTreeMap<i64, BTreeMap<(String, i32), Committed>>,
     /// Ids that were given out and have not joined yet.
     named: BTreeSet<String>,
     /// When the join phase ends whoever is missing, and when it may end at the earliest.
@@ -343,6 +345,36 @@ impl Groups {
         Ok(())
     }
 
+    /// Keeps offsets for a producer's open transaction. `speaker`: the member that the producer works for, as far as it says
+    /// (KIP-447).
+    ///
+    /// # Errors
+    /// ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID.
+    pub fn commit_in_transaction(
+        &mut self,
+        group_id: &str,
+        speaker: Option<Speaker<'_>>,
+        now_us: u64,
+        producer_id: i64,
+        offsets: Vec<((String, i32), Committed)>,
+    ) -> Result<(), ResponseError> {
+        let group = match speaker {
+            Some(speaker) => self.spoken_to(group_id, speaker, now_us)?,
+            None => self.groups.entry(group_id.to_owned()).or_default(),
+        };
+        group.pending.entry(producer_id).or_default().extend(offsets);
+        Ok(())
+    }
+
+    /// A producer's transaction ends: what it committed becomes so, or never was.
+    pub fn end_transaction(&mut self, group_id: &str, producer_id: i64, commits: bool) {
+        let Some(group) = self.groups.get_mut(group_id) else { return };
+        let pending = group.pending.remove(&producer_id).unwrap_or_default();
+        if commits {
+            group.offsets.extend(pending);
+        }
+    }
+
     /// # Errors
     /// GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
     pub fn delete(&mut self, group_id: &str) -> Result<(), ResponseError> {
@@ -401,6 +433,12 @@ impl Member {
 }
 
 impl Group {
+    /// Whether an open transaction may change this partition's offset (`hasPendingTransactionalOffsets`).
+    pub fn is_unstable(&self, topic: &str, partition: i32) -> bool {
+        let place = |(of, index): &(String, i32)| of == topic && *index == partition;
+        self.pending.values().any(|offsets| offsets.keys().any(place))
+    }
+
     fn accepts(&self, join: &Join) -> bool {
         let others = || self.members.iter().filter(|(id, _)| **id != join.member_id);
         let common =

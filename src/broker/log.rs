@@ -1,7 +1,9 @@
-//! One partition's log: batches in memory, the offsets that bound it, its leader epochs and its producers.
+//! One partition's log: batches in memory, the offsets that bound it, its leader epochs, its producers and their transactions.
 
 use super::batch::Batch;
+use super::marker::Marker;
 use super::producer_state::{ProducerStates, Verdict};
+use super::transaction_index::{Aborted, TransactionIndex};
 use kafka_protocol::error::ResponseError;
 use std::collections::VecDeque;
 
@@ -17,7 +19,12 @@ pub struct Log {
     /// (leader epoch, its first offset), rising in both (Kafka's `LeaderEpochFileCache`).
     epochs: Vec<(i32, i64)>,
     pub producers: ProducerStates,
+    transactions: TransactionIndex,
 }
+
+/// Bytes after a fetched range within which aborted transactions are told, too: Kafka looks the range's end up in an index
+/// with gaps of this size (`index.interval.bytes`).
+const INDEX_INTERVAL_BYTES: usize = 4096;
 
 /// Where an append went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +49,19 @@ impl Log {
         self.high_watermark
     }
 
+    /// Below this every transaction is decided, and its end replicated (`UnifiedLog.fetchLastStableOffset`).
+    pub fn last_stable_offset(&self) -> i64 {
+        let undecided = self.producers.first_open_offset().into_iter();
+        let unstable = undecided.chain(self.transactions.first_unreplicated_offset()).min();
+        unstable
+            .map_or(self.high_watermark, |offset| offset.max(self.log_start_offset).min(self.high_watermark))
+    }
+
+    /// What readers may see: all that is replicated, or only what is decided, too.
+    pub fn readable_end(&self, read_committed: bool) -> i64 {
+        if read_committed { self.last_stable_offset() } else { self.high_watermark }
+    }
+
     pub fn size_bytes(&self) -> usize {
         self.size_bytes
     }
@@ -54,16 +74,38 @@ impl Log {
         self.batches.iter()
     }
 
-    /// Appends a validated batch, unless its producer's state knows better. The high watermark stays.
+    /// Appends a validated batch, unless its producer's state knows better. The high watermark stays. `vouched`: the coordinator
+    /// knows the batch's transaction.
     ///
     /// # Errors
     /// Those of [`ProducerStates::judge`].
-    pub fn append(&mut self, mut batch: Batch, leader_epoch: i32) -> Result<Appended, ResponseError> {
+    pub fn append(
+        &mut self,
+        mut batch: Batch,
+        leader_epoch: i32,
+        vouched: bool,
+    ) -> Result<Appended, ResponseError> {
         if batch.producer_id() >= 0
-            && let Verdict::Duplicate { base_offset, last_offset } = self.producers.judge(&batch)?
+            && let Verdict::Duplicate { base_offset, last_offset } = self.producers.judge(&batch, vouched)?
         {
             return Ok(Appended { base_offset, last_offset, duplicate: true });
         }
+        batch.place(self.log_end_offset, leader_epoch);
+        Ok(self.push(batch))
+    }
+
+    /// Appends the batch of a marker that [`ProducerStates::judge_marker`] accepts.
+    ///
+    /// # Errors
+    /// Those of `judge_marker`.
+    pub fn append_marker(
+        &mut self,
+        marker: Marker,
+        transaction_version: i8,
+        mut batch: Batch,
+        leader_epoch: i32,
+    ) -> Result<Appended, ResponseError> {
+        self.producers.judge_marker(marker, transaction_version)?;
         batch.place(self.log_end_offset, leader_epoch);
         Ok(self.push(batch))
     }
@@ -82,7 +124,9 @@ impl Log {
         if self.batches.is_empty() && self.log_start_offset == self.log_end_offset {
             self.log_start_offset = self.log_start_offset.max(base_offset);
         }
-        self.producers.record(&batch);
+        if let Some(completed) = self.producers.record(&batch) {
+            self.transactions.complete(completed, self.producers.first_open_offset());
+        }
         self.log_end_offset = last_offset + 1;
         self.size_bytes += batch.size_bytes();
         self.batches.push_back(batch);
@@ -94,6 +138,7 @@ impl Log {
         let to = to.min(self.log_end_offset);
         let moved = to > self.high_watermark;
         self.high_watermark = self.high_watermark.max(to);
+        self.transactions.advance_high_watermark(self.high_watermark);
         moved
     }
 
@@ -103,6 +148,17 @@ impl Log {
         self.batches.range(first..).take_while(move |batch| batch.last_offset() < below)
     }
 
+    /// The aborted transactions that a reader has to know who gets the batches from `offset` on, up to but without `below`.
+    pub fn aborted(&self, offset: i64, below: i64) -> impl Iterator<Item = &Aborted> {
+        let mut passed_bytes = 0;
+        let mut after = self.read(below, i64::MAX).skip_while(move |batch| {
+            passed_bytes += batch.size_bytes();
+            passed_bytes <= INDEX_INTERVAL_BYTES
+        });
+        let bound = after.next().map_or(self.log_end_offset, Batch::base_offset);
+        self.transactions.aborted(offset, bound)
+    }
+
     /// Moves the log's start, never back and at most to the high watermark; drops what lies wholly below. Returns bytes freed.
     pub fn delete_before(&mut self, offset: i64) -> usize {
         let before = self.size_bytes;
@@ -110,6 +166,7 @@ impl Log {
         while self.batches.front().is_some_and(|batch| batch.last_offset() < self.log_start_offset) {
             self.drop_front();
         }
+        self.transactions.advance_log_start(self.log_start_offset);
         before - self.size_bytes
     }
 
@@ -125,6 +182,7 @@ impl Log {
             .front()
             .map_or(self.log_end_offset, |batch| batch.base_offset().max(self.log_start_offset));
         self.high_watermark = self.high_watermark.max(self.log_start_offset);
+        self.transactions.advance_log_start(self.log_start_offset);
         before - self.size_bytes
     }
 
@@ -149,6 +207,7 @@ impl Log {
         let end = self.log_end_offset;
         self.epochs.retain(|&(_, start)| start < end);
         self.producers.truncate(end, self.batches.iter());
+        self.transactions.truncate(end);
         before - self.size_bytes
     }
 

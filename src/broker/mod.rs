@@ -14,14 +14,18 @@ pub mod faults;
 pub mod fetch_session;
 pub mod groups;
 pub mod log;
+pub mod marker;
 pub mod producer_state;
 pub mod response;
 pub mod topic;
 pub mod topic_config;
+pub mod transaction_index;
+pub mod transactions;
 
 pub use batch::Batch;
 pub use delayed::Ticket;
 pub use faults::Injection;
+pub use marker::Marker;
 pub use response::Response;
 
 use crate::config::Address;
@@ -37,6 +41,7 @@ use log::Appended;
 use std::collections::{BTreeMap, VecDeque};
 use topic::{Partition, PartitionKey, TopicIndex, Topics};
 use topic_config::TopicConfig;
+use transactions::Transactions;
 use uuid::Uuid;
 
 /// What a batch costs besides its payload and header, for the memory budget.
@@ -116,9 +121,9 @@ pub struct Cluster {
     groups: Groups,
     delayed: Delayed,
     faults: Faults,
-    /// Producer ids given out so far, and those of transactional ids with their epochs.
+    /// The producer id that is given out next.
     producer_ids: i64,
-    transactional_ids: BTreeMap<String, (i64, i16)>,
+    transactions: Transactions,
     topics_created: u64,
     /// Batches in the order they were stored, for eviction.
     stored: VecDeque<(PartitionKey, i64)>,
@@ -138,7 +143,7 @@ impl Cluster {
             delayed: Delayed::default(),
             faults: Faults::default(),
             producer_ids: 1000,
-            transactional_ids: BTreeMap::new(),
+            transactions: Transactions::default(),
             topics_created: 0,
             stored: VecDeque::new(),
             stored_bytes: 0,
@@ -175,6 +180,9 @@ impl Cluster {
             self.groups.handle_timeout(now.mono_us);
             self.finish_group_answers();
         }
+        if self.transactions.poll_timeout().is_some_and(|due_us| due_us <= now.mono_us) {
+            self.handle_transactions(now);
+        }
         loop {
             if let Some(finished) = self.delayed.next_finished() {
                 return Some(finished);
@@ -184,6 +192,7 @@ impl Cluster {
             let checked = match waiting {
                 Waiting::Fetch(pending) => self.check_fetch(ticket, pending, due),
                 Waiting::Produce(pending) => self.check_produce(ticket, pending, due),
+                Waiting::Markers(pending) => self.check_markers(ticket, pending, due),
                 Waiting::Group => Checked::StillWaiting(Waiting::Group),
             };
             match checked {
@@ -195,7 +204,8 @@ impl Cluster {
 
     /// When to call [`Cluster::poll`] at the latest (steady clock, µs); None when nothing waits.
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.delayed.poll_timeout().into_iter().chain(self.groups.poll_timeout()).min()
+        let due = self.delayed.poll_timeout().into_iter().chain(self.groups.poll_timeout());
+        due.chain(self.transactions.poll_timeout()).min()
     }
 
     /// The load generator's door: appends a whole batch as the partition's leader would, without checking its checksum.
@@ -211,7 +221,7 @@ impl Cluster {
         payload: Bytes,
     ) -> Result<i64, ResponseError> {
         let key = self.topics.key(topic, partition).ok_or(ResponseError::UnknownTopicOrPartition)?;
-        let appended = self.append_batch(now, key, Batch::from_parts(*header, payload))?;
+        let appended = self.append_batch(now, key, Batch::from_parts(*header, payload), false)?;
         Ok(appended.base_offset)
     }
 
@@ -278,12 +288,13 @@ impl Cluster {
         }
     }
 
-    /// Appends as the leader would, after the batch itself was found good.
+    /// Appends as the leader would, after the batch itself was found good. `vouched`: the coordinator knows its transaction.
     fn append_batch(
         &mut self,
         now: Now,
         key: PartitionKey,
         mut batch: Batch,
+        vouched: bool,
     ) -> Result<Appended, ResponseError> {
         let topic = self.topics.get_mut(key.topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
         if batch.size_bytes() > topic.config.max_message_bytes() {
@@ -298,7 +309,7 @@ impl Cluster {
         }
         let size_bytes = batch.size_bytes();
         let partition = self.topics.partition_mut(key).ok_or(ResponseError::UnknownTopicOrPartition)?;
-        let appended = partition.log.append(batch, partition.leader_epoch)?;
+        let appended = partition.log.append(batch, partition.leader_epoch, vouched)?;
         self.after_append(key, appended, size_bytes);
         Ok(appended)
     }
@@ -338,7 +349,7 @@ impl Cluster {
     fn forget_waiter(&mut self, ticket: Ticket, waiting: &Waiting) {
         let keys: &[PartitionKey] = match waiting {
             Waiting::Fetch(pending) => &pending.keys,
-            Waiting::Produce(_) | Waiting::Group => &[],
+            Waiting::Produce(_) | Waiting::Markers(_) | Waiting::Group => &[],
         };
         for &key in keys {
             if let Some(partition) = self.topics.partition_mut(key) {

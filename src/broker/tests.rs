@@ -2,6 +2,8 @@
 
 mod admin;
 mod groups;
+mod markers;
+mod transactions;
 mod versions;
 
 use super::topic_config::TopicConfig;
@@ -447,6 +449,7 @@ fn injected_errors_come_as_often_as_asked_before_or_after_the_work() {
         partition: Some(0),
         error: ResponseError::NotEnoughReplicas,
         applied: false,
+        after: 0,
         times: 2,
     };
     world.cluster.inject(injection.clone());
@@ -497,6 +500,7 @@ fn a_transactional_id_keeps_its_producer_id_and_moves_its_epoch() {
     let init = |id: Option<&'static str>| {
         InitProducerIdRequest::default()
             .with_transactional_id(id.map(|id| StrBytes::from_static_str(id).into()))
+            .with_transaction_timeout_ms(60_000)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1)
     };

@@ -3,7 +3,7 @@
 use super::link::{GroupArgs, LinkArgs};
 use super::{Cores, Patterns, some_of};
 use clap::Args;
-use twinlog::config::{ConfigError, Draft, Isolation, Mover, Offsets, OnLoss, StartFrom, text};
+use twinlog::config::{ConfigError, Draft, ExactlyOnce, Isolation, Mover, Offsets, OnLoss, StartFrom, text};
 
 #[derive(Debug, Args)]
 #[command(after_help = MIRROR_AFTER_HELP)]
@@ -33,6 +33,12 @@ pub struct MirrorArgs {
     /// sends back what came from the other. Offsets are each side's own
     #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "What to mirror")]
     both_directions: Vec<Patterns>,
+
+    /// How records that are so old that the target may forget who wrote them (producer.id.expiration.ms, a day by default) get
+    /// there exactly once, where offsets are appended: transactions, sequences (one batch in flight per partition), or auto
+    /// (transactions while records are old). With transactions consumers should read committed records only [default: auto]
+    #[arg(long, value_name = "HOW", value_parser = text::exactly_once, help_heading = "What to mirror")]
+    exactly_once: Option<ExactlyOnce>,
 
     /// Which transactional records: read-committed, or read-uncommitted (those of open and aborted transactions too, as records
     /// like any other; only with --offsets append) [default: read-committed]
@@ -136,6 +142,7 @@ impl MirrorArgs {
             both_directions: some_of(self.both_directions),
             gap_offsets_max: self.gap_offsets_max,
             seed_offsets_max: self.seed_offsets_max,
+            exactly_once: self.exactly_once,
             isolation: self.isolation,
             on_loss: self.on_loss,
             groups_interval_ms: self.groups_interval_ms,

@@ -1,6 +1,6 @@
 //! A [`Mirror`] in the making: what one place (the command line, a file) said, each part of it optional.
 
-use super::{Address, Cluster, Isolation, Mirror, Mover, Offsets, OnLoss, StartFrom};
+use super::{Address, Cluster, ExactlyOnce, Isolation, Mirror, Mover, Offsets, OnLoss, StartFrom};
 use crate::limits::CHUNK_BYTES;
 use regex::Regex;
 use std::fmt;
@@ -19,6 +19,7 @@ pub struct Draft {
     pub both_directions: Option<Vec<Regex>>,
     pub gap_offsets_max: Option<i64>,
     pub seed_offsets_max: Option<i64>,
+    pub exactly_once: Option<ExactlyOnce>,
     pub isolation: Option<Isolation>,
     pub on_loss: Option<OnLoss>,
     pub groups: Option<Vec<Regex>>,
@@ -77,6 +78,7 @@ impl Draft {
             both_directions: self.both_directions.or(other.both_directions),
             gap_offsets_max: self.gap_offsets_max.or(other.gap_offsets_max),
             seed_offsets_max: self.seed_offsets_max.or(other.seed_offsets_max),
+            exactly_once: self.exactly_once.or(other.exactly_once),
             isolation: self.isolation.or(other.isolation),
             on_loss: self.on_loss.or(other.on_loss),
             groups: self.groups.or(other.groups),
@@ -126,6 +128,7 @@ impl Draft {
             both_directions: self.both_directions.unwrap_or_default(),
             gap_offsets_max: self.gap_offsets_max.unwrap_or(1_000_000),
             seed_offsets_max: self.seed_offsets_max.unwrap_or(10_000_000_000),
+            exactly_once: self.exactly_once.unwrap_or_default(),
             isolation: self.isolation.unwrap_or_default(),
             on_loss: self.on_loss.unwrap_or_default(),
             groups: self.groups.unwrap_or_default(),
@@ -189,6 +192,13 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
         return refuse(
             "isolation read-uncommitted mirrors records whose fate is open, so their offsets cannot be identical; use it with \
              offsets append"
+                .into(),
+        );
+    }
+    if mirror.exactly_once == ExactlyOnce::Transactions && wants_identical {
+        return refuse(
+            "exactly-once transactions takes offsets of the target for the transactions' markers, so offsets cannot be identical; \
+             use it with offsets append"
                 .into(),
         );
     }

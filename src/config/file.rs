@@ -64,6 +64,7 @@ const KEYS: &[Key] = keys! {
     mirror."both-directions" => both_directions: list, text::patterns;
     mirror."gap-offsets-max" => gap_offsets_max: integer, text::offset_count;
     mirror."seed-offsets-max" => seed_offsets_max: integer, text::offset_count;
+    mirror."exactly-once" => exactly_once: string, text::exactly_once;
     mirror."isolation" => isolation: string, text::isolation;
     mirror."on-loss" => on_loss: string, text::on_loss;
     mirror."groups" => groups: list, text::patterns;
@@ -181,7 +182,7 @@ impl File<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Isolation, LogFormat, Mover, Offsets, OnLoss, StartFrom};
+    use crate::config::{ExactlyOnce, Isolation, LogFormat, Mover, Offsets, OnLoss, StartFrom};
 
     #[test]
     fn every_key_is_read() {
@@ -200,6 +201,7 @@ mod tests {
             both-directions = ["b"]
             gap-offsets-max = 5
             seed-offsets-max = 6
+            exactly-once = "sequences"
             isolation = "read-committed"
             on-loss = "record-and-continue"
             groups = "g.*"
@@ -231,6 +233,7 @@ mod tests {
         assert!(mirror.topics[1].is_match("clicks.eu") && mirror.exclude[0].is_match("xyz"));
         assert_eq!(mirror.from, StartFrom::TimestampMs(1_769_846_400_000));
         assert_eq!((mirror.offsets, mirror.isolation), (Offsets::Append, Isolation::ReadCommitted));
+        assert_eq!(mirror.exactly_once, ExactlyOnce::Sequences);
         assert!(mirror.identical[0].is_match("i") && mirror.append[0].is_match("a"));
         assert!(mirror.both_directions[0].is_match("b"));
         assert!(mirror.groups[0].is_match("g1") && mirror.groups_exclude[0].is_match("gx"));

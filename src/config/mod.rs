@@ -80,6 +80,19 @@ pub enum OnLoss {
     RecordAndContinue,
 }
 
+/// How records reach the target exactly once that are so old that its brokers may forget who wrote them (where offsets are
+/// appended; younger records need no help, and identical offsets leave no room for the markers of transactions).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExactlyOnce {
+    /// Transactions while records are that old, and sequences from the live edge on.
+    #[default]
+    Auto,
+    /// Sequences always: one batch of old records in flight per partition, and a wait after every doubt.
+    Sequences,
+    /// Transactions always.
+    Transactions,
+}
+
 /// How a payload gets from the source socket to the target socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mover {
@@ -114,6 +127,7 @@ pub struct Mirror {
     pub gap_offsets_max: i64,
     /// Where a source partition begins at a higher offset than this, `Offsets::Auto` appends instead of seeding.
     pub seed_offsets_max: i64,
+    pub exactly_once: ExactlyOnce,
     pub isolation: Isolation,
     pub on_loss: OnLoss,
     /// Consumer groups whose committed offsets are mirrored, and which of them are not.

@@ -1,7 +1,7 @@
 //! Single values as people type them, on the command line and in the config file alike.
 //! Every error is one sentence that can follow "invalid value: ".
 
-use super::{Address, Isolation, LogFormat, Mover, Offsets, OnLoss, StartFrom};
+use super::{Address, ExactlyOnce, Isolation, LogFormat, Mover, Offsets, OnLoss, StartFrom};
 use crate::limits::TOPIC_NAME_BYTES_MAX;
 use regex::Regex;
 
@@ -146,6 +146,16 @@ pub fn offsets(text: &str) -> Result<Offsets, String> {
         "identical" => Ok(Offsets::Identical),
         "append" => Ok(Offsets::Append),
         _ => Err(format!("`{text}` is none of: auto, identical, append")),
+    }
+}
+
+/// `auto`, `sequences` or `transactions`.
+pub fn exactly_once(text: &str) -> Result<ExactlyOnce, String> {
+    match text {
+        "auto" => Ok(ExactlyOnce::Auto),
+        "sequences" => Ok(ExactlyOnce::Sequences),
+        "transactions" => Ok(ExactlyOnce::Transactions),
+        _ => Err(format!("`{text}` is none of: auto, sequences, transactions")),
     }
 }
 

@@ -11,4 +11,5 @@ pub mod offset_map;
 pub mod offsets;
 pub mod planner;
 pub mod topics;
+pub mod transactions;
 pub mod verify;

@@ -1,6 +1,6 @@
 //! Which offsets a topic's records get on the target: the source's, one after the other, or between those of others.
 
-use crate::config::{Mirror, Offsets};
+use crate::config::{ExactlyOnce, Isolation, Mirror, Offsets};
 use crate::shard::OffsetMode;
 
 /// What was chosen for a topic, and why if it was for Twinlog to choose.
@@ -62,7 +62,9 @@ fn wanted(config: &Mirror, topic: &str) -> Offsets {
         Offsets::Append
     } else if is_in(&config.identical, topic) {
         Offsets::Identical
-    } else if config.isolation == crate::config::Isolation::ReadUncommitted {
+    } else if config.isolation == Isolation::ReadUncommitted
+        || config.exactly_once == ExactlyOnce::Transactions
+    {
         Offsets::Append
     } else {
         config.offsets

@@ -346,7 +346,10 @@ mod tests {
     /// The same with the header that it gets on its way, at this offset.
     fn mirrored(source: &Held, base_offset: i64) -> Held {
         let mut raw = source.raw;
-        restamp(&mut raw, Stamp { producer_id: 9, producer_epoch: 0, base_sequence: 1 });
+        restamp(
+            &mut raw,
+            Stamp { producer_id: 9, producer_epoch: 0, base_sequence: 1, is_transactional: false },
+        );
         raw[..8].copy_from_slice(&base_offset.to_be_bytes());
         Held { header: BatchHeader::parse(&raw).unwrap(), raw, payload: source.payload.clone() }
     }

@@ -4,6 +4,7 @@
 
 mod both_ways;
 mod groups;
+mod transactions;
 mod twin;
 
 use super::admin::{Admin, AdminError};
@@ -13,12 +14,15 @@ use super::ledger_io::{self, LedgerIo};
 use super::mirror::{MirrorError, Summary};
 use super::plan;
 use super::runtime::{self, ShardHandle};
+use super::transactions::TransactionTask;
 use crate::config::{Mirror, StartFrom};
 use crate::control::configs::{self, TopicConfigs};
 use crate::control::ledger::{self, Effect, Ledger, Peers};
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
-use crate::shard::{Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop};
+use crate::shard::{
+    Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop, TransactionDone,
+};
 use crate::stats::{Counters, Lag, LaneCounts, Report};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -85,6 +89,9 @@ pub(super) struct Session<'a> {
     /// Producer ids whose owners lanes wait to hear of.
     writers_wanted: BTreeSet<i64>,
     writers_at_us: u64,
+    /// Asks for the shards' transactions, since the first of them; and answers that are not passed on yet.
+    transactions: Option<TransactionTask>,
+    transactions_done: Vec<(usize, TransactionDone)>,
     /// Mirrors consumer groups, and asks where their offsets are on the target.
     groups: Option<GroupTask>,
     zombies_until_us: u64,
@@ -104,6 +111,7 @@ struct Lane {
     topic: Arc<str>,
     partition: i32,
     topic_ids: (Uuid, Uuid),
+    mode: OffsetMode,
     shard: usize,
     source: (i32, i32),
     target: (i32, i32),
@@ -145,6 +153,7 @@ impl<'a> Session<'a> {
             instance: uuid_from_clock(),
             zombie_bound_ms: config.zombie_bound_ms,
             producer_id_expiration_ms: expiration_ms,
+            shards: u32::try_from(cores.len()).unwrap_or(u32::MAX),
         });
         let (tell, events) = mpsc::channel();
         let now = clock::now();
@@ -173,6 +182,8 @@ impl<'a> Session<'a> {
             peers: Peers::default(),
             writers_wanted: BTreeSet::new(),
             writers_at_us: 0,
+            transactions: None,
+            transactions_done: Vec::new(),
             groups: None,
             zombies_until_us: 0,
             ledger_retry_us: 0,
@@ -204,6 +215,11 @@ impl<'a> Session<'a> {
                 marker_producer_id,
                 gap_offsets_max: config.gap_offsets_max,
                 isolation: config.isolation,
+                exactly_once: config.exactly_once,
+                transactional_id: ledger::shard_transactional_id(
+                    &config.link,
+                    u32::try_from(index).unwrap_or(u32::MAX),
+                ),
                 on_loss: config.on_loss,
             };
             session.shards.push(runtime::spawn_shard(core, index, settings, tell.clone())?);
@@ -227,6 +243,7 @@ impl<'a> Session<'a> {
         loop {
             self.hear();
             self.keep_ledger();
+            self.answer_transactions();
             self.answer_groups();
             self.answer_writers();
             let now = clock::now();
@@ -491,6 +508,7 @@ impl<'a> Session<'a> {
             topic: Arc::clone(&plan.topic),
             partition: plan.partition,
             topic_ids: (plan.source_topic_id, plan.target_topic_id),
+            mode,
             shard,
             source: (-1, -1),
             target: (-1, -1),
@@ -509,7 +527,7 @@ impl<'a> Session<'a> {
         );
         match bound {
             Ok(bound) => {
-                lane.checkpoint = bound.checkpoint;
+                (lane.checkpoint, lane.mode) = (bound.checkpoint, bound.mode);
                 self.shards[shard].send(Command::Assign(Box::new(LaneStart {
                     lane: id,
                     topic: Arc::clone(&plan.topic),
@@ -534,11 +552,15 @@ impl<'a> Session<'a> {
         (plan.topic.to_string(), plan.partition)
     }
 
-    /// The lanes' partitions, and where those go on that were begun before.
     fn begun(&self) -> Vec<plan::Begun> {
         let lanes = self.lanes.values().filter(|lane| !lane.stopped);
-        let position = |lane: &Lane| lane.checkpoint.map(|checkpoint| checkpoint.source_offset);
-        lanes.map(|lane| (lane.topic.to_string(), lane.partition, position(lane))).collect()
+        let begun = |lane: &Lane| plan::Begun {
+            topic: lane.topic.to_string(),
+            partition: lane.partition,
+            mode: lane.mode,
+            position: lane.checkpoint.map(|checkpoint| checkpoint.source_offset),
+        };
+        lanes.map(begun).collect()
     }
 
     fn tell_leaders(&mut self, id: LaneId, plan: &LanePlan, is_new: bool) {
@@ -646,7 +668,7 @@ impl<'a> Session<'a> {
         let due_us = [self.ledger.poll_timeout(), Some(self.report_at_us), Some(self.observe_at_us)];
         let wait =
             due_us.into_iter().flatten().map(|at_us| clock::until(now, at_us)).min().unwrap_or_default();
-        let first = match self.events.recv_timeout(wait.min(Duration::from_millis(TICK_MS))) {
+        let first = match self.events.recv_timeout(wait.min(self.tick())) {
             Ok(event) => event,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
         };
@@ -663,6 +685,7 @@ impl<'a> Session<'a> {
             Event::LeaseWanted { .. } => self.ledger.renew(),
             Event::RunWanted { lane, run } => self.ledger.want_run(lane, run),
             Event::WriterWanted { producer_id } => drop(self.writers_wanted.insert(producer_id)),
+            Event::Transaction(step) => self.take_step(shard, step),
             Event::Settled { lane, checkpoint } => {
                 self.ledger.settle(lane, checkpoint);
                 if let Some(lane) = self.lanes.get_mut(&lane) {

@@ -36,6 +36,7 @@ impl HeldLink {
             instance: format!("{}-{}", std::process::id(), clock::now().wall_ms),
             zombie_bound_ms: config.zombie_bound_ms,
             producer_id_expiration_ms,
+            shards: 0,
         });
         let io = LedgerIo::new(&config.link);
         let mut held = Self { target, ledger, zombies_until_us: 0, io, link: config.link.clone() };

@@ -32,5 +32,6 @@ pub mod signals;
 pub mod sim_cmd;
 pub mod socket;
 mod sys;
+mod transactions;
 pub mod usage;
 pub mod verify;

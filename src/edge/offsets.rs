@@ -40,6 +40,7 @@ impl LinkState {
             instance: String::new(),
             zombie_bound_ms: 1,
             producer_id_expiration_ms: None,
+            shards: 0,
         };
         let ledger = ledger_io::read_ledger(&mut admin, link, settings)?;
         Ok(Self { ledger: ledger.ok_or_else(|| OffsetsError::NoLink(state_topic(link)))? })

@@ -10,14 +10,14 @@ use super::{clock, ledger_io};
 use crate::config::{Isolation, Mirror};
 use crate::control::configs::TopicConfigs;
 use crate::control::finding::{About, Finding, Weight};
-use crate::control::forecast::exactness::{self, Guarded, Since};
+use crate::control::forecast::exactness::{self, Guarded, Sent, Since, Way};
 use crate::control::forecast::rights::{self, Operations};
 use crate::control::forecast::{ClusterFacts, Facts, Forecast, Place, Position, features, forecast};
 use crate::control::ledger::{self, Effect, Ledger, Peers, state_topic};
 use crate::control::planner::{self, Action};
 use crate::control::topics;
 use crate::error;
-use crate::shard::Side;
+use crate::shard::{OffsetMode, Side};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,6 +107,7 @@ impl<'a> Look<'a> {
             instance: String::new(),
             zombie_bound_ms: config.zombie_bound_ms,
             producer_id_expiration_ms: None,
+            shards: 0,
         };
         let read = match ledger_io::read_ledger(&mut self.target, &config.link, settings.clone()) {
             // What it takes is said where rights are.
@@ -172,17 +173,21 @@ impl<'a> Look<'a> {
         let (versions, unreachable) = ask::versions(admin);
         let topics = ask::topic_operations(admin, &asked);
         let cluster = admin.cluster_operations();
-        let no_transactional_id = match side {
-            Side::Source => Ok(false),
+        let (denied, no_link_group) = match side {
+            Side::Source => (Ok(BTreeSet::new()), Ok(false)),
             Side::Target => {
-                let id = ledger::transactional_id(&self.config.link);
-                ask::is_transactional_id_denied(&mut self.target, &id)
+                let link = &self.config.link;
+                let lock = ledger::transactional_id(link);
+                let ids = vec![lock.clone(), ledger::shard_transactional_id(link, 0)];
+                let denied = ask::denied_transactional_ids(&mut self.target, ids);
+                (denied, ask::is_group_denied(&mut self.target, &lock))
             }
         };
         let rights = rights::Rights {
             cluster: self.note(about(side), cluster).unwrap_or(Operations::UNKNOWN),
             topics: self.note(about(side), topics).unwrap_or_default(),
-            no_transactional_id: self.note(about(side), no_transactional_id).unwrap_or_default(),
+            no_transactional_ids: self.note(about(side), denied).unwrap_or_default(),
+            no_link_group: self.note(about(side), no_link_group).unwrap_or_default(),
             ..rights::Rights::default()
         };
         ClusterFacts { observed, versions, unreachable, configs: BTreeMap::new(), rights }
@@ -335,8 +340,14 @@ fn guarded(
     now.into_iter().filter_map(both).collect()
 }
 
-/// A partition of a mirror that begins, and the first source offset that is not on the target, if it was begun before.
-pub type Begun = (String, i32, Option<i64>);
+/// A partition of a mirror that begins.
+pub struct Begun {
+    pub topic: String,
+    pub partition: i32,
+    pub mode: OffsetMode,
+    /// The first source offset that is not on the target, if some of it was mirrored before.
+    pub position: Option<i64>,
+}
 
 /// Says in the log what `twinlog plan` says of rights, of what brokers lack, and of records too old to be guarded. On a thread of
 /// its own: the mirror does not wait for the answers.
@@ -362,7 +373,8 @@ fn findings(
     let mut found = features::missing(config, &source.versions, &target.versions);
     // The rest is for those who plan.
     found.retain(|finding| finding.weight > Weight::Note);
-    found.extend(rights::missing(config, &source.rights, &target.rights));
+    let transacts = partitions.iter().any(|begun| Way::of(config, begun.mode) == Way::InTransactions);
+    found.extend(rights::missing(config, &source.rights, &target.rights, transacts));
     for (topic, why) in topics::left_out(config, &source.observed) {
         found.push(Finding::of_topic(Weight::Note, topic, format!("not mirrored: {why}")));
     }
@@ -372,28 +384,23 @@ fn findings(
     Ok(found)
 }
 
-fn unguarded(
-    config: &Mirror,
-    source: &mut Admin,
-    expiration_ms: i64,
-    partitions: &[Begun],
-) -> Option<Finding> {
+fn unguarded(config: &Mirror, source: &mut Admin, expiration_ms: i64, partitions: &[Begun]) -> Vec<Finding> {
     let places: Vec<(String, i32)> =
-        partitions.iter().map(|(topic, partition, _)| (topic.clone(), *partition)).collect();
+        partitions.iter().map(|begun| (begun.topic.clone(), begun.partition)).collect();
     let begins = source.begin_offsets(&places, config.from);
     let guarded = guarded(source, &places, expiration_ms);
     let ends = source.end_offsets(&places);
-    let mut topics: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
-    for ((topic, _, position), place) in partitions.iter().zip(&places) {
-        let from = position.or_else(|| begins.get(place).copied());
+    let mut topics: BTreeMap<(&str, Way), (i64, i64)> = BTreeMap::new();
+    for (begun, place) in partitions.iter().zip(&places) {
+        let from = begun.position.or_else(|| begins.get(place).copied());
         if let (Some(from), Some(guarded), Some(&end)) = (from, guarded.get(place), ends.get(place)) {
-            let sum = topics.entry(topic).or_default();
+            let sum = topics.entry((&begun.topic, Way::of(config, begun.mode))).or_default();
             sum.0 += guarded.now.older(from, end);
             sum.1 += guarded.at_best.older(from, end);
         }
     }
-    let topics: Vec<_> = topics.into_iter().map(|(topic, unguarded)| (topic, Some(unguarded))).collect();
-    exactness::finding(config, &topics, Some(expiration_ms))
+    let sent = topics.into_iter().map(|((topic, way), sum)| Sent { topic, way, unguarded: Some(sum) });
+    exactness::findings(config, &sent.collect::<Vec<_>>(), Some(expiration_ms))
 }
 
 /// A finding as a line of the log.

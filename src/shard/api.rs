@@ -1,6 +1,6 @@
 //! The words that a shard and whoever drives it exchange.
 
-use crate::config::{Address, Isolation, Mover, OnLoss, StartFrom};
+use crate::config::{Address, ExactlyOnce, Isolation, Mover, OnLoss, StartFrom};
 pub use crate::conn::{ConnId, Out};
 pub use crate::error::{Stop, StopKind};
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,9 @@ pub struct Settings {
     /// The largest gap that is filled with control records; a lane with a larger one stops.
     pub gap_offsets_max: i64,
     pub isolation: Isolation,
+    pub exactly_once: ExactlyOnce,
+    /// The shard's transactional id on the target: no other shard of the link has it.
+    pub transactional_id: String,
     pub on_loss: OnLoss,
     pub connections_per_broker: usize,
     /// The target's static `producer.id.expiration.ms`; None when it could not be read (then no lane is ever guarded).
@@ -69,6 +72,16 @@ pub const SEED: i64 = -1;
 
 /// The source epoch of a run that begins behind records of others, which are as much part of the log as ours.
 pub const BEHIND_OTHERS: i32 = -2;
+
+/// The source epoch of a run whose records stand in a transaction of their own, and count only if that is committed. Its
+/// `target_offset` holds if so. Where the last run is one of these, the position is the one that the last transaction committed.
+pub const IN_TRANSACTION: i32 = -3;
+
+impl Run {
+    pub fn is_in_transaction(&self) -> bool {
+        self.source_epoch == IN_TRANSACTION
+    }
+}
 
 /// Which offsets records get on the target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +168,8 @@ pub enum Command {
         producer_id: i64,
         writer: Writer,
     },
+    /// The answer to [`Event::Transaction`].
+    Transaction(TransactionDone),
     /// The lane is not this shard's any more (its topic is gone, or another shard's turn).
     Remove {
         lane: LaneId,
@@ -173,6 +188,8 @@ pub enum Event {
     /// A lane whose partition is mirrored in both directions met a producer id for the first time, and reads on when it is told
     /// whose it is: see [`Command::Writer`].
     WriterWanted { producer_id: i64 },
+    /// The next step of the shard's transaction on the target. The next one follows when this one is answered.
+    Transaction(TransactionStep),
     /// The lane's position moved; for the next checkpoint, and for progress displays.
     Settled { lane: LaneId, checkpoint: Checkpoint },
     /// The lane's leader on that side is not where it was said to be: read the metadata now.
@@ -193,6 +210,39 @@ pub enum Event {
     BrokerTrouble { side: Side, broker: i32, address: Address, cause: String },
     /// All lanes are drained.
     Drained,
+}
+
+/// A step of a transaction on the target; what the coordinators are asked for it is control's business. The batches between
+/// two steps are the shard's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransactionStep {
+    /// Abort whatever may be open, so that no earlier batch can count any more, and say where these lanes stand.
+    Claim { lanes: Vec<LaneId> },
+    /// The partitions of these lanes are part of the transaction from now on.
+    Join { lanes: Vec<LaneId> },
+    /// Commit the batches, and with them the lanes' positions.
+    Commit { positions: Vec<(LaneId, Checkpoint)> },
+}
+
+/// What became of a [`TransactionStep`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransactionDone {
+    /// In whose name the batches of the next transactions are sent, sequences from 0 on in every partition; and the positions
+    /// that earlier transactions committed, of those lanes that have any.
+    Claimed {
+        producer_id: i64,
+        producer_epoch: i16,
+        positions: Vec<(LaneId, Checkpoint)>,
+    },
+    /// The partitions are in the transaction; or, if some are refused, none is.
+    Joined {
+        refused: Vec<(LaneId, Stop)>,
+    },
+    Committed,
+    /// The fate of the transaction is not known: only another claim tells.
+    Broken,
+    /// The target refuses, and will again.
+    Refused(Stop),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

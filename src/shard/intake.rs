@@ -305,7 +305,7 @@ impl Shard {
         }
     }
 
-    fn stop_lane(&mut self, now: Now, slot: Option<Slot>, kind: StopKind, detail: String) {
+    pub(super) fn stop_lane(&mut self, now: Now, slot: Option<Slot>, kind: StopKind, detail: String) {
         if let Some(slot) = slot {
             self.lanes[slot].lane.stop(kind, detail, &mut self.events);
             self.refresh(now, slot);

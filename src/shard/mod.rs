@@ -11,8 +11,8 @@
 //!
 //! A batch's way through it: [`intake`] walks the source's answer and asks the [`lane`] for a verdict; [`output`] packs one batch
 //! of every lane that may send into a request and hands the answers back to the lanes. [`questions`] finds a lane's position
-//! after a doubt. `Source`, `Sink`, `Lane` and `Numbering` are leaves: they know nothing of each other, only this file and the
-//! three beside it do.
+//! after a doubt, [`transactions`] sees to lanes whose records are too old for sequences. `Source`, `Sink`, `Lane` and `Numbering` are leaves: they know nothing of each other,
+//! only this file and the four beside it do.
 
 mod api;
 mod intake;
@@ -23,6 +23,7 @@ mod questions;
 mod seeds;
 mod sink;
 mod source;
+mod transactions;
 mod writers;
 
 pub use api::*;
@@ -41,6 +42,7 @@ use sink::Sink;
 use source::{Slot, Source};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use transactions::Transactions;
 use writers::Writers;
 
 /// Time between two `Settled` events of one lane.
@@ -87,6 +89,7 @@ pub struct Shard {
     scratch: output::Scratch,
     seeds: Seeds,
     writers: Writers,
+    transactions: Transactions,
     counters: Counters,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -162,6 +165,7 @@ impl Shard {
             scratch: output::Scratch::default(),
             seeds: Seeds::default(),
             writers: Writers::default(),
+            transactions: Transactions::default(),
             counters: Counters::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -197,6 +201,7 @@ impl Shard {
                     }
                 }
             }
+            Command::Transaction(done) => self.handle_transaction(now, done),
             Command::Remove { lane } => self.remove(now, lane),
             Command::Drain => {
                 self.draining = true;
@@ -307,7 +312,8 @@ impl Shard {
         let wakes = self.asking.iter().filter_map(|&slot| self.lanes[slot].lane.wake_us()).filter(is_ahead);
         let pauses = self.paused.iter().map(|&slot| self.lanes[slot].fetch_pause_until_us);
         let dials = self.unbound.iter().filter_map(|&slot| self.dial_wait_us(slot)).filter(is_ahead);
-        deadlines.chain(wakes).chain(pauses).chain(dials).chain(self.settled_tell_us).min()
+        let transaction = self.transactions.poll_timeout().filter(is_ahead);
+        deadlines.chain(wakes).chain(pauses).chain(dials).chain(self.settled_tell_us).chain(transaction).min()
     }
 
     // A look.
@@ -378,6 +384,8 @@ impl Shard {
         let member = &mut self.lanes[slot];
         let lane = &mut member.lane;
         lane.wait_for_zombies(now, &self.settings);
+        lane.enlist(now, &self.settings);
+        self.transactions.note(slot, lane.is_enlisted());
         lane.prepare_fill(now, &self.settings, &mut self.events);
         if let Some(offset) = lane.take_trim() {
             self.events.push_back(Event::Trim { lane: lane.id, offset });
@@ -631,6 +639,7 @@ impl Shard {
                 self.unbound.insert(slot);
             }
         }
+        self.transact(now);
         self.ask(now);
         self.produce(now);
         self.fetch(now);

@@ -16,6 +16,8 @@ use bytes::{Bytes, BytesMut};
 const PRODUCE_KEY: i16 = 0;
 /// The last version that names topics; later ones have ids (KIP-516).
 const PRODUCE_NAMES_MAX: i16 = 12;
+/// Later versions add the partition to the transaction by themselves, and have each transaction end with a new epoch (KIP-890).
+const PRODUCE_TRANSACTIONS_MAX: i16 = 11;
 /// Requests and bytes on their way to one broker: enough for a long round trip at a high rate. Nothing of it is kept here.
 const REQUESTS_IN_FLIGHT_MAX: usize = 64;
 const BYTES_IN_FLIGHT_MAX: usize = 64 << 20;
@@ -47,13 +49,14 @@ impl Shard {
         let mut keys = std::mem::take(&mut self.scratch.keys);
         keys.extend(self.sinks.iter().filter(|(_, sink)| !sink.ready.is_empty()).map(|(key, _)| *key));
         for key in keys.drain(..) {
-            while self.produce_one(now, key, more_to_come) {}
+            while self.produce_one(now, key, more_to_come, false) {}
+            while self.transactions.is_open() && self.produce_one(now, key, more_to_come, true) {}
         }
         self.scratch.keys = keys;
     }
 
-    /// One request with a batch of every lane that may send. False: nothing (more) goes now.
-    fn produce_one(&mut self, now: Now, key: Key, more_to_come: bool) -> bool {
+    /// One request with a batch of every lane that may send, in the transaction or outside. False: nothing (more) goes now.
+    fn produce_one(&mut self, now: Now, key: Key, more_to_come: bool, in_transaction: bool) -> bool {
         let Some(sink) = self.sinks.get_mut(&key) else { return false };
         if !sink.has_room() || sink.ready.is_empty() {
             return false;
@@ -64,7 +67,8 @@ impl Shard {
                 return false;
             }
         }
-        let Some(version) = sink.version() else { return false };
+        let max = if in_transaction { PRODUCE_TRANSACTIONS_MAX } else { *VERSIONS.end() };
+        let Some(version) = sink.version(max) else { return false };
         // A topic may stand in a request only once, so its lanes have to stand together.
         let lanes = &mut self.lanes;
         sink.ready.sort_unstable_by(|&a, &b| {
@@ -77,7 +81,7 @@ impl Shard {
             let member = &mut lanes[slot];
             let is_full =
                 request.slots.len() >= BATCHES_PER_REQUEST_MAX || request.bytes >= REQUEST_BYTES_MAX;
-            let next = if is_full {
+            let next = if is_full || member.lane.is_transacting() != in_transaction {
                 None
             } else if let Some(records) = member.lane.wants_seeds(SEEDS_PER_BATCH) {
                 let seeds = self.seeds.of(records, now.wall_ms);
@@ -105,7 +109,8 @@ impl Shard {
         if request.slots.is_empty() {
             return false;
         }
-        send(now, sink, request, &self.settings, &mut self.scratch, None);
+        let transactional_id = in_transaction.then_some(&*self.settings.transactional_id);
+        send(now, sink, request, &self.settings, transactional_id, &mut self.scratch, None);
         self.counters.produce_requests += 1;
         true
     }
@@ -144,7 +149,7 @@ impl Shard {
             return;
         }
         let Some(sink) = sink.filter(|sink| sink.has_room()) else { return };
-        let Some(version) = sink.version() else { return };
+        let Some(version) = sink.version(*VERSIONS.end()) else { return };
         let Walking::Wait { batch, .. } =
             std::mem::replace(&mut walk.payload, Walking::Splice { into: sink.conn_id, missing })
         else {
@@ -162,7 +167,7 @@ impl Shard {
         request.bytes = batch.header.batch_bytes;
         request.slots.push(slot);
         self.scratch.entries.push(entry(version, member, batch, stamp));
-        send(now, sink, request, &self.settings, &mut self.scratch, Some(from));
+        send(now, sink, request, &self.settings, None, &mut self.scratch, Some(from));
         self.counters.produce_requests += 1;
         self.counters.batches_spliced += 1;
         self.refresh(now, slot);
@@ -249,8 +254,8 @@ impl Shard {
 
 impl Sink {
     /// The version to produce with, by what the broker speaks and whether every lane's topic has an id.
-    fn version(&self) -> Option<i16> {
-        let max = if self.names_only { PRODUCE_NAMES_MAX } else { *VERSIONS.end() };
+    fn version(&self, max: i16) -> Option<i16> {
+        let max = if self.names_only { PRODUCE_NAMES_MAX.min(max) } else { max };
         self.conn.versions().pick(PRODUCE_KEY, *VERSIONS.start(), max)
     }
 
@@ -293,6 +298,7 @@ fn send(
     sink: &mut Sink,
     mut request: Request,
     settings: &Settings,
+    transactional_id: Option<&str>,
     scratch: &mut Scratch,
     splice_from: Option<ConnId>,
 ) {
@@ -306,20 +312,29 @@ fn send(
     sink.conn.await_answer(now, Tag::Produce(request), timeout_ms);
     let Scratch { framing, entries, .. } = scratch;
     let broker_timeout_ms = i32::try_from(timeout_ms).unwrap_or(i32::MAX);
-    frame(version, correlation_id, &settings.client_id, broker_timeout_ms, entries, framing, &mut |piece| {
-        match (piece, splice_from) {
-            (Piece::Framing(bytes), _) => sink.conn.queue(Out::Bytes(bytes)),
-            (Piece::Payload(Payload::Ranges(ranges)), _) => {
-                ranges.into_iter().for_each(|range| sink.conn.queue(Out::Bytes(range)));
-            }
-            (Piece::Payload(Payload::Stream(bytes)), Some(from)) => {
-                sink.conn.queue(Out::Splice { from, bytes });
-            }
-            (Piece::Payload(Payload::Stream(_)), None) => {
-                unreachable!("only spliced batches have no buffers")
-            }
+    let client_id = &settings.client_id;
+    let mut out = |piece| match (piece, splice_from) {
+        (Piece::Framing(bytes), _) => sink.conn.queue(Out::Bytes(bytes)),
+        (Piece::Payload(Payload::Ranges(ranges)), _) => {
+            ranges.into_iter().for_each(|range| sink.conn.queue(Out::Bytes(range)));
         }
-    });
+        (Piece::Payload(Payload::Stream(bytes)), Some(from)) => {
+            sink.conn.queue(Out::Splice { from, bytes });
+        }
+        (Piece::Payload(Payload::Stream(_)), None) => {
+            unreachable!("only spliced batches have no buffers")
+        }
+    };
+    frame(
+        version,
+        correlation_id,
+        client_id,
+        transactional_id,
+        broker_timeout_ms,
+        entries,
+        framing,
+        &mut out,
+    );
 }
 
 fn is_topic(member: &Member, topic: TopicRef<'_>) -> bool {

@@ -9,7 +9,7 @@
 //! before its first record is sent, and is assigned once: two incarnations of a link never send different records under the
 //! same number (exactness.md, rule M). On resume the last sequence is looked up here; headers are never counted again.
 
-use super::api::{BEHIND_OTHERS, LaneStart, Run, SEED};
+use super::api::{BEHIND_OTHERS, Checkpoint, LaneStart, Run, SEED};
 
 /// Sequence numbers wrap to 0 after this (Kafka's `DefaultRecordBatch.incrementSequence`).
 const SEQUENCE_MASK: i64 = 0x7fff_ffff;
@@ -57,6 +57,17 @@ impl Numbering {
     pub(super) fn is_behind_others(&self, number: i64, log_end: i64) -> bool {
         let begins = |run: &&Run| run.number == number && run.target_offset == log_end;
         self.runs.iter().rev().find(begins).is_some_and(|run| run.source_epoch == BEHIND_OTHERS)
+    }
+
+    /// Whether the last owner's last records stand in transactions.
+    pub(super) fn is_in_transactions(&self) -> bool {
+        self.runs.last().is_some_and(Run::is_in_transaction)
+    }
+
+    /// Where the lane stood when its records began to go in transactions, as far as that is still known.
+    pub(super) fn in_transactions_since(&self) -> Option<Checkpoint> {
+        let first = self.runs.iter().rev().take_while(|run| run.is_in_transaction()).last()?;
+        Some(Checkpoint { number: first.number, source_offset: first.source_offset })
     }
 
     /// Where the source is read on for a target that has every record below `number`: the number and the source offset of the

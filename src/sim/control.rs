@@ -1,7 +1,7 @@
 //! Control of one instance, reduced to its errands: it opens the ledger, hands lanes and leaders to the shards, and makes
 //! runs, checkpoints and losses durable. The ledger is the real one; its requests go to the simulated target.
 
-use crate::config::{Isolation, OnLoss, StartFrom};
+use crate::config::{ExactlyOnce, Isolation, OnLoss, StartFrom};
 use crate::control::ledger::{self, Effect, Ledger};
 use crate::shard::{Command, Event, LaneId, LaneStart, OffsetMode, Settings, Shard, Side, StopKind};
 use crate::sim::network::address;
@@ -94,6 +94,7 @@ impl World {
                 instance: format!("instance {instance}"),
                 zombie_bound_ms: self.plan.zombie_bound_ms,
                 producer_id_expiration_ms: self.known_expiration_ms(),
+                shards: self.plan.shards as u32,
             }),
             call: None,
             ledger_pause_until_us: 0,
@@ -214,7 +215,7 @@ impl World {
                 instance.stopped.insert(lane, stop.kind);
             }
             // Append mode only.
-            Event::Trim { .. } | Event::WriterWanted { .. } => {}
+            Event::Trim { .. } | Event::WriterWanted { .. } | Event::Transaction(_) => {}
             Event::Lost { lane, from_offset, to_offset, cause } => {
                 instance.ledger.lost(now, lane, from_offset, to_offset, cause);
             }
@@ -316,6 +317,8 @@ impl World {
             marker_producer_id,
             gap_offsets_max: 1_000_000,
             isolation: Isolation::ReadCommitted,
+            exactly_once: ExactlyOnce::Sequences,
+            transactional_id: ledger::shard_transactional_id(LINK, 0),
             on_loss: OnLoss::RecordAndContinue,
         };
         let shards = self.plan.shards;

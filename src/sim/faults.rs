@@ -267,6 +267,7 @@ impl World {
             partition: Some(partition),
             error,
             applied,
+            after: 0,
             times,
         });
     }

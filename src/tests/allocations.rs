@@ -74,8 +74,12 @@ fn pass(input: &mut BytesMut, entries: &mut Vec<Entry>, scratch: &mut BytesMut) 
         match walk.step(input).expect("the answer is sound") {
             Walked::Topic(key) => topic = Some(key),
             Walked::Batch { header, mut raw } => {
-                let stamp =
-                    Stamp { producer_id: 1, producer_epoch: 0, base_sequence: header.base_offset as i32 };
+                let stamp = Stamp {
+                    producer_id: 1,
+                    producer_epoch: 0,
+                    base_sequence: header.base_offset as i32,
+                    is_transactional: false,
+                };
                 restamp(&mut raw, stamp);
                 let payload = input.split_to(header.payload_bytes()).freeze();
                 walk.take_payload(payload.len());
@@ -90,7 +94,7 @@ fn pass(input: &mut BytesMut, entries: &mut Vec<Entry>, scratch: &mut BytesMut) 
     }
     let batches = entries.len();
     let mut pieces = 0;
-    frame(9, 1, "twinlog", 1000, entries, scratch, &mut |piece| {
+    frame(9, 1, "twinlog", None, 1000, entries, scratch, &mut |piece| {
         pieces += usize::from(matches!(piece, Piece::Payload(_)));
     });
     assert_eq!(pieces, batches);

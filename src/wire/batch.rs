@@ -158,17 +158,20 @@ pub struct Stamp {
     pub producer_epoch: i16,
     /// Sequence of the batch's first record.
     pub base_sequence: i32,
+    /// Whether the batch is part of a transaction of that producer.
+    pub is_transactional: bool,
 }
 
 /// Makes the header of a batch of magic 2 as a broker accepts it from a producer: base offset 0, no leader epoch, the
-/// stamp's producer, neither transactional nor stamped by a broker's clock. The CRC is brought up to date without reading
+/// stamp's producer, transactional only if the stamp says so, and not stamped by a broker's clock. The CRC is brought up to date without reading
 /// the payload, so that damage to the payload, before or after, is still found by whoever checks it.
 ///
 /// The header must have passed [`BatchHeader::parse`]; control batches are never passed on.
 pub fn restamp(raw: &mut [u8; BATCH_HEADER_BYTES], stamp: Stamp) {
     let before: [u8; 40] = field(raw, ATTRIBUTES_AT);
     let batch_bytes = u32::from_be_bytes(field(raw, 8)).wrapping_add(LOG_OVERHEAD_BYTES as u32);
-    let attributes = i16::from_be_bytes(field(raw, ATTRIBUTES_AT)) & !(LOG_APPEND_TIME | TRANSACTIONAL);
+    let kept = i16::from_be_bytes(field(raw, ATTRIBUTES_AT)) & !(LOG_APPEND_TIME | TRANSACTIONAL);
+    let attributes = if stamp.is_transactional { kept | TRANSACTIONAL } else { kept };
     put(raw, 0, 0i64.to_be_bytes());
     put(raw, 12, (-1i32).to_be_bytes());
     put(raw, ATTRIBUTES_AT, attributes.to_be_bytes());
@@ -275,12 +278,13 @@ pub(super) mod tests {
             producer_id: i64,
             producer_epoch: i16,
             base_sequence: i32,
+            is_transactional: bool,
         ) {
             header.batch_bytes += payload.len();
             let mut raw = header.to_raw();
             seal(&mut raw, &payload);
             let before = raw;
-            restamp(&mut raw, Stamp { producer_id, producer_epoch, base_sequence });
+            restamp(&mut raw, Stamp { producer_id, producer_epoch, base_sequence, is_transactional });
 
             prop_assert!(is_intact(&raw, &payload));
             prop_assert!(has_same_payload(&before, &raw));
@@ -288,7 +292,7 @@ pub(super) mod tests {
             prop_assert_eq!(new, BatchHeader {
                 base_offset: 0,
                 leader_epoch: -1,
-                attributes: header.attributes & !0x18,
+                attributes: (header.attributes & !0x18) | if is_transactional { 0x10 } else { 0 },
                 producer_id,
                 producer_epoch,
                 base_sequence,
@@ -310,7 +314,9 @@ pub(super) mod tests {
             let mut other = raw;
             seal(&mut other, &payload);
             prop_assert!(!has_same_payload(&raw, &other));
-            restamp(&mut raw, Stamp { producer_id: 7, producer_epoch: 0, base_sequence: 0 });
+            let stamp =
+                Stamp { producer_id: 7, producer_epoch: 0, base_sequence: 0, is_transactional: false };
+            restamp(&mut raw, stamp);
             prop_assert!(!is_intact(&raw, &payload));
         }
     }

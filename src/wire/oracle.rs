@@ -382,6 +382,7 @@ proptest! {
         correlation_id: i32,
         timeout_ms: i32,
         client_id in name(),
+        transactional_id in proptest::option::of(name()),
         batches in vec((0usize..3, any::<i32>(), batch(), any::<prop::sample::Index>()), 0..9),
     ) {
         let mut entries: Vec<_> = batches.iter().map(|(topic, partition, (header, payload), cut)| {
@@ -397,7 +398,8 @@ proptest! {
         let mut wire = BytesMut::new();
         let mut pieces = 0;
         let mut scratch = BytesMut::new();
-        let bytes = produce::frame(version, correlation_id, &client_id, timeout_ms, &mut entries, &mut scratch, &mut |piece| {
+        let id = transactional_id.as_deref();
+        let bytes = produce::frame(version, correlation_id, &client_id, id, timeout_ms, &mut entries, &mut scratch, &mut |piece| {
             pieces += 1;
             match piece {
                 Piece::Framing(framing) => wire.extend_from_slice(&framing),
@@ -412,7 +414,8 @@ proptest! {
         prop_assert_eq!(header.request_api_key, 0);
         prop_assert_eq!(header.correlation_id, correlation_id);
         prop_assert_eq!(header.client_id.as_deref(), Some(&client_id[..]));
-        prop_assert_eq!((read.transactional_id, read.acks, read.timeout_ms), (None, -1, timeout_ms));
+        prop_assert_eq!((read.acks, read.timeout_ms), (-1, timeout_ms));
+        prop_assert_eq!(read.transactional_id.as_ref().map(|id| id.as_str()), id);
         for pair in read.topic_data.windows(2) {
             prop_assert!((&pair[0].name, pair[0].topic_id) != (&pair[1].name, pair[1].topic_id));
         }

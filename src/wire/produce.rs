@@ -51,7 +51,8 @@ pub enum Piece {
     Payload(Payload),
 }
 
-/// Frames one request with acks=all and no transactional id, and empties `entries`. For each batch one piece of framing,
+/// Frames one request with acks=all, and empties `entries`; all of its batches are of that transactional id's producer, or none
+/// is transactional. For each batch one piece of framing,
 /// which ends with the batch's header, and one of payload; then, if the version has any, the rest of the framing.
 /// Consecutive entries of one topic are sent as one topic; a broker accepts one batch for each partition.
 ///
@@ -59,12 +60,13 @@ pub enum Piece {
 /// size prefix included.
 ///
 /// # Panics
-/// For a version outside [`VERSIONS`], a topic not keyed as the version wants it, a client id beyond 32,767 bytes, and a
+/// For a version outside [`VERSIONS`], a topic not keyed as the version wants it, an id beyond 32,767 bytes, and a
 /// request beyond 2 GiB.
 pub fn frame(
     version: i16,
     correlation_id: i32,
     client_id: &str,
+    transactional_id: Option<&str>,
     timeout_ms: i32,
     entries: &mut Vec<Entry>,
     scratch: &mut BytesMut,
@@ -72,7 +74,7 @@ pub fn frame(
 ) -> usize {
     assert!(VERSIONS.contains(&version), "Produce version {version} is not spoken here");
     let flexible = version >= 9;
-    let sizes = Sizes::of(entries, client_id, flexible);
+    let sizes = Sizes::of(entries, client_id, transactional_id, flexible);
     scratch.reserve(sizes.framing_bytes);
 
     let size = sizes.framing_bytes + sizes.payload_bytes;
@@ -82,7 +84,10 @@ pub fn frame(
     scratch.put_i32(correlation_id);
     put_string(scratch, client_id.as_bytes(), false);
     put_no_tags(scratch, flexible);
-    put_null_string(scratch, flexible); // transactional id
+    match transactional_id {
+        Some(id) => put_string(scratch, id.as_bytes(), flexible),
+        None => put_null_string(scratch, flexible),
+    }
     scratch.put_i16(ACKS_ALL);
     scratch.put_i32(timeout_ms);
     put_length(scratch, sizes.topics, flexible);
@@ -124,7 +129,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(entries: &[Entry], client_id: &str, flexible: bool) -> Self {
+    fn of(entries: &[Entry], client_id: &str, transactional_id: Option<&str>, flexible: bool) -> Self {
         let tags = usize::from(flexible);
         let mut sizes = Self { topics: 0, framing_bytes: 0, payload_bytes: 0 };
         for of_topic in entries.chunk_by(|a, b| a.topic == b.topic) {
@@ -139,7 +144,9 @@ impl Sizes {
             }
         }
         let header = SIZE_BYTES + 8 + string_bytes(client_id.len(), false) + tags;
-        let body = string_bytes(0, flexible) + 6 + length_bytes(sizes.topics, flexible) + tags;
+        // A string of no length takes as much as none.
+        let id_bytes = transactional_id.map_or(0, str::len);
+        let body = string_bytes(id_bytes, flexible) + 6 + length_bytes(sizes.topics, flexible) + tags;
         sizes.framing_bytes += header + body;
         sizes
     }

@@ -6,7 +6,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
 };
-use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
+use kafka_protocol::messages::{ApiKey, DeleteRecordsRequest, DeleteRecordsResponse};
 
 impl Cluster {
     pub(super) fn delete_records_request(
@@ -39,6 +39,10 @@ impl Cluster {
         index: i32,
         offset: i64,
     ) -> Result<i64, ResponseError> {
+        let fault = self.faults.take(ApiKey::DeleteRecords, node, topic, index);
+        if let Some((error, false)) = fault {
+            return Err(error);
+        }
         let key = self.topics.key(topic, index).ok_or(ResponseError::UnknownTopicOrPartition)?;
         let partition = self.topics.partition(key).ok_or(ResponseError::UnknownTopicOrPartition)?;
         partition.check_leader(node, -1)?;
@@ -47,6 +51,8 @@ impl Cluster {
         if before < 0 || before > high_watermark {
             return Err(ResponseError::OffsetOutOfRange);
         }
-        self.delete_records(topic, index, before).ok_or(ResponseError::UnknownTopicOrPartition)
+        let start =
+            self.delete_records(topic, index, before).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        fault.map_or(Ok(start), |(error, _)| Err(error))
     }
 }

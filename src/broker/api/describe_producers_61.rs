@@ -57,8 +57,8 @@ impl Cluster {
                 .with_producer_epoch(i32::from(entry.epoch))
                 .with_last_sequence(entry.last_sequence())
                 .with_last_timestamp(entry.last_timestamp_ms)
-                .with_coordinator_epoch(-1)
-                .with_current_txn_start_offset(-1)
+                .with_coordinator_epoch(entry.coordinator_epoch)
+                .with_current_txn_start_offset(entry.open_since.unwrap_or(-1))
         });
         Ok(states.collect())
     }

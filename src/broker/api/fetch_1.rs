@@ -1,6 +1,7 @@
 //! Fetch (1), versions 4 to 13 (sessions from 7 on, leader epochs from 9 on, divergence from 12 on, topic ids from 13 on).
 //!
-//! Batches are answered as they were stored, from the one that holds the offset on, below the high watermark. The first batch
+//! Batches are answered as they were stored, from the one that holds the offset on, below the high watermark, or below the last
+//! stable offset for readers of committed records, who are told of the aborted transactions in their range. The first batch
 //! of an answer comes whole however large it is (KIP-74); later ranges end where their bytes are used up, inside a batch too.
 //! Fetches wait for `min_bytes` at most `max_wait_ms`; an error, a divergence or a leader change answers at once.
 //! The answer is written by hand, so that payloads go out as the slices they are kept in.
@@ -48,6 +49,7 @@ enum Session {
 struct Answer {
     error: Option<ResponseError>,
     high_watermark: i64,
+    last_stable_offset: i64,
     log_start_offset: i64,
     diverging: Option<(i32, i64)>,
     /// Leader and epoch, to be told with an error that they explain.
@@ -55,10 +57,11 @@ struct Answer {
     records: Range,
 }
 
-/// Which bytes of a log: `whole` batches from an offset on, then `cut_bytes` of the next.
+/// Which bytes of a log: `whole` batches from an offset on, all below `below`, then `cut_bytes` of the next.
 #[derive(Clone, Copy, Debug, Default)]
 struct Range {
     offset: i64,
+    below: i64,
     whole: usize,
     cut_bytes: usize,
     bytes: usize,
@@ -140,7 +143,9 @@ impl Cluster {
                 self.forget_waiter(ticket, &waiting);
                 match &mut waiting {
                     Waiting::Fetch(pending) => Checked::Answered(self.answer_fetch(&mut pending.fetch)),
-                    Waiting::Produce(_) | Waiting::Group => Checked::StillWaiting(waiting),
+                    Waiting::Produce(_) | Waiting::Markers(_) | Waiting::Group => {
+                        Checked::StillWaiting(waiting)
+                    }
                 }
             }
         }
@@ -148,7 +153,7 @@ impl Cluster {
 
     /// None when the fetch is to be answered now; else the partitions to wait for.
     fn ready(&mut self, fetch: &mut Fetch) -> Option<Vec<PartitionKey>> {
-        let node = fetch.request.node;
+        let (node, read_committed) = (fetch.request.node, fetch.read_committed);
         let mut bytes = 0;
         let mut keys = Vec::new();
         let mut look = |wanted: &mut Wanted, topics: &Topics| {
@@ -163,7 +168,7 @@ impl Cluster {
             keys.push(key);
             let log = &partition.log;
             let mut available = 0;
-            for batch in log.read(wanted.fetch_offset, log.high_watermark()) {
+            for batch in log.read(wanted.fetch_offset, log.readable_end(read_committed)) {
                 available += batch.size_bytes();
                 if available >= wanted.max_bytes || bytes + available >= fetch.min_bytes {
                     break;
@@ -185,7 +190,12 @@ impl Cluster {
     fn answer_fetch(&mut self, fetch: &mut Fetch) -> Response {
         let request = &fetch.request;
         let mut writer = AnswerWriter::new(request, fetch.read_committed, self.faults.throttle_time_ms);
-        let mut budget = Budget { bytes: fetch.max_bytes, first: true, cut: self.settings.cut_batches };
+        let mut budget = Budget {
+            bytes: fetch.max_bytes,
+            first: true,
+            cut: self.settings.cut_batches,
+            read_committed: fetch.read_committed,
+        };
         let (topics, faults) = (&self.topics, &mut self.faults);
         let mut inject = |wanted: &Wanted| {
             let topic = wanted.resolved.and_then(|index| topics.get(index));
@@ -287,16 +297,18 @@ struct Budget {
     /// No data yet: the next batch comes whole, however large.
     first: bool,
     cut: bool,
+    read_committed: bool,
 }
 
 impl Budget {
     fn take(&mut self, log: &Log, offset: i64, partition_max_bytes: usize) -> Range {
         let mut left = partition_max_bytes.min(self.bytes);
-        let mut range = Range { offset, ..Range::default() };
+        let below = log.readable_end(self.read_committed);
+        let mut range = Range { offset, below, ..Range::default() };
         if left == 0 && !self.first {
             return range;
         }
-        for batch in log.read(offset, log.high_watermark()) {
+        for batch in log.read(offset, below) {
             let size = batch.size_bytes();
             if size <= left || (self.first && range.whole == 0) {
                 range.whole += 1;
@@ -342,6 +354,7 @@ fn answer<'a>(
             let answer = Answer {
                 error: Some(error),
                 high_watermark: -1,
+                last_stable_offset: -1,
                 log_start_offset: -1,
                 diverging: None,
                 leader,
@@ -370,6 +383,7 @@ fn serve(
     Ok(Answer {
         error: None,
         high_watermark: log.high_watermark(),
+        last_stable_offset: log.last_stable_offset(),
         log_start_offset: log.log_start_offset(),
         diverging,
         leader: None,
@@ -454,13 +468,12 @@ fn put_partition(
     framing.put_i32(index);
     framing.put_i16(answer.error.map_or(0, |error| error.code()));
     framing.put_i64(answer.high_watermark);
-    // Without transactions the last stable offset is the high watermark, and nothing was aborted.
-    framing.put_i64(answer.high_watermark);
+    framing.put_i64(answer.last_stable_offset);
     if version >= 5 {
         framing.put_i64(answer.log_start_offset);
     }
     if read_committed {
-        put_count(framing, 0, flexible);
+        put_aborted(framing, answer.records, log, flexible);
     } else if flexible {
         framing.put_u8(0);
     } else {
@@ -491,8 +504,26 @@ fn put_partition(
     }
 }
 
+/// The aborted transactions that reach into the range. Their markers lie within it, too, where it reaches so far.
+fn put_aborted(framing: &mut BytesMut, range: Range, log: Option<&Log>, flexible: bool) {
+    let Some(log) = log.filter(|_| range.bytes > 0) else { return put_count(framing, 0, flexible) };
+    let mut batches = log.read(range.offset, range.below);
+    let last = batches.nth(range.whole.saturating_sub(1));
+    let last = if range.cut_bytes > 0 { batches.next().or(last) } else { last };
+    let below = last.map_or(range.offset, |batch| batch.last_offset() + 1);
+    let aborted: Vec<_> = log.aborted(range.offset, below).collect();
+    put_count(framing, aborted.len(), flexible);
+    for transaction in aborted {
+        framing.put_i64(transaction.producer_id);
+        framing.put_i64(transaction.first_offset);
+        if flexible {
+            framing.put_u8(0);
+        }
+    }
+}
+
 fn put_records(writer: &mut FrameWriter, range: Range, log: &Log) {
-    let mut batches = log.read(range.offset, log.high_watermark());
+    let mut batches = log.read(range.offset, range.below);
     for batch in batches.by_ref().take(range.whole) {
         writer.framing.put_slice(batch.header());
         writer.put_payload(&batch.payload);

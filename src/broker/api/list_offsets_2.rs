@@ -1,7 +1,8 @@
 //! ListOffsets (2), versions 1 to 10.
 //!
-//! Timestamps: -1 latest (the high watermark), -2 earliest, -3 the largest timestamp, -4 earliest local (as -2), -5 latest
-//! tiered (none); others look for the first record at or after them, inside the batch too where its records can be read.
+//! Timestamps: -1 latest (the high watermark, or for readers of committed records the last stable offset), -2 earliest, -3 the
+//! largest timestamp, -4 earliest local (as -2), -5 latest tiered (none); others look for the first record at or after them,
+//! inside the batch too where its records can be read.
 //! Leadership and current_leader_epoch are checked.
 
 use super::Request;
@@ -19,13 +20,14 @@ use kafka_protocol::records::RecordBatchDecoder;
 impl Cluster {
     pub(super) fn list_offsets(&mut self, request: &Request, body: ListOffsetsRequest) -> Option<Reply> {
         let mut response = ListOffsetsResponse::default();
+        let read_committed = body.isolation_level == 1;
         for topic in body.topics {
             let answers = topic.partitions.iter().map(|wanted| {
                 let answer = ListOffsetsPartitionResponse::default()
                     .with_partition_index(wanted.partition_index)
                     .with_timestamp(-1)
                     .with_offset(-1);
-                match self.list_offset(request, &topic.name, wanted) {
+                match self.list_offset(request, read_committed, &topic.name, wanted) {
                     Ok((timestamp, offset, leader_epoch)) => {
                         let answer = answer.with_timestamp(timestamp).with_offset(offset);
                         if request.version >= 4 { answer.with_leader_epoch(leader_epoch) } else { answer }
@@ -45,6 +47,7 @@ impl Cluster {
     fn list_offset(
         &mut self,
         request: &Request,
+        read_committed: bool,
         topic: &str,
         wanted: &ListOffsetsPartition,
     ) -> Result<(i64, i64, i32), ResponseError> {
@@ -55,18 +58,19 @@ impl Cluster {
         let key = PartitionKey { topic: index, partition: wanted.partition_index };
         let partition = self.topics.partition(key).ok_or(ResponseError::UnknownTopicOrPartition)?;
         partition.check_leader(request.node, wanted.current_leader_epoch)?;
-        Ok(find(partition, wanted.timestamp))
+        Ok(find(partition, wanted.timestamp, read_committed))
     }
 }
 
-fn find(partition: &Partition, timestamp: i64) -> (i64, i64, i32) {
+fn find(partition: &Partition, timestamp: i64, read_committed: bool) -> (i64, i64, i32) {
     let log = &partition.log;
+    let end = log.readable_end(read_committed);
     match timestamp {
-        -1 => (-1, log.high_watermark(), partition.leader_epoch),
+        -1 => (-1, end, partition.leader_epoch),
         -2 | -4 => (-1, log.log_start_offset(), log.epoch_of(log.log_start_offset())),
         -5 => (-1, -1, -1),
         -3 => {
-            let newest = log.batches().filter(|batch| batch.last_offset() < log.high_watermark());
+            let newest = log.batches().filter(|batch| batch.last_offset() < end);
             // The first of several equal ones, so that more of the same timestamp does not move it.
             let newest = newest.rev().max_by_key(|batch| batch.max_timestamp());
             newest.map_or((-1, -1, -1), |batch| {
@@ -75,7 +79,7 @@ fn find(partition: &Partition, timestamp: i64) -> (i64, i64, i32) {
             })
         }
         _ => {
-            let mut candidates = log.read(log.log_start_offset(), log.high_watermark());
+            let mut candidates = log.read(log.log_start_offset(), end);
             let batch = candidates.find(|batch| batch.max_timestamp() >= timestamp);
             batch.map_or((-1, -1, -1), |batch| {
                 let (timestamp, offset) = first_record_at(batch, timestamp, log.log_start_offset());

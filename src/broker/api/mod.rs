@@ -1,5 +1,7 @@
 //! The APIs, one file each, named after the API and its key. [`SUPPORTED`] is the list that clients are told.
 
+pub mod add_offsets_to_txn_25;
+pub mod add_partitions_to_txn_24;
 pub mod alter_configs_33;
 pub mod api_versions_18;
 pub mod create_partitions_37;
@@ -11,6 +13,8 @@ pub mod describe_cluster_60;
 pub mod describe_configs_32;
 pub mod describe_groups_15;
 pub mod describe_producers_61;
+pub mod describe_transactions_65;
+pub mod end_txn_26;
 pub mod fetch_1;
 pub mod find_coordinator_10;
 pub mod heartbeat_12;
@@ -20,17 +24,21 @@ pub mod join_group_11;
 pub mod leave_group_13;
 pub mod list_groups_16;
 pub mod list_offsets_2;
+pub mod list_transactions_66;
 pub mod metadata_3;
 pub mod offset_commit_8;
 pub mod offset_fetch_9;
 pub mod offset_for_leader_epoch_23;
 pub mod produce_0;
 pub mod sync_group_14;
+pub mod txn_offset_commit_28;
+pub mod write_txn_markers_27;
 
 use super::groups::{GroupAnswer, Outcome};
 use super::{Cluster, Reply, Response};
 use crate::time::Now;
 use bytes::{Buf, Bytes};
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{ApiKey, RequestHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
@@ -55,6 +63,11 @@ pub const SUPPORTED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::DeleteRecords, 0, 2),
     (ApiKey::InitProducerId, 0, 5),
     (ApiKey::OffsetForLeaderEpoch, 2, 4),
+    (ApiKey::AddPartitionsToTxn, 0, 3),
+    (ApiKey::AddOffsetsToTxn, 0, 4),
+    (ApiKey::EndTxn, 0, 4),
+    (ApiKey::WriteTxnMarkers, 1, 2),
+    (ApiKey::TxnOffsetCommit, 0, 4),
     (ApiKey::DescribeConfigs, 1, 4),
     (ApiKey::AlterConfigs, 0, 2),
     (ApiKey::CreatePartitions, 0, 3),
@@ -62,6 +75,8 @@ pub const SUPPORTED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::IncrementalAlterConfigs, 0, 1),
     (ApiKey::DescribeCluster, 0, 2),
     (ApiKey::DescribeProducers, 0, 0),
+    (ApiKey::DescribeTransactions, 0, 0),
+    (ApiKey::ListTransactions, 0, 1),
 ];
 
 /// A request's header, and where and when it came in.
@@ -79,6 +94,16 @@ impl Request {
     /// Answers at once. None closes the connection.
     pub fn answer(&self, body: &impl Encodable) -> Option<Reply> {
         self.encode(body).map(Reply::Now)
+    }
+
+    /// Clients before the version `fenced_from` of an API do not know PRODUCER_FENCED.
+    fn fencing(&self, error: ResponseError, fenced_from: i16) -> ResponseError {
+        match error {
+            ResponseError::ProducerFenced if self.version < fenced_from => {
+                ResponseError::InvalidProducerEpoch
+            }
+            other => other,
+        }
     }
 
     pub fn encode(&self, body: &impl Encodable) -> Option<Response> {
@@ -120,6 +145,11 @@ impl Cluster {
             ApiKey::DeleteTopics => self.delete_topics(&request, decode(body, version)?),
             ApiKey::DeleteRecords => self.delete_records_request(&request, decode(body, version)?),
             ApiKey::OffsetForLeaderEpoch => self.offset_for_leader_epoch(&request, decode(body, version)?),
+            ApiKey::AddPartitionsToTxn => self.add_partitions_to_txn(&request, decode(body, version)?),
+            ApiKey::AddOffsetsToTxn => self.add_offsets_to_txn(&request, &decode(body, version)?),
+            ApiKey::EndTxn => self.end_txn(&request, &decode(body, version)?),
+            ApiKey::WriteTxnMarkers => self.write_txn_markers(request, body),
+            ApiKey::TxnOffsetCommit => self.txn_offset_commit(&request, decode(body, version)?),
             ApiKey::AlterConfigs => self.alter_configs(&request, decode(body, version)?),
             ApiKey::CreatePartitions => self.create_partitions(&request, decode(body, version)?),
             ApiKey::DeleteGroups => self.delete_groups(&request, decode(body, version)?),
@@ -129,6 +159,8 @@ impl Cluster {
             ApiKey::DescribeCluster => self.describe_cluster(&request, &decode(body, version)?),
             ApiKey::DescribeConfigs => self.describe_configs(&request, decode(body, version)?),
             ApiKey::DescribeProducers => self.describe_producers(&request, decode(body, version)?),
+            ApiKey::DescribeTransactions => self.describe_transactions(&request, decode(body, version)?),
+            ApiKey::ListTransactions => self.list_transactions(&request, &decode(body, version)?),
             _ => None,
         }
     }

@@ -1,8 +1,10 @@
-//! OffsetFetch (9), versions 1 to 9 (several groups from 8 on). No topics means all of them; an unknown group has none.
+//! OffsetFetch (9), versions 1 to 9 (several groups from 8 on). No topics means all of them; an unknown group has none. Where an
+//! open transaction may change the offset, who wants a stable one is told UNSTABLE_OFFSET_COMMIT (KIP-447).
 
 use super::{Request, text};
 use crate::broker::groups::{Committed, Group};
 use crate::broker::{Cluster, Reply};
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -13,6 +15,9 @@ use std::collections::BTreeMap;
 /// Topics and partitions that are asked for, in order.
 type Asked = Vec<(String, Vec<i32>)>;
 
+/// Partition, error code, offset.
+type Answer = (i32, i16, Committed);
+
 impl Cluster {
     pub(super) fn offset_fetch(&self, request: &Request, body: OffsetFetchRequest) -> Option<Reply> {
         let response = OffsetFetchResponse::default();
@@ -21,10 +26,12 @@ impl Cluster {
                 let topics = topics.into_iter();
                 topics.map(|topic| (topic.name.to_string(), topic.partition_indexes)).collect()
             });
-            let topics = self.committed(&body.group_id, asked).into_iter().map(|(name, partitions)| {
-                let partitions = partitions.into_iter().map(|(index, committed)| {
+            let committed = self.committed(&body.group_id, body.require_stable, asked);
+            let topics = committed.into_iter().map(|(name, partitions)| {
+                let partitions = partitions.into_iter().map(|(index, error, committed)| {
                     OffsetFetchResponsePartition::default()
                         .with_partition_index(index)
+                        .with_error_code(error)
                         .with_committed_offset(committed.offset)
                         .with_committed_leader_epoch(committed.leader_epoch)
                         .with_metadata(Some(text(&committed.metadata)))
@@ -39,10 +46,12 @@ impl Cluster {
                 let topics = topics.into_iter();
                 topics.map(|topic| (topic.name.to_string(), topic.partition_indexes)).collect()
             });
-            let topics = self.committed(&group.group_id, asked).into_iter().map(|(name, partitions)| {
-                let partitions = partitions.into_iter().map(|(index, committed)| {
+            let committed = self.committed(&group.group_id, body.require_stable, asked);
+            let topics = committed.into_iter().map(|(name, partitions)| {
+                let partitions = partitions.into_iter().map(|(index, error, committed)| {
                     OffsetFetchResponsePartitions::default()
                         .with_partition_index(index)
+                        .with_error_code(error)
                         .with_committed_offset(committed.offset)
                         .with_committed_leader_epoch(committed.leader_epoch)
                         .with_metadata(Some(text(&committed.metadata)))
@@ -57,15 +66,19 @@ impl Cluster {
     }
 
     /// What the group committed, for what is asked or for everything. -1 where there is nothing.
-    fn committed(&self, group_id: &str, asked: Option<Asked>) -> Vec<(String, Vec<(i32, Committed)>)> {
+    fn committed(&self, group_id: &str, stable: bool, asked: Option<Asked>) -> Vec<(String, Vec<Answer>)> {
         let group = self.groups.get(group_id);
         let asked = asked.unwrap_or_else(|| group.map_or_else(Vec::new, all_of));
         let look_up = |topic: &str, index: i32| {
+            let is_unstable = stable && group.is_some_and(|group| group.is_unstable(topic, index));
+            let error = if is_unstable { ResponseError::UnstableOffsetCommit.code() } else { 0 };
             let found = group.and_then(|group| group.offsets.get(&(topic.to_owned(), index)));
-            found.cloned().unwrap_or(Committed { offset: -1, leader_epoch: -1, metadata: String::new() })
+            let found = found.filter(|_| !is_unstable).cloned();
+            let nothing = Committed { offset: -1, leader_epoch: -1, metadata: String::new() };
+            (index, error, found.unwrap_or(nothing))
         };
         let topics = asked.into_iter().map(|(topic, partitions)| {
-            let partitions = partitions.into_iter().map(|index| (index, look_up(&topic, index))).collect();
+            let partitions = partitions.into_iter().map(|index| look_up(&topic, index)).collect();
             (topic, partitions)
         });
         topics.collect()

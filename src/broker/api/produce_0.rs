@@ -1,13 +1,15 @@
 //! Produce (0), versions 3 to 13 (topic ids from 13 on).
 //!
-//! One batch per partition. Checked: leadership, length, magic, CRC-32C, base offset, record count, control and transactional
-//! bits, timestamps by the header's bounds, size, and the producer's sequence. The records themselves are not looked at.
+//! One batch per partition. Checked: leadership, length, magic, CRC-32C, base offset, record count, control bit, timestamps by the
+//! header's bounds, size, the producer's sequence, and that a transactional batch belongs to a transaction that is open in the
+//! partition or that the coordinator knows to be. The records themselves are not looked at.
 //! With acks=-1 the answer waits until the high watermark covers the batch, at most `timeout_ms` (then REQUEST_TIMED_OUT).
 //! With acks=0 there is no answer; an error closes the connection.
 
 use super::Request;
-use crate::broker::delayed::{Checked, Ticket, Waiting};
+use crate::broker::delayed::{Checked, Replication, Ticket, Waiting};
 use crate::broker::topic::{PartitionKey, TopicIndex};
+use crate::broker::transactions::Claim;
 use crate::broker::{Batch, Cluster, Reply};
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
@@ -26,14 +28,15 @@ pub struct PendingProduce {
     awaited: Vec<Awaited>,
 }
 
-/// One partition's part of it: where in the answer, and what the high watermark has to reach under the same leader.
+/// One partition's part of it, and where in the answer.
 #[derive(Debug)]
 struct Awaited {
-    key: PartitionKey,
     at: (usize, usize),
-    offset: i64,
-    leader_epoch: i32,
+    replication: Replication,
 }
+
+/// From this version on requests are told TRANSACTION_ABORTABLE.
+const ABORTABLE_FROM: i16 = 11;
 
 /// (base offset, the offset that the high watermark must reach)
 type Stored = (i64, i64);
@@ -52,7 +55,9 @@ impl Cluster {
             };
             let mut answers = Vec::with_capacity(topic.partition_data.len());
             for data in &topic.partition_data {
-                let stored = index.and_then(|index| self.produce_partition(&request, index, data));
+                let transactional_id = body.transactional_id.as_ref().map(|id| id.as_str());
+                let stored =
+                    index.and_then(|index| self.produce_partition(&request, transactional_id, index, data));
                 let mut answer = PartitionProduceResponse::default()
                     .with_index(data.index)
                     .with_base_offset(-1)
@@ -67,12 +72,9 @@ impl Cluster {
                             answer.log_start_offset = partition.log.log_start_offset();
                             if body.acks == -1 && partition.log.high_watermark() < offset {
                                 let at = (response.responses.len(), answers.len());
-                                awaited.push(Awaited {
-                                    key,
-                                    at,
-                                    offset,
-                                    leader_epoch: partition.leader_epoch,
-                                });
+                                let leader_epoch = partition.leader_epoch;
+                                let replication = Replication { key, offset, leader_epoch };
+                                awaited.push(Awaited { at, replication });
                             }
                         }
                     }
@@ -103,7 +105,7 @@ impl Cluster {
             _ if awaited.is_empty() => request.answer(&response),
             _ => {
                 let deadline_us = request.now.after_ms(u64::try_from(body.timeout_ms).unwrap_or(0));
-                let keys: Vec<PartitionKey> = awaited.iter().map(|awaited| awaited.key).collect();
+                let keys: Vec<PartitionKey> = awaited.iter().map(|awaited| awaited.replication.key).collect();
                 let pending = Waiting::Produce(PendingProduce { request, response, awaited });
                 let ticket = self.delayed.add(pending, deadline_us);
                 self.wait_for(ticket, keys);
@@ -115,6 +117,7 @@ impl Cluster {
     fn produce_partition(
         &mut self,
         request: &Request,
+        transactional_id: Option<&str>,
         topic: TopicIndex,
         data: &PartitionProduceData,
     ) -> Result<Stored, ResponseError> {
@@ -130,11 +133,34 @@ impl Cluster {
         if !batch.is_intact() {
             return Err(ResponseError::CorruptMessage);
         }
-        let appended = self.append_batch(request.now, key, batch)?;
+        let vouched = self.vouch(request, transactional_id, key, &batch)?;
+        let appended = self.append_batch(request.now, key, batch, vouched)?;
         match fault {
             Some((error, _)) => Err(error),
             None => Ok((appended.base_offset, appended.last_offset + 1)),
         }
+    }
+
+    /// Asks the coordinator for the transaction that a batch would begin in the partition.
+    fn vouch(
+        &mut self,
+        request: &Request,
+        transactional_id: Option<&str>,
+        key: PartitionKey,
+        batch: &Batch,
+    ) -> Result<bool, ResponseError> {
+        let topic = self.topics.get(key.topic).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        let partition = self.topics.partition(key).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        let (producer_id, epoch) = (batch.producer_id(), batch.producer_epoch());
+        let is_open = partition.log.producers.has_open_transaction(producer_id, epoch);
+        let Some(transactional_id) = transactional_id.filter(|_| batch.is_transactional() && !is_open) else {
+            return Ok(false);
+        };
+        let claim = Claim { transactional_id, producer_id, epoch };
+        self.transactions.verify(claim, request.version >= ABORTABLE_FROM, |transaction| {
+            transaction.holds_partition(&topic.name, key.partition)
+        })?;
+        Ok(true)
     }
 
     /// Looks whether a waiting answer is complete, or must go out as it is because it is `due`.
@@ -146,19 +172,11 @@ impl Cluster {
     ) -> Checked {
         let PendingProduce { response, awaited, .. } = &mut pending;
         awaited.retain(|awaited| {
-            let error = match self.topics.partition(awaited.key) {
-                None => Some(ResponseError::UnknownTopicOrPartition),
-                Some(partition) if partition.leader_epoch != awaited.leader_epoch => {
-                    Some(ResponseError::NotLeaderOrFollower)
-                }
-                Some(partition) if partition.log.high_watermark() >= awaited.offset => None,
-                Some(_) if due => Some(ResponseError::RequestTimedOut),
-                Some(_) => return true,
-            };
+            let Some(ended) = awaited.replication.look(&self.topics, due) else { return true };
             let (topic, at) = awaited.at;
             let answer = response.responses.get_mut(topic);
             let answer = answer.and_then(|topic| topic.partition_responses.get_mut(at));
-            if let (Some(answer), Some(error)) = (answer, error) {
+            if let (Some(answer), Err(error)) = (answer, ended) {
                 answer.error_code = error.code();
                 answer.base_offset = -1;
             }
@@ -167,7 +185,8 @@ impl Cluster {
         if pending.awaited.is_empty() {
             Checked::Answered(pending.request.encode(&pending.response).unwrap_or_default())
         } else {
-            let keys: Vec<PartitionKey> = pending.awaited.iter().map(|awaited| awaited.key).collect();
+            let keys: Vec<PartitionKey> =
+                pending.awaited.iter().map(|awaited| awaited.replication.key).collect();
             self.wait_for(ticket, keys);
             Checked::StillWaiting(Waiting::Produce(pending))
         }

@@ -90,6 +90,39 @@ fn the_data_path_answers_in_all_versions() {
 }
 
 #[test]
+fn transactions_answer_in_all_versions() {
+    let id = || TransactionalId(StrBytes::from_static_str("nobody"));
+    let added = all(|_| {
+        let topic = add_partitions_to_txn_request::AddPartitionsToTxnTopic::default();
+        let topic = topic.with_name(name("t")).with_partitions(vec![0]);
+        AddPartitionsToTxnRequest::default()
+            .with_v3_and_below_transactional_id(id())
+            .with_v3_and_below_topics(vec![topic])
+    });
+    let code = |it: &AddPartitionsToTxnResponse| {
+        it.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
+    };
+    assert!(added.iter().all(|it| code(it) == 49));
+    let added = all(|_| AddOffsetsToTxnRequest::default().with_transactional_id(id()).with_group_id(group()));
+    assert!(added.iter().all(|it| it.error_code == 49));
+    let ended = all(|_| EndTxnRequest::default().with_transactional_id(id()));
+    assert!(ended.iter().all(|it| it.error_code == 49));
+    let committed = all(|_| {
+        let partition = txn_offset_commit_request::TxnOffsetCommitRequestPartition::default();
+        let topic = txn_offset_commit_request::TxnOffsetCommitRequestTopic::default().with_name(name("t"));
+        let topic = topic.with_partitions(vec![partition]);
+        TxnOffsetCommitRequest::default()
+            .with_transactional_id(id())
+            .with_group_id(group())
+            .with_topics(vec![topic])
+    });
+    assert!(committed.iter().all(|it| it.topics[0].partitions[0].error_code == 49));
+    let described = all(|_| DescribeTransactionsRequest::default().with_transactional_ids(vec![id()]));
+    assert!(described.iter().all(|it| it.transaction_states[0].error_code == 105));
+    assert!(all(|_| ListTransactionsRequest::default()).iter().all(|it| it.transaction_states.is_empty()));
+}
+
+#[test]
 fn administration_answers_in_all_versions() {
     for known in ["t", "unknown"] {
         let described = all(|version| {

@@ -22,7 +22,7 @@ use crate::config::Mirror;
 use crate::error;
 use crate::shard::OffsetMode;
 use crate::wire::versions::Versions;
-use exactness::Guarded;
+use exactness::{Guarded, Sent, Way};
 use rights::Rights;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -193,13 +193,19 @@ pub fn forecast(config: &Mirror, facts: &Facts<'_>) -> Forecast {
             work.topic(topic, &plan);
         }
     }
-    let unguarded: Vec<_> = work.topics.iter().map(|topic| (topic.0.topic.as_str(), topic.1)).collect();
-    let about_exactness = exactness::finding(config, &unguarded, facts.producer_id_expiration_ms);
+    let sent = work.topics.iter().map(|(topic, unguarded)| Sent {
+        topic: &topic.topic,
+        way: Way::of(config, topic.offsets),
+        unguarded: *unguarded,
+    });
+    let sent: Vec<Sent<'_>> = sent.collect();
+    let about_exactness = exactness::findings(config, &sent, facts.producer_id_expiration_ms);
+    let transacts = sent.iter().any(|sent| sent.way == Way::InTransactions);
     let topics: Vec<TopicForecast> = work.topics.into_iter().map(|(topic, _)| topic).collect();
     let groups = groups(&topics, &facts.positions);
     let mut findings = work.findings;
     findings.extend(features::missing(config, &source.versions, &target.versions));
-    findings.extend(rights::missing(config, &source.rights, &target.rights));
+    findings.extend(rights::missing(config, &source.rights, &target.rights, transacts));
     findings.extend(about_exactness);
     findings.extend(facts.trouble.iter().cloned());
     let cluster =
@@ -284,7 +290,9 @@ impl Work<'_> {
             seeds,
             seeds_seconds: seeds as f64 / SEEDS_PER_SECOND as f64,
             unguarded_offsets: unguarded.map(|(now, _)| now),
-            unguarded_way: unguarded.is_none_or(|(now, _)| now > 0).then(|| exactness::way(self.config)),
+            unguarded_way: unguarded
+                .is_none_or(|(now, _)| now > 0)
+                .then(|| Way::of(self.config, mode).words(self.config)),
             partitions: partitions.into_iter().map(|each| each.forecast).collect(),
         };
         self.topics.push((forecast, unguarded));

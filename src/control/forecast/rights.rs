@@ -3,7 +3,7 @@
 //! Brokers say on request what the asking user may do with a topic, a group or the cluster (KIP-430). A cluster without an
 //! authorizer allows everything.
 
-use crate::config::{Cluster, Mirror, Offsets};
+use crate::config::{Cluster, ExactlyOnce, Mirror, Offsets};
 use crate::control::finding::{About, Finding, Weight, names};
 use crate::control::ledger::{STATE_TOPIC_PREFIX, state_topic, transactional_id};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,8 +79,10 @@ pub struct Rights {
     /// Topics that the user may not create, or not grow.
     pub uncreatable: BTreeSet<String>,
     pub ungrowable: BTreeSet<String>,
-    /// The user may not even DESCRIBE the link's transactional id.
-    pub no_transactional_id: bool,
+    /// Of the link's transactional ids: those that the user may not even DESCRIBE.
+    pub no_transactional_ids: BTreeSet<String>,
+    /// The user may not even DESCRIBE the group in which transactions commit positions.
+    pub no_link_group: bool,
 }
 
 impl Default for Rights {
@@ -91,7 +93,8 @@ impl Default for Rights {
             groups: BTreeMap::new(),
             uncreatable: BTreeSet::new(),
             ungrowable: BTreeSet::new(),
-            no_transactional_id: false,
+            no_transactional_ids: BTreeSet::new(),
+            no_link_group: false,
         }
     }
 }
@@ -107,13 +110,15 @@ pub fn cannot_fill(cluster: Operations) -> Option<String> {
     })
 }
 
-/// What the mirror needs and does not have, each with the rule to add and with what happens without it.
-pub fn missing(config: &Mirror, source: &Rights, target: &Rights) -> Vec<Finding> {
+/// What the mirror needs and does not have, each with the rule to add and with what happens without it. `transacts`: some of its
+/// records would go in transactions.
+pub fn missing(config: &Mirror, source: &Rights, target: &Rights, transacts: bool) -> Vec<Finding> {
     let source = Side { about: About::Source, name: "source", cluster: &config.source, rights: source };
     let target = Side { about: About::Target, name: "target", cluster: &config.target, rights: target };
     let on_topics = source_topics(&source).into_iter().chain(target_topics(config, &target));
     let on_the_rest = target_cluster(config, &target).into_iter().chain(groups(&source, &target));
-    on_topics.chain(on_the_rest).flatten().collect()
+    let for_transactions = if transacts { transactions(config, &target) } else { Vec::new() };
+    on_topics.chain(on_the_rest).chain(for_transactions).flatten().collect()
 }
 
 fn source_topics(source: &Side<'_>) -> Vec<Option<Finding>> {
@@ -187,7 +192,7 @@ fn target_cluster(config: &Mirror, target: &Side<'_>) -> Vec<Option<Finding>> {
         let command = target.command("--cluster", Operation::Describe);
         return vec![
             Some(Finding { command: Some(command), ..Finding::new(Weight::Warning, About::Target, text) }),
-            target.transactional_id(config),
+            target.lock(config),
         ];
     }
     let wants_identical = config.offsets == Offsets::Identical || !config.identical.is_empty();
@@ -219,8 +224,37 @@ fn target_cluster(config: &Mirror, target: &Side<'_>) -> Vec<Option<Finding>> {
                 say(Operation::DescribeConfigs, Weight::Warning, without)
             })
             .flatten(),
-        target.transactional_id(config),
+        target.lock(config),
     ]
+}
+
+fn transactions(config: &Mirror, target: &Side<'_>) -> Vec<Option<Finding>> {
+    let (weight, without) = match config.exactly_once {
+        ExactlyOnce::Transactions => (Weight::Stops, "partitions that are appended to stop"),
+        _ => (
+            Weight::Warning,
+            "old records go with one batch in flight per partition instead of in transactions",
+        ),
+    };
+    // The shards' ids begin with the lock's.
+    let id = transactional_id(&config.link);
+    let ids = target.rights.no_transactional_ids.iter().any(|refused| *refused != id).then(|| {
+        let flags = format!("--transactional-id {id} --resource-pattern-type prefixed");
+        target.finding(
+            &format!("the transactional ids {id}.* of the target"),
+            &flags,
+            Operation::Write,
+            weight,
+            without,
+        )
+    });
+    let group = target.rights.no_link_group.then(|| {
+        // The group is called as the lock is.
+        let group = transactional_id(&config.link);
+        let flags = format!("--group {group}");
+        target.finding(&format!("group {group} of the target"), &flags, Operation::Read, weight, without)
+    });
+    vec![ids, group]
 }
 
 fn groups(source: &Side<'_>, target: &Side<'_>) -> Vec<Option<Finding>> {
@@ -282,13 +316,13 @@ impl Side<'_> {
         Some(self.finding(&what, &flags.join(" "), operation, weight, without))
     }
 
-    fn transactional_id(&self, config: &Mirror) -> Option<Finding> {
+    fn lock(&self, config: &Mirror) -> Option<Finding> {
         let id = transactional_id(&config.link);
         let without = "the link cannot take its lock, so the mirror does not start";
         let (what, flag) =
             (format!("transactional id {id} of the target"), format!("--transactional-id {id}"));
         let say = || self.finding(&what, &flag, Operation::Write, Weight::Stops, without);
-        self.rights.no_transactional_id.then(say)
+        self.rights.no_transactional_ids.contains(&id).then(say)
     }
 
     fn finding(
@@ -364,8 +398,8 @@ mod tests {
     #[test]
     fn who_may_do_everything_and_who_is_told_nothing_lacks_nothing() {
         let config = config(&["t"], &[]);
-        assert_eq!(missing(&config, &all(), &all()), []);
-        assert_eq!(missing(&config, &Rights::default(), &Rights::default()), []);
+        assert_eq!(missing(&config, &all(), &all(), false), []);
+        assert_eq!(missing(&config, &Rights::default(), &Rights::default(), false), []);
         assert_eq!(cannot_fill(Operations::UNKNOWN), None);
     }
 
@@ -374,7 +408,7 @@ mod tests {
         let reader = but(TOPIC, &[Operation::Write]);
         let target =
             rights(&[("a", reader), ("b", reader), ("c", Operations::of(TOPIC))], Operations::of(CLUSTER));
-        let found = missing(&config(&["t"], &[]), &all(), &target);
+        let found = missing(&config(&["t"], &[]), &all(), &target, false);
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].text, "missing right WRITE on topics a, b of the target: the partitions stop");
         assert_eq!(
@@ -391,7 +425,7 @@ mod tests {
         let (reader, writer) = (but(TOPIC, &[Operation::Write]), but(TOPIC, &[Operation::Read]));
         let source = rights(&[("__twinlog.back", writer)], Operations::of(CLUSTER));
         let target = rights(&[("__twinlog.mirror", reader)], Operations::of(CLUSTER));
-        let found = missing(&config(&["t"], &[]), &source, &target);
+        let found = missing(&config(&["t"], &[]), &source, &target, false);
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found.iter().all(|finding| finding.text.contains("the mirror does not start")));
     }
@@ -402,26 +436,27 @@ mod tests {
         assert!(cannot_fill(plain).is_some());
         assert_eq!(cannot_fill(Operations::of(&[Operation::ClusterAction])), None);
         let lacking = Rights { cluster: plain, ..all() };
-        let found = missing(&config(&["t"], &[]), &all(), &lacking);
+        let found = missing(&config(&["t"], &[]), &all(), &lacking, false);
         assert!(
             matches!(&found[..], [finding] if finding.weight == Weight::Warning
             && finding.command.as_ref().unwrap().ends_with("--operation Alter --cluster")),
             "{found:?}"
         );
         let demanding = Mirror { offsets: Offsets::Identical, ..config(&["t"], &[]) };
-        assert_eq!(missing(&demanding, &all(), &lacking)[0].weight, Weight::Stops);
+        assert_eq!(missing(&demanding, &all(), &lacking, false)[0].weight, Weight::Stops);
     }
 
     #[test]
     fn a_cluster_that_may_not_be_described_is_one_finding() {
-        let found = missing(&config(&["t"], &[]), &all(), &Rights { cluster: Operations::NONE, ..all() });
+        let found =
+            missing(&config(&["t"], &[]), &all(), &Rights { cluster: Operations::NONE, ..all() }, false);
         assert!(matches!(&found[..], [finding] if finding.text.contains("does not tell")), "{found:?}");
     }
 
     #[test]
     fn a_producer_id_takes_a_right_on_the_cluster_or_some_topic() {
         let cluster = but(CLUSTER, &[Operation::IdempotentWrite]);
-        let texts = |target: &Rights| missing(&config(&["t"], &[]), &all(), target);
+        let texts = |target: &Rights| missing(&config(&["t"], &[]), &all(), target, false);
         assert_eq!(texts(&Rights { cluster, ..all() }), []);
         let found = texts(&rights(&[], cluster));
         assert!(found[0].text.contains("IDEMPOTENT_WRITE on the target cluster"), "{found:?}");
@@ -432,14 +467,34 @@ mod tests {
         let mut target = all();
         target.uncreatable = ["new".to_owned()].into();
         target.ungrowable = ["t".to_owned()].into();
-        target.no_transactional_id = true;
+        target.no_transactional_ids = ["twinlog.mirror".to_owned()].into();
         target.groups = [("it's".to_owned(), Operations::NONE)].into();
-        let found = missing(&config(&["t"], &[]), &all(), &target);
+        let found = missing(&config(&["t"], &[]), &all(), &target, false);
         let commands: Vec<&str> = found.iter().filter_map(|finding| finding.command.as_deref()).collect();
         assert_eq!(commands.len(), 4, "{found:?}");
         assert!(commands[0].ends_with("--operation Create --topic new"));
         assert!(commands[1].ends_with("--operation Alter --topic t"));
         assert!(commands[2].ends_with("--operation Write --transactional-id twinlog.mirror"));
         assert!(commands[3].ends_with(r"--operation Read --group 'it'\''s'"));
+    }
+
+    #[test]
+    fn transactions_take_ids_and_a_group_where_there_are_any() {
+        let target = Rights {
+            no_transactional_ids: ["twinlog.mirror.0".to_owned()].into(),
+            no_link_group: true,
+            ..all()
+        };
+        let auto = config(&["t"], &[]);
+        assert_eq!(missing(&auto, &all(), &target, false), []);
+        let found = missing(&auto, &all(), &target, true);
+        assert!(found.iter().all(|finding| finding.weight == Weight::Warning), "{found:?}");
+        let commands: Vec<&str> = found.iter().filter_map(|finding| finding.command.as_deref()).collect();
+        assert!(
+            commands[0].ends_with("Write --transactional-id twinlog.mirror --resource-pattern-type prefixed")
+        );
+        assert!(commands[1].ends_with("--operation Read --group twinlog.mirror"));
+        let always = Mirror { exactly_once: ExactlyOnce::Transactions, ..auto };
+        assert_eq!(missing(&always, &all(), &target, true)[0].weight, Weight::Stops);
     }
 }

@@ -23,6 +23,7 @@ impl World {
             instance: "i".into(),
             zombie_bound_ms: 1,
             producer_id_expiration_ms: None,
+            shards: 0,
         };
         Self {
             source: cluster(3, source),

@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `{"t":"owner","pid":P}` | [`Owner`]: an instance that owns, owned or was locked out with the lock's producer id P |
-//! | `{"t":"pid"}` | [`DataPid`]: the producer id of everything the link writes into mirrored topics |
+//! | `{"t":"pid"}` | [`DataPid`]: the producer ids of everything the link writes into mirrored topics |
 //! | `{"t":"lane","topic":T,"partition":N}` | [`LaneValue`]: a lane's runs and its checkpoint, whole |
 //! | `{"t":"runs","topic":T,"partition":N,"id":I,"chunk":K}` | [`Runs`]: older runs of a lane into the topic with this id |
 //! | `{"t":"failover","topic":T,"partition":N}` | [`Failover`]: clients write to the target since then, the link does not |
@@ -52,15 +52,28 @@ pub struct Owner {
     pub fenced: bool,
 }
 
-/// The producer id of everything the link writes, bound to the pair of clusters it was allocated for.
+/// The producer ids of everything the link writes, bound to the pair of clusters it was allocated for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataPid {
     pub producer_id: i64,
     pub producer_epoch: i16,
     /// In whose name control records are written where the source has gaps.
     pub marker_producer_id: i64,
+    /// Shards that any instance had: each has a transactional id, whose transactions the next owner aborts.
+    #[serde(default)]
+    pub transactional_ids: u32,
+    /// The producer ids that those had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transactional_pids: Vec<i64>,
     pub source_cluster: String,
     pub target_cluster: String,
+}
+
+impl DataPid {
+    /// Whether records with this producer id are the link's.
+    pub fn writes(&self, producer_id: i64) -> bool {
+        self.producer_id == producer_id || self.transactional_pids.contains(&producer_id)
+    }
 }
 
 /// A run as it is written: (number, source offset, target offset, source leader epoch).

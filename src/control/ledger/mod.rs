@@ -13,7 +13,7 @@
 //! 4. If the coordinator forgot the transactional id meanwhile (it does after a week, by `transactional.id.expiration.ms`, even
 //!    while the owner writes) it handed out *another* producer id, whose epochs fence nobody. The log names the earlier ids;
 //!    each is locked out by one record under *its* id with the next epoch; then again from 2.
-//! 5. **Open**: publish the data producer id if there is none yet; then lanes may run.
+//! 5. **Open**: publish the data producer id if there is none yet, and how many shards the link ever had; then lanes may run.
 //!
 //! A crash anywhere leaves either an owner record or none; both are harmless. Two instances that claim at once are ordered by
 //! their epochs, and the one with the lower epoch loses at its next append at the latest.
@@ -29,6 +29,7 @@
 //! not append for a good part of that time must claim anew ([`End::Lapsed`]).
 
 mod format;
+mod known;
 mod lane;
 mod peers;
 mod standing;
@@ -37,7 +38,6 @@ pub use format::{DataPid, Failover, Loss, Owner, StateRecord, decode_batches};
 pub use peers::{Peer, Peers};
 pub use standing::Standing;
 
-use crate::control::offset_map::{OffsetMap, Unmapped};
 use crate::error::{self, Verdict};
 use crate::shard::{BEHIND_OTHERS, Checkpoint, LaneId, Lease, LossCause, OffsetMode, Run, StopKind};
 use crate::time::Now;
@@ -73,9 +73,14 @@ pub fn state_topic(link: &str) -> String {
     format!("{STATE_TOPIC_PREFIX}{link}")
 }
 
-/// The transactional id that is a link's lock.
+/// The transactional id that is a link's lock. The group that keeps the positions of lanes in transactions is called the same.
 pub fn transactional_id(link: &str) -> String {
     format!("twinlog.{link}")
+}
+
+/// The transactional id of a shard.
+pub fn shard_transactional_id(link: &str, shard: u32) -> String {
+    format!("twinlog.{link}.{shard}")
 }
 
 /// What the ledger is told once and for all.
@@ -89,6 +94,8 @@ pub struct Settings {
     pub zombie_bound_ms: u64,
     /// The target's `producer.id.expiration.ms`, if known.
     pub producer_id_expiration_ms: Option<i64>,
+    /// Shards of this instance, each with a transactional id of its own.
+    pub shards: u32,
 }
 
 impl Settings {
@@ -220,6 +227,8 @@ pub struct Ledger {
     silence_us: u64,
     zombies_until_us: u64,
     release_wanted: bool,
+    /// Producer ids of transactions that are to be published.
+    pids_wanted: BTreeSet<i64>,
     effects: VecDeque<Effect>,
 }
 
@@ -257,6 +266,8 @@ struct InFlight {
     runs: Vec<(LaneId, Run)>,
     /// Notes that become durable with it.
     notes: usize,
+    /// Replaces what is known when it is durable.
+    data_pid: Option<DataPid>,
     /// Its acknowledgement means that the lock is free.
     releases: bool,
 }
@@ -291,6 +302,7 @@ impl Ledger {
             silence_us: 0,
             zombies_until_us: 0,
             release_wanted: false,
+            pids_wanted: BTreeSet::new(),
             effects: VecDeque::new(),
         }
     }
@@ -375,6 +387,8 @@ impl Ledger {
             producer_id: records_id,
             producer_epoch: records_epoch,
             marker_producer_id: producer_id,
+            transactional_ids: self.settings.shards,
+            transactional_pids: Vec::new(),
             source_cluster: self.settings.source_cluster.clone(),
             target_cluster: self.settings.target_cluster.clone(),
         });
@@ -408,6 +422,10 @@ impl Ledger {
             }
             _ => {
                 self.notes.drain(..done.notes);
+                if let Some(pid) = done.data_pid {
+                    self.pids_wanted.retain(|wanted| !pid.transactional_pids.contains(wanted));
+                    self.data_pid = Some(pid);
+                }
                 for (lane, run) in done.runs {
                     self.effects.push_back(Effect::RunDurable { lane, run });
                 }
@@ -474,11 +492,6 @@ impl Ledger {
         Ok(Bound { runs: known.runs.clone(), checkpoint: known.checkpoint, mode: known.mode })
     }
 
-    /// Whether the link has ever begun to write to the topic.
-    pub fn knows(&self, topic: &str) -> bool {
-        self.lanes.iter().any(|((name, _), lane)| &**name == topic && lane.is_begun())
-    }
-
     /// Makes a run durable; `Effect::RunDurable` follows. Runs that begin at the same number or later are replaced.
     pub fn want_run(&mut self, lane: LaneId, run: Run) {
         let Some(lane) = self.lane(lane) else { return };
@@ -518,11 +531,6 @@ impl Ledger {
         self.losses.insert((topic.to_string(), *partition, from_offset), loss);
     }
 
-    /// The gap ledger: topic, partition, first offset, and the rest.
-    pub fn losses(&self) -> impl Iterator<Item = (&str, i32, i64, &Loss)> {
-        self.losses.iter().map(|((topic, partition, from), loss)| (topic.as_str(), *partition, *from, loss))
-    }
-
     /// Hands a partition over to the target's clients: the link will not write to it any more.
     pub fn fail_over(&mut self, topic: &str, partition: i32, failover: Failover) {
         let key = Key::Failover { topic: topic.to_owned(), partition };
@@ -542,11 +550,6 @@ impl Ledger {
             Some(clusters) => drop(self.upstream.insert(topic.to_owned(), clusters)),
             None => drop(self.upstream.remove(topic)),
         }
-    }
-
-    /// The partitions that were handed over.
-    pub fn failovers(&self) -> &BTreeMap<(String, i32), Failover> {
-        &self.failovers
     }
 
     /// The link goes on with a partition that was handed over, or begins with one that others have written to: the source's
@@ -576,75 +579,18 @@ impl Ledger {
         }
     }
 
-    /// The mode of a partition that the link has begun to mirror.
-    pub fn mode(&self, topic: &str, partition: i32) -> Option<OffsetMode> {
-        let lane = self.lanes.get(&(Arc::from(topic), partition)).filter(|lane| lane.is_begun())?;
-        Some(lane.mode)
-    }
-
     /// All lanes are drained: write what is left and free the lock. `Effect::Released` follows.
     pub fn release(&mut self) {
         self.release_wanted = true;
     }
 
-    /// The lanes' durable positions, for displays and for deciding whether everything has been caught up with.
-    pub fn checkpoint(&self, lane: LaneId) -> Option<Checkpoint> {
-        self.lanes.get(self.ids.get(&lane)?)?.checkpoint
-    }
-
-    /// The target's position for a consumer's position on the source, as far as it is mirrored.
-    pub fn target_of(&self, topic: &str, partition: i32, source_offset: i64) -> Result<i64, Unmapped> {
-        self.map(topic, partition)?.target_of(source_offset)
-    }
-
-    /// The reverse of [`Self::target_of`].
-    pub fn source_of(&self, topic: &str, partition: i32, target_offset: i64) -> Result<i64, Unmapped> {
-        self.map(topic, partition)?.source_of(target_offset)
-    }
-
-    /// The id of the cluster that the link reads from.
-    pub fn source_cluster(&self) -> Option<&str> {
-        self.data_pid.as_ref().map(|pid| pid.source_cluster.as_str())
-    }
-
-    /// How far a partition is mirrored whose log ends there on the target: records that came after the last checkpoint count,
-    /// too.
-    pub fn reached(&self, topic: &str, partition: i32, log_end: i64) -> Option<i64> {
-        let lane = self.lanes.get(&(Arc::from(topic), partition))?;
-        let checkpoint = lane.checkpoint.map_or(0, |checkpoint| checkpoint.source_offset);
-        match lane.mode {
-            OffsetMode::Identical => return Some(log_end.max(checkpoint)),
-            OffsetMode::Shared => return Some(checkpoint),
-            OffsetMode::Append => {}
+    /// Whether it is published that the link writes transactions with this producer id. If not, that is seen to.
+    pub fn publish(&mut self, producer_id: i64) -> bool {
+        if self.is_ours(producer_id) {
+            return true;
         }
-        let run = lane.runs.iter().rev().find(|run| run.target_offset <= log_end)?;
-        Some((run.source_offset + (log_end - run.target_offset)).max(checkpoint))
-    }
-
-    /// The producer id of everything that the link writes into mirrored topics.
-    pub fn producer_id(&self) -> Option<i64> {
-        self.data_pid.as_ref().map(|pid| pid.producer_id)
-    }
-
-    /// Up to which source offset the partition is mirrored.
-    pub fn mirrored_to(&self, topic: &str, partition: i32) -> Option<i64> {
-        let lane = self.lanes.get(&(Arc::from(topic), partition))?;
-        lane.checkpoint.map(|checkpoint| checkpoint.source_offset)
-    }
-
-    /// The partitions that the link has begun to mirror.
-    pub fn partitions(&self) -> impl Iterator<Item = (&str, i32)> {
-        let begun = self.lanes.iter().filter(|(_, lane)| lane.is_begun());
-        begun.map(|((topic, partition), _)| (&**topic, *partition))
-    }
-
-    fn map(&self, topic: &str, partition: i32) -> Result<OffsetMap<'_>, Unmapped> {
-        let lane = self.lanes.get(&(Arc::from(topic), partition)).ok_or(Unmapped::Unknown)?;
-        let checkpoint = lane.checkpoint.ok_or(Unmapped::Unknown)?;
-        if lane.mode == OffsetMode::Shared {
-            return Err(Unmapped::Shared);
-        }
-        Ok(OffsetMap { mode: lane.mode, runs: [&lane.history, &lane.runs], checkpoint })
+        self.pids_wanted.insert(producer_id);
+        false
     }
 
     fn lane(&mut self, lane: LaneId) -> Option<&mut Lane> {
@@ -796,10 +742,13 @@ impl Ledger {
             self.silence_us = self.silence_us.max(self.settings.silence_us_after(owner));
         }
         self.zombies_until_us = self.owned_us + self.silence_us;
-        if self.data_pid.is_some() {
-            self.open();
-        } else {
-            self.phase = Phase::Allocating { records: None };
+        match &mut self.data_pid {
+            None => self.phase = Phase::Allocating { records: None },
+            Some(pid) if pid.transactional_ids < self.settings.shards => {
+                pid.transactional_ids = self.settings.shards;
+                self.phase = Phase::Publishing;
+            }
+            Some(_) => self.open(),
         }
     }
 
@@ -857,6 +806,11 @@ impl Ledger {
         let mut bytes = 0;
         let notes = self.notes.len().min(NOTES_MAX);
         records.extend(self.notes.iter().take(notes).cloned());
+        let data_pid = self.data_pid.clone().filter(|_| !self.pids_wanted.is_empty()).map(|mut pid| {
+            pid.transactional_pids.extend(&self.pids_wanted);
+            records.push((json(&Key::Pid), Some(json(&pid))));
+            pid
+        });
         for ((topic, partition), lane) in &mut self.lanes {
             if bytes > APPEND_BYTES_MAX {
                 break;
@@ -895,7 +849,7 @@ impl Ledger {
         }
         self.renewal_wanted = false;
         let append = self.append(now, records);
-        Some(InFlight { runs, notes, releases, ..append })
+        Some(InFlight { runs, notes, data_pid, releases, ..append })
     }
 
     fn owner_record(&self, released_ms: Option<u64>) -> (Bytes, Option<Bytes>) {
@@ -924,6 +878,7 @@ impl Ledger {
             first_sent_us: now.mono_us,
             runs: Vec::new(),
             notes: 0,
+            data_pid: None,
             releases: false,
         }
     }

@@ -68,7 +68,7 @@ pub struct Peers {
 impl Peers {
     /// Who writes to `source` with this producer id, seen by a link from there to `target`.
     pub fn writer(&self, producer_id: i64, source: &str, target: &str) -> Writer {
-        let is_it = |pid: &DataPid| pid.producer_id == producer_id && pid.source_cluster == target;
+        let is_it = |pid: &DataPid| pid.writes(producer_id) && pid.source_cluster == target;
         match self.writing_to(source).any(|(_, _, pid)| is_it(pid)) {
             true => Writer::Reverse,
             false => Writer::Client,

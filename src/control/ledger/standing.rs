@@ -89,6 +89,7 @@ pub(in crate::control) mod tests {
             instance: "i".into(),
             zombie_bound_ms: 1,
             producer_id_expiration_ms: None,
+            shards: 0,
         });
         let now = Now { mono_us: 0, wall_ms: 0 };
         assert!(matches!(ledger.poll(now), Some(Todo::Read { .. })));

@@ -59,6 +59,7 @@ fn settings(instance: &str) -> Settings {
         instance: instance.into(),
         zombie_bound_ms: ZOMBIE_BOUND_MS,
         producer_id_expiration_ms: Some(86_400_000),
+        shards: 1,
     }
 }
 

@@ -141,6 +141,7 @@ impl Inlet for Producer {
             PRODUCE_VERSION,
             correlation_id,
             CLIENT_ID,
+            None,
             20_000,
             &mut entries,
             &mut self.scratch,

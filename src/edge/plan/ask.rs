@@ -7,10 +7,11 @@ use crate::wire::versions::Versions;
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    DescribeLogDirsRequest, DescribeTransactionsRequest, MetadataRequest, TopicName, TransactionalId,
+    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeTransactionsRequest, GroupId, MetadataRequest,
+    TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const METADATA_KEY: i16 = 3;
 /// From here on with what this user may do (KIP-430).
@@ -18,6 +19,8 @@ const METADATA_OPERATIONS: (i16, i16) = (8, 12);
 const DESCRIBE_LOG_DIRS: (i16, i16) = (1, 4);
 const DESCRIBE_TRANSACTIONS_KEY: i16 = 65;
 const DESCRIBE_TRANSACTIONS: (i16, i16) = (0, 0);
+const DESCRIBE_GROUPS: (i16, i16) = (0, 5);
+const GROUP_AUTHORIZATION_FAILED: i16 = 30;
 const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
 /// Topics in one request.
 const CHUNK: usize = 500;
@@ -65,19 +68,33 @@ pub(super) fn topic_operations(
     Ok(allowed)
 }
 
-/// Whether this user may not even DESCRIBE a transactional id, and so not WRITE under it. Any broker knows that, coordinator or
+/// Which of these transactional ids this user may not even DESCRIBE, and so not WRITE under. Any broker knows that, coordinator or
 /// not, from Kafka 3.0 on (KIP-664).
-pub(super) fn is_transactional_id_denied(admin: &mut Admin, id: &str) -> Result<bool, AdminError> {
+pub(super) fn denied_transactional_ids(
+    admin: &mut Admin,
+    ids: Vec<String>,
+) -> Result<BTreeSet<String>, AdminError> {
     let (min, max) = DESCRIBE_TRANSACTIONS;
     if admin.client().client(ANY_BROKER)?.versions().pick(DESCRIBE_TRANSACTIONS_KEY, min, max).is_none() {
-        return Ok(false);
+        return Ok(BTreeSet::new());
     }
-    let ids = vec![TransactionalId(StrBytes::from_string(id.to_owned()))];
+    let ids = ids.into_iter().map(|id| TransactionalId(StrBytes::from_string(id))).collect();
     let answer = admin
         .client()
         .call(ANY_BROKER, min, max, |_| DescribeTransactionsRequest::default().with_transactional_ids(ids))?;
-    let codes = answer.transaction_states.iter().map(|state| state.error_code);
-    Ok(codes.into_iter().any(|code| code == TRANSACTIONAL_ID_AUTHORIZATION_FAILED))
+    let states = answer.transaction_states.iter();
+    let denied = states.filter(|state| state.error_code == TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    Ok(denied.map(|state| state.transactional_id.to_string()).collect())
+}
+
+/// Whether this user may not even DESCRIBE a group, and so not READ it. Any broker knows that.
+pub(super) fn is_group_denied(admin: &mut Admin, group: &str) -> Result<bool, AdminError> {
+    let (min, max) = DESCRIBE_GROUPS;
+    let groups = vec![GroupId(StrBytes::from_string(group.to_owned()))];
+    let answer = admin
+        .client()
+        .call(ANY_BROKER, min, max, |_| DescribeGroupsRequest::default().with_groups(groups))?;
+    Ok(answer.groups.iter().any(|group| group.error_code == GROUP_AUTHORIZATION_FAILED))
 }
 
 /// The size of partitions' logs on their leaders' disks. Leaders that do not tell (it takes DESCRIBE on the cluster) are left

@@ -334,7 +334,7 @@ impl Work<'_> {
         let mut reader = Reader::new(topic, partition, from..end);
         while !reader.is_done() && !self.stop.load(Ordering::Relaxed) {
             let batches = self.read(target, &mut reader)?;
-            let is_foreign = |held: &&Held| Some(held.header.producer_id) != self.ledger.producer_id();
+            let is_foreign = |held: &&Held| !self.ledger.is_ours(held.header.producer_id);
             if let Some(held) = batches.iter().find(is_foreign) {
                 return Ok(Some(held.header.base_offset));
             }

@@ -13,7 +13,7 @@
 
 use super::{ASK_AGAIN_MS, Batch, Lane, ROUGH_BATCHES, State, describe};
 use crate::error::{self, Verdict as ErrorVerdict};
-use crate::shard::api::{Event, Lease, OffsetMode, Run, Settings, StopKind};
+use crate::shard::api::{Event, IN_TRANSACTION, Lease, OffsetMode, Run, Settings, StopKind};
 use crate::time::Now;
 use crate::wire::produce::Payload;
 use crate::wire::rebuild::Holes;
@@ -143,6 +143,7 @@ impl Lane {
             OffsetMode::Shared => self.settled_target,
         };
         self.rough_batches = ROUGH_BATCHES;
+        let source_epoch = if self.part.is_some() { IN_TRANSACTION } else { source_epoch };
         self.open(Run { number, source_offset, target_offset, source_epoch }, events);
     }
 

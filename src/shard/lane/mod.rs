@@ -15,7 +15,7 @@
 //!
 //! [`position`] finds where the lane stands, [`reading`] judges the source's batches, [`sending`] says when a batch may go and
 //! what its answer means, [`gaps`] keeps offsets identical where the source has none, [`shared`] gets along with others who
-//! write to the target. The lane calls nobody. The shard hands in what happened and takes out what the lane wants
+//! write to the target, [`transactions`] takes records in that the broker may forget who wrote. The lane calls nobody. The shard hands in what happened and takes out what the lane wants
 //! ([`Lane::fetch_from`], [`Lane::next_batch`], [`Lane::wants_ask`], ...).
 
 mod gaps;
@@ -23,6 +23,7 @@ mod position;
 mod reading;
 mod sending;
 mod shared;
+mod transactions;
 
 use super::LaneSnapshot;
 use super::api::{Checkpoint, Event, LaneId, LaneStart, OffsetMode, Run, Stop, StopKind};
@@ -34,6 +35,7 @@ use crate::wire::batch::BatchHeader;
 use crate::wire::produce::Payload;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use transactions::Part;
 use uuid::Uuid;
 
 /// Time between two questions when the first had no clear answer.
@@ -97,6 +99,11 @@ enum State {
     Probe,
     Stream,
     Single,
+    /// Until the shard's transaction takes the lane in.
+    Enlist,
+    Transact,
+    /// Until the transaction is committed.
+    Commit,
     Stopped,
 }
 
@@ -168,6 +175,11 @@ pub(super) struct Lane {
     wants_tail: bool,
     search: Option<shared::Search>,
     cover: Option<shared::Cover>,
+    /// While the lane's batches go in transactions.
+    part: Option<Part>,
+    transactions_refused: bool,
+    /// The source took another course from there on while the position was not known.
+    source_ends_at: Option<i64>,
     /// Whose this producer id is must be known before more is read.
     awaited_writer: Option<i64>,
     /// The probe was acknowledged by this leader; what is asked next confirms it.
@@ -252,6 +264,9 @@ impl Lane {
             wants_tail: false,
             search: None,
             cover: None,
+            part: None,
+            transactions_refused: false,
+            source_ends_at: None,
             awaited_writer: None,
             probed: None,
             contradictions: 0,
@@ -323,6 +338,7 @@ impl Lane {
         let wanted = self.is_reading()
             && !self.draining
             && !self.out_of_range
+            && !self.is_closing()
             && self.awaited_writer.is_none()
             && self.pending_bytes <= pending_bytes_max;
         wanted.then_some(FetchFrom {
@@ -336,9 +352,9 @@ impl Lane {
     /// While the probe is being confirmed, too: what is read then is good unless the confirmation fails.
     fn is_reading(&self) -> bool {
         match self.state {
-            State::Probe | State::Stream | State::Single => true,
+            State::Probe | State::Stream | State::Single | State::Transact => true,
             State::Ask | State::Hold { .. } => self.probed.is_some(),
-            State::Waiting | State::Locate | State::Stopped => false,
+            State::Waiting | State::Locate | State::Enlist | State::Commit | State::Stopped => false,
         }
     }
 
@@ -381,6 +397,9 @@ impl Lane {
             State::Probe => "probe",
             State::Stream => "stream",
             State::Single => "single",
+            State::Enlist => "enlist",
+            State::Transact => "transact",
+            State::Commit => "commit",
             State::Stopped => "stopped",
         }
     }
@@ -444,7 +463,11 @@ impl Lane {
 
     fn begin(&mut self) {
         if self.state == State::Waiting && self.source.broker >= 0 && self.target.broker >= 0 {
-            self.state = if self.numbering.is_begun() { State::Ask } else { State::Locate };
+            match self.numbering.is_begun() {
+                true if self.numbering.is_in_transactions() => self.enlist_again(),
+                true => self.state = State::Ask,
+                false => self.state = State::Locate,
+            }
         }
     }
 
@@ -453,8 +476,10 @@ impl Lane {
     /// Nothing is certain any more: the target is asked before the next batch.
     fn doubt(&mut self) {
         self.probed = None;
-        if matches!(self.state, State::Probe | State::Stream | State::Single) {
-            self.state = State::Ask;
+        match self.state {
+            State::Probe | State::Stream | State::Single => self.state = State::Ask,
+            State::Transact | State::Commit => self.enlist_again(),
+            _ => {}
         }
         // It would be read again from the position that comes out.
         self.read_anew();
@@ -502,7 +527,9 @@ impl Lane {
     pub(super) fn is_drained(&self) -> bool {
         self.in_flight.is_empty()
             && self.filling.is_none()
-            && (self.pending.is_empty() || !matches!(self.state, State::Stream | State::Single))
+            && !self.has_uncommitted()
+            && (self.pending.is_empty()
+                || !matches!(self.state, State::Stream | State::Single | State::Transact))
     }
 
     pub(super) fn stop(&mut self, kind: StopKind, detail: String, events: &mut VecDeque<Event>) {

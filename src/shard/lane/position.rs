@@ -57,6 +57,9 @@ impl Lane {
         if !self.numbering.is_begun() {
             return self.begin_partition(now, log_end, settings, events);
         }
+        if self.part.is_some() {
+            return self.handle_asked_in_transactions(now, self.asked, settings, events);
+        }
         if self.is_shared() {
             return self.handle_asked_shared(now, self.asked, settings, events);
         }
@@ -76,6 +79,7 @@ impl Lane {
                 self.hold_for_zombies();
             }
             Some(last) if sequence(number - 1) == last => self.resume(now, number, settings, events),
+            Some(_) if self.enlist_behind_others(number, log_end, settings) => {}
             Some(_) => self.contradict(now, settings, events),
             // The broker does not know us. Only when no request can be under way any more does the log itself tell.
             None if now.mono_us < self.zombies_until_us => self.hold_for_zombies(),

@@ -64,7 +64,11 @@ impl Lane {
             self.rough_batches = self.rough_batches.saturating_sub(1);
             return Verdict::Pass;
         }
-        if now.mono_us < self.zombies_until_us && self.read_number < self.zombie_numbers {
+        // (Whatever is on its way to a transaction was shut out when the last one ended.)
+        if self.part.is_none()
+            && now.mono_us < self.zombies_until_us
+            && self.read_number < self.zombie_numbers
+        {
             // The number may be on its way to the target with the record it stood for before.
             self.read_anew();
             self.doubt();
@@ -149,6 +153,7 @@ impl Lane {
         let reached = self.is_reading()
             && self.is_idle()
             && self.read_number == self.send_number
+            && !self.has_uncommitted()
             && self.is_next(self.read_number)
             && self.source_end >= 0
             && self.read_offset >= self.source_end;
@@ -270,9 +275,14 @@ impl Lane {
         });
         self.doubt();
         self.read_anew();
+        // What is in flight may be appended or not: the position on the target tells what is read again.
+        self.settled.source_offset = self.settled.source_offset.min(end_offset);
+        if self.part.is_some() {
+            self.source_ends_at = Some(end_offset);
+            return;
+        }
         self.zombies_until_us = now.after_ms(settings.zombie_bound_ms);
         self.zombie_numbers = i64::MAX;
-        self.settled.source_offset = end_offset;
         self.hold_for_zombies();
     }
 

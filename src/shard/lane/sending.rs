@@ -51,6 +51,12 @@ impl Lane {
 
     fn begin_send(&mut self, batch: &Batch, next_offset: i64, settings: &Settings) -> Stamp {
         let count = i64::from(batch.header.record_count);
+        let stamp = self.transaction_stamp(count).unwrap_or(Stamp {
+            producer_id: settings.producer_id,
+            producer_epoch: settings.producer_epoch,
+            base_sequence: sequence(batch.number),
+            is_transactional: false,
+        });
         self.in_flight.push_back(Sent {
             number: batch.number,
             count,
@@ -60,11 +66,7 @@ impl Lane {
         });
         self.send_number = batch.number + count;
         self.send_target += count;
-        Stamp {
-            producer_id: settings.producer_id,
-            producer_epoch: settings.producer_epoch,
-            base_sequence: sequence(batch.number),
-        }
+        stamp
     }
 
     /// Whether [`Self::next_batch`] would give one: cheap, and may change the state from Stream to Single or Probe.
@@ -72,6 +74,12 @@ impl Lane {
         let Some(timestamp_ms) = self.next_timestamp_ms(now).filter(|_| self.is_current(lease)) else {
             return false;
         };
+        if self.state == State::Transact {
+            return self.may_send_in_transaction();
+        }
+        if self.needs_transaction(now, settings) {
+            return false;
+        }
         if self.state == State::Stream {
             if self.is_guarded(now, settings, timestamp_ms) {
                 if !self.in_flight.is_empty() || self.is_guarded(now, settings, self.settled_timestamp_ms) {
@@ -147,11 +155,15 @@ impl Lane {
         events: &mut VecDeque<Event>,
     ) -> bool {
         let Some(sent) = self.in_flight.pop_front() else { return false };
-        if !matches!(self.state, State::Probe | State::Stream | State::Single) {
+        if !matches!(self.state, State::Probe | State::Stream | State::Single | State::Transact) {
             // Answered after a doubt: the next question tells.
             return false;
         }
         match error::of_produce(code) {
+            ErrorVerdict::Ok if self.state == State::Transact => {
+                self.append_in_transaction(now, sent, base_offset, settings, events);
+                false
+            }
             ErrorVerdict::Ok => {
                 self.settle(now, sent, base_offset, settings, events);
                 false
@@ -192,12 +204,7 @@ impl Lane {
     ) {
         let expected = self.numbering.target_of(sent.number);
         if Some(base_offset) != expected && !self.is_shared() {
-            let detail = format!(
-                "the target appended a batch at offset {base_offset} that was expected at {}: somebody else writes to the \
-                 partition, or it was recreated",
-                expected.unwrap_or(-1)
-            );
-            return self.stop(StopKind::OtherWriter, detail, events);
+            return self.stop_for_other_writer(base_offset, expected, events);
         }
         self.settled = Checkpoint { number: sent.number + sent.count, source_offset: sent.next_offset };
         self.settled_target = self.settled_target.max(base_offset + sent.count);
@@ -216,6 +223,20 @@ impl Lane {
         }
     }
 
+    pub(super) fn stop_for_other_writer(
+        &mut self,
+        offset: i64,
+        expected: Option<i64>,
+        events: &mut VecDeque<Event>,
+    ) {
+        let detail = format!(
+            "the target appended at offset {offset} what was expected at {}: somebody else writes to the partition, or it was \
+             recreated",
+            expected.unwrap_or(-1)
+        );
+        self.stop(StopKind::OtherWriter, detail, events);
+    }
+
     /// The connection to the target is gone; what was in flight on it may or may not be appended, now or a little later.
     pub(in crate::shard) fn handle_connection_lost(&mut self, now: Now, settings: &Settings) {
         if !self.in_flight.is_empty() {
@@ -229,6 +250,10 @@ impl Lane {
 
     /// What was sent so far may still be appended for a while, though nobody will tell us.
     fn suspect(&mut self, now: Now, settings: &Settings) {
+        if self.part.is_some() {
+            // The transaction is broken, and the next claim shuts it out.
+            return;
+        }
         let are_gone = now.mono_us >= self.zombies_until_us;
         self.zombie_numbers =
             if are_gone { self.send_number } else { self.zombie_numbers.max(self.send_number) };

@@ -85,6 +85,10 @@ fn a_plan_says_what_the_mirror_then_does() {
     let plan = command(&["plan"]).with(&flags);
     plan.run()
         .ended_with(0, &["topic orders", "would be created with 3 partitions", "5,000 empty records first"]);
+    plan.clone()
+        .with(&["--offsets", "append"])
+        .run()
+        .ended_with(0, &["unguarded offsets are sent in transactions"]);
     let mirror = command(&["mirror", "--until-caught-up"]).with(&flags);
     mirror.run().ended_with(0, &["of old hold records that are older than 23 h"]);
     let topics = world.judge.topics(&target);

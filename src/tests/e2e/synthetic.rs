@@ -111,6 +111,42 @@ fn two_synthetic_clusters_are_mirrored() {
     clean_end(target);
 }
 
+/// Transactions of a Java producer, some aborted: committed reading leaves out their records, and the mirror keeps the offsets of
+/// the others on a target that fills the gaps with markers.
+#[test]
+#[ignore = "needs Kafka's jars: scripts/test e2e"]
+fn transactions_work_with_the_synthetic_broker() {
+    let (source, from) = serve(base_port(), &["--brokers", "2"]);
+    let (target, to) = serve(base_port() + 10, &[]);
+    let mut judge = Judge::start();
+    judge.create(&from, "decided", 2, 1, "");
+    judge.must(&format!("transact {from} decided 1 30"));
+    let uncommitted =
+        |judge: &mut Judge, at: &str| judge.must(&format!("read {at} decided values uncommitted"));
+    let committed = judge.must(&format!("read {from} decided values"));
+    assert_ne!(committed, uncommitted(&mut judge, &from), "there were aborted records to leave out");
+    Twinlog::mirror(&from, &to, "decided")
+        .with(&["--offsets", "identical"])
+        .until_caught_up()
+        .run()
+        .succeeded();
+    assert_eq!(judge.read(&from, "decided"), judge.read(&to, "decided"));
+    assert_eq!(committed, uncommitted(&mut judge, &to), "only what was committed came over");
+
+    let to_source = ["--bootstrap-server", from.as_str()];
+    let transactions = "org.apache.kafka.tools.TransactionsCommand";
+    let listed = kafka_tool(transactions, &[&to_source[..], &["list"]].concat(), "");
+    assert!(listed.contains("decided-1"), "{listed}");
+    let describe = ["describe", "--transactional-id", "decided-1"];
+    let described = kafka_tool(transactions, &[&to_source[..], &describe].concat(), "");
+    assert!(described.contains("CompleteAbort"), "the last of 30 is aborted: {described}");
+    let producers = ["describe-producers", "--topic", "decided", "--partition", "0"];
+    let producers = kafka_tool(transactions, &[&to_source[..], &producers].concat(), "");
+    assert!(producers.contains("None"), "no transaction is open: {producers}");
+    clean_end(source);
+    clean_end(target);
+}
+
 /// librdkafka, by its Python client from PyPI.
 #[test]
 #[ignore = "needs confluent-kafka from PyPI: scripts/test e2e"]
