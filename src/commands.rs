@@ -2,7 +2,7 @@
 
 use crate::cli::{
     FailbackArgs, FailoverArgs, GroupsArgs, GroupsCommand, GroupsLink, LedgerArgs, OffsetsArgs,
-    OffsetsCommand, TranslateArgs, VerifyArgs,
+    OffsetsCommand, PlanArgs, TranslateArgs, VerifyArgs,
 };
 use crate::{Failure, SOME_STOPPED};
 use std::io::{BufRead, BufReader, Read};
@@ -10,15 +10,32 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use twinlog::config::{Cluster, ConfigError, Draft, LogFormat, Mirror};
+use twinlog::control::forecast;
 use twinlog::edge::failover::{self, FailoverError, Kind};
 use twinlog::edge::groups::{self, GroupSync};
 use twinlog::edge::logging;
+use twinlog::edge::mirror::MirrorError;
 use twinlog::edge::offsets::LinkState;
+use twinlog::edge::plan;
 use twinlog::edge::progress::Progress;
 use twinlog::edge::signals::{INTERRUPTED, Stop};
 use twinlog::edge::verify;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+pub fn plan(args: PlanArgs) -> Result<ExitCode, Failure> {
+    let is_json = args.json;
+    let draft = args.mirror.draft()?;
+    logging::start(draft.log_format.unwrap_or_default());
+    let config: Mirror = draft.build()?;
+    let forecast = plan::run(&config).map_err(of_mirror)?;
+    if is_json {
+        println!("{}", serde_json::to_string(&forecast).map_err(Failure::new)?);
+    } else {
+        print!("{}", forecast::show(&forecast));
+    }
+    Ok(if forecast.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(SOME_STOPPED) })
+}
 
 pub fn groups(args: GroupsArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text);
@@ -168,6 +185,10 @@ pub fn failback(args: FailbackArgs) -> Result<ExitCode, Failure> {
         }
         () => ExitCode::FAILURE,
     })
+}
+
+fn of_mirror(error: MirrorError) -> Failure {
+    Failure { exit_code: error.exit_code(), message: error.to_string() }
 }
 
 fn of_failover(error: FailoverError) -> Failure {

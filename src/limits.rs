@@ -8,6 +8,8 @@ pub const BATCH_BYTES_MAX: usize = 256 << 20;
 pub const RECORDS_BYTES_MAX: usize = 256 << 20;
 /// Empty records in one batch, where a target's offsets have to be moved on.
 pub const SEEDS_PER_BATCH: i32 = 200_000;
+/// A partition that begins at a higher source offset is seeded with those; up to here control records are as quick.
+pub const SEED_OFFSETS_MIN: i64 = 1_000;
 /// An answer that is collected whole (everything but Fetch) may be this long.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// A fetch answer, which is walked and never collected, may announce this length.

@@ -22,6 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Mirror(args) => mirror(args),
+        Command::Plan(args) => commands::plan(args),
         Command::Groups(args) => commands::groups(args),
         Command::Offsets(args) => commands::offsets(args),
         Command::Verify(args) => commands::verify(args),

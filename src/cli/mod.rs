@@ -8,6 +8,7 @@ mod ledger;
 mod link;
 mod mirror;
 mod offsets;
+mod plan;
 mod sim;
 mod verify;
 
@@ -18,6 +19,7 @@ pub use groups::{GroupsArgs, GroupsCommand, GroupsLink};
 pub use ledger::LedgerArgs;
 pub use mirror::MirrorArgs;
 pub use offsets::{OffsetsArgs, OffsetsCommand, TranslateArgs};
+pub use plan::PlanArgs;
 pub use sim::SimArgs;
 pub use verify::VerifyArgs;
 
@@ -43,6 +45,7 @@ pub struct Cli {
 const AFTER_HELP: &str = "\
 Examples:
   twinlog mirror --source east:9092 --target west:9092 --topics 'orders,clicks\\..*'
+  twinlog plan   --source east:9092 --target west:9092 --topics 'orders,clicks\\..*'      # what would that do?
   twinlog bench                  # needs nothing else: two synthetic clusters, every record checked
   twinlog broker --port 9092     # a Kafka cluster in memory, to try things with
 
@@ -59,6 +62,8 @@ pub enum Command {
     /// are created on the target with the source's configuration, new partitions and topics are followed, and a mirror that is
     /// stopped or killed goes on where it was: no record is lost or written twice.
     Mirror(MirrorArgs),
+    /// Say what `mirror` would do with the same flags, and why; changes nothing.
+    Plan(PlanArgs),
     /// Consumer groups: where they stand on both clusters, and their offsets mirrored once.
     Groups(GroupsArgs),
     /// Offsets: from one cluster's to the other's.
@@ -125,6 +130,16 @@ mod tests {
             (StartFrom::Latest, vec![0, 1], true)
         );
         assert_eq!(mirror.buffer_bytes, 64 << 20);
+    }
+
+    #[test]
+    fn a_plan_takes_what_a_mirror_takes() {
+        let line = "twinlog plan --source a:1 --target c:3 --topics x --offsets append --json";
+        let Command::Plan(args) = Cli::parse_from(line.split_whitespace()).command else {
+            panic!("not a plan")
+        };
+        assert!(args.json);
+        assert_eq!(args.mirror.draft().unwrap().build().unwrap().offsets, twinlog::config::Offsets::Append);
     }
 
     #[test]

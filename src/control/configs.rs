@@ -7,7 +7,9 @@
 //! `message.timestamp.after.max.ms`, by default 1 h on Kafka 4 and unbounded before, stays as it is: records that far in the
 //! future are rare, and a lane that meets one says what to set.
 
+use super::finding::{Finding, Weight};
 use kafka_protocol::messages::DescribeConfigsResponse;
+use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
 use std::collections::BTreeMap;
 
@@ -25,6 +27,7 @@ const COMPRESSION: &str = "compression.type";
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 const MESSAGE_BYTES: &str = "max.message.bytes";
 const OLDEST: &str = "message.timestamp.before.max.ms";
+const YOUNGEST: &str = "message.timestamp.after.max.ms";
 const CLEANUP: &str = "cleanup.policy";
 const IN_SYNC: &str = "min.insync.replicas";
 const EXPIRATION: &str = "producer.id.expiration.ms";
@@ -47,6 +50,29 @@ impl TopicConfigs {
         topics.map(|result| (result.resource_name.to_string(), Self::read_one(result))).collect()
     }
 
+    /// Reads what CreateTopics says a topic has now, or would have. None: the brokers do not tell (before Kafka 2.4, or without
+    /// DESCRIBE_CONFIGS).
+    pub fn of_created(created: &CreatableTopicResult) -> Option<Self> {
+        let entries = created.configs.as_ref().filter(|_| created.topic_config_error_code == 0)?;
+        let mut configs = Self::default();
+        for config in entries.iter().filter(|config| !config.is_sensitive) {
+            let Some(value) = &config.value else { continue };
+            configs.add(&config.name, value, config.config_source);
+        }
+        (!configs.effective.is_empty()).then_some(configs)
+    }
+
+    fn add(&mut self, name: &str, value: &str, config_source: i8) {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        if config_source == SET_ON_TOPIC {
+            self.own.insert(name.clone(), value.clone());
+        }
+        if config_source != SET_NOWHERE {
+            self.chosen.insert(name.clone(), value.clone());
+        }
+        self.effective.insert(name, value);
+    }
+
     fn read_one(result: &DescribeConfigsResult) -> Result<Self, (i16, String)> {
         if result.error_code != 0 {
             let message = result.error_message.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -55,14 +81,7 @@ impl TopicConfigs {
         let mut configs = Self::default();
         for config in result.configs.iter().filter(|config| !config.is_sensitive) {
             let Some(value) = &config.value else { continue };
-            let (name, value) = (config.name.to_string(), value.to_string());
-            if config.config_source == SET_ON_TOPIC {
-                configs.own.insert(name.clone(), value.clone());
-            }
-            if config.config_source != SET_NOWHERE {
-                configs.chosen.insert(name.clone(), value.clone());
-            }
-            configs.effective.insert(name, value);
+            configs.add(&config.name, value, config.config_source);
         }
         Ok(configs)
     }
@@ -137,49 +156,64 @@ fn is_tiering(name: &str) -> bool {
     name.starts_with("remote.") || name.starts_with("local.retention.")
 }
 
-/// Sentences on what of a target topic's settings stands in the way of a faithful copy. Worth asking for new topics too, as
-/// what is not set on a topic comes from its brokers.
-pub fn unfit(topic: &str, source: &TopicConfigs, target: &TopicConfigs) -> Vec<String> {
-    let mut sentences = Vec::new();
+/// What of a target topic's settings stands in the way of a faithful copy. Worth asking for new topics too, as what is not set
+/// on a topic comes from its brokers.
+pub fn unfit(topic: &str, source: &TopicConfigs, target: &TopicConfigs) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut say = |weight, text: String| findings.push(Finding::of_topic(weight, topic, text));
     let on_target = |name: &str| target.effective.get(name).map(String::as_str);
     if let Some(codec) = on_target(COMPRESSION).filter(|codec| *codec != "producer") {
-        sentences.push(format!(
+        let text = format!(
             "topic {topic} on the target has {COMPRESSION}={codec}: it compresses batches anew, which costs its CPU; set it to \
              producer"
-        ));
+        );
+        say(Weight::Warning, text);
     }
     if let Some(kind) = on_target(TIMESTAMP_TYPE).filter(|kind| *kind != "CreateTime") {
-        sentences.push(format!(
+        let text = format!(
             "topic {topic} on the target has {TIMESTAMP_TYPE}={kind}: records lose the timestamps they have on the source; set \
              it to CreateTime"
-        ));
+        );
+        say(Weight::Warning, text);
     }
     let number = |configs: &TopicConfigs, name: &str| configs.effective.get(name)?.parse::<i64>().ok();
     if let (Some(source_bytes), Some(target_bytes)) =
         (number(source, MESSAGE_BYTES), number(target, MESSAGE_BYTES))
         && target_bytes < source_bytes
     {
-        sentences.push(format!(
+        let text = format!(
             "topic {topic} on the target has {MESSAGE_BYTES}={target_bytes}, less than the source's {source_bytes}: a larger \
              batch will stop its partition; raise it"
-        ));
+        );
+        say(Weight::Stops, text);
     }
     if let Some(bound_ms) = number(target, OLDEST).filter(|bound_ms| *bound_ms != i64::MAX) {
-        sentences.push(format!(
+        let text = format!(
             "topic {topic} on the target has {OLDEST}={bound_ms}: a record that is older when it arrives will stop its \
              partition; set it to {}",
             i64::MAX
-        ));
+        );
+        say(Weight::Stops, text);
+    }
+    // Where the source has no such setting (before Kafka 3.6), it takes any timestamp.
+    let source_ms = number(source, YOUNGEST).unwrap_or(i64::MAX);
+    if let Some(bound_ms) = number(target, YOUNGEST).filter(|bound_ms| *bound_ms < source_ms) {
+        let text = format!(
+            "topic {topic} on the target has {YOUNGEST}={bound_ms}, less than the source: a record dated further in the future \
+             than that, should there be one, will stop its partition"
+        );
+        say(Weight::Note, text);
     }
     let is_compacted =
         |configs: &TopicConfigs| configs.effective.get(CLEANUP).is_some_and(|all| all.contains("compact"));
     if is_compacted(target) && !is_compacted(source) {
-        sentences.push(format!(
+        let text = format!(
             "topic {topic} is compacted on the target and not on the source: records that share a key will vanish, and one \
              without a key will stop its partition; set {CLEANUP} to the source's"
-        ));
+        );
+        say(Weight::Stops, text);
     }
-    sentences
+    findings
 }
 
 /// A broker's `producer.id.expiration.ms` that is in force while it loads its logs: the one from its properties file, or the
@@ -271,7 +305,8 @@ mod tests {
         let source = configs(vec![entry("max.message.bytes", "2000", 5)]);
         let sentences = unfit("t", &source, &target);
         assert_eq!(sentences.len(), 2, "{sentences:?}");
-        assert!(sentences[1].contains("max.message.bytes=1000, less than the source's 2000"));
+        assert_eq!((sentences[0].weight, sentences[1].weight), (Weight::Warning, Weight::Stops));
+        assert!(sentences[1].text.contains("max.message.bytes=1000, less than the source's 2000"));
         assert!(unfit("t", &target, &source).is_empty());
     }
 
@@ -298,8 +333,11 @@ mod tests {
         let target = configs(vec![
             entry("cleanup.policy", "compact,delete", 1),
             entry("message.timestamp.before.max.ms", "5", 4),
+            entry("message.timestamp.after.max.ms", "3600000", 5),
         ]);
-        assert_eq!(unfit("t", &source, &target).len(), 2);
+        let weights: Vec<Weight> =
+            unfit("t", &source, &target).iter().map(|finding| finding.weight).collect();
+        assert_eq!(weights, [Weight::Stops, Weight::Note, Weight::Stops]);
         assert!(unfit("t", &target, &source).is_empty());
         assert!(unfit("t", &source, &source).is_empty());
     }

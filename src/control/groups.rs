@@ -57,6 +57,36 @@ impl std::fmt::Display for Reason {
     }
 }
 
+/// Where a position stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Same,
+    ToBeMirrored,
+    Not(Reason),
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Same => f.write_str("same"),
+            Self::ToBeMirrored => f.write_str("to be mirrored"),
+            Self::Not(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl State {
+    /// `is_active`: the group has members on the target.
+    pub fn of(decided: Result<Option<Committed>, Reason>, is_active: bool) -> Self {
+        match decided {
+            Ok(None) => Self::Same,
+            Ok(Some(_)) if is_active => Self::Not(Reason::Active),
+            Ok(Some(_)) => Self::ToBeMirrored,
+            Err(reason) => Self::Not(reason),
+        }
+    }
+}
+
 /// Whether the group's positions are to be mirrored.
 pub fn is_wanted(config: &Mirror, group: &str) -> bool {
     let is_in = |list: &[regex::Regex]| list.iter().any(|pattern| pattern.is_match(group));

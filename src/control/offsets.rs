@@ -10,8 +10,15 @@ pub struct Choice {
     pub why: Option<String>,
 }
 
+impl Choice {
+    /// What becomes of a partition, where `known` is what the ledger has of it: that stays, unless others may write to it now.
+    pub fn stands(&self, known: Option<OffsetMode>) -> OffsetMode {
+        known.filter(|_| self.mode != OffsetMode::Shared).unwrap_or(self.mode)
+    }
+}
+
 /// Decides for a topic that was never mirrored. `cannot_fill` says why the target does not let gaps be filled, if so;
-/// `source_start` is the highest offset at which one of its partitions begins.
+/// `source_start` is the highest source offset from which one of its partitions is mirrored.
 ///
 /// # Errors
 /// The configuration demands identical offsets and the target does not allow them: what to do about it.

@@ -53,6 +53,17 @@ fn is_literally(pattern: &Regex, name: &str) -> bool {
     typed(pattern).trim_start_matches('^').trim_end_matches('$').replace('\\', "") == name
 }
 
+/// Topics that match and are not mirrored all the same, by name, with the reason.
+pub fn left_out<'a>(config: &Mirror, source: &'a Observed) -> Vec<(&'a str, &'static str)> {
+    let why = |topic: &Topic| match () {
+        () if is_ours(topic) => "a link keeps its own state in it",
+        () if config.exclude.iter().any(|pattern| pattern.is_match(&topic.name)) => "it is excluded",
+        () => "internal topics are mirrored only when they are named in full",
+    };
+    let matching = source.topics.values().filter(|topic| is_matched(config, topic));
+    matching.filter(|topic| !is_wanted(config, topic)).map(|topic| (&*topic.name, why(topic))).collect()
+}
+
 /// What to tell a user whose patterns select nothing: why, and what there is.
 pub fn no_match(config: &Mirror, source: &Observed) -> String {
     let patterns = config.topics.iter().map(typed).collect::<Vec<_>>().join(", ");
@@ -168,6 +179,17 @@ pub(super) mod tests {
         assert_eq!(selected(&["__mine"], &[]), ["__mine"]);
         assert_eq!(selected(&["^__consumer_offsets$"], &[]), ["__consumer_offsets"]);
         assert_eq!(selected(&["__twinlog.l"], &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_matches_and_is_left_out_has_its_reason() {
+        let source = cluster(1, &[("a", 1), ("b", 1), ("__consumer_offsets", 1), ("__twinlog.l", 1)]);
+        let found = left_out(&config(&["a", "__.*"], &["a"]), &source);
+        let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["__consumer_offsets", "__twinlog.l", "a"]);
+        assert!(
+            found[0].1.contains("in full") && found[1].1.contains("state") && found[2].1.contains("excluded")
+        );
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! What control asks a cluster, one blocking question at a time: metadata, configs, new topics, offsets.
 
 use super::client::{ANY_BROKER, ClientError, ClusterClient};
-use crate::config::Cluster;
+use crate::config::{Cluster, Isolation, StartFrom};
 use crate::control::configs::{self, TopicConfigs};
+use crate::control::forecast::rights::{self, Operations};
 use crate::control::metadata::Observed;
 use crate::error;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -27,10 +29,6 @@ const DELETE_RECORDS: (i16, i16) = (0, 2);
 const WRITE_TXN_MARKERS_KEY: i16 = 27;
 const DESCRIBE_CLUSTER_KEY: i16 = 60;
 const DESCRIBE_CLUSTER: (i16, i16) = (0, 1);
-/// Bits of `AclOperation` codes, and what stands for "not told".
-const ALTER: i32 = 1 << 7;
-const CLUSTER_ACTION: i32 = 1 << 9;
-const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 const LEADER_NOT_AVAILABLE: i16 = 5;
 const TOPIC_RESOURCE: i8 = 2;
 const BROKER_RESOURCE: i8 = 4;
@@ -41,6 +39,7 @@ const ALTER_TIMEOUT_MS: i32 = 15_000;
 const CHUNK: usize = 500;
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
+const READ_UNCOMMITTED: i8 = 0;
 const READ_COMMITTED: i8 = 1;
 
 #[derive(Debug, thiserror::Error)]
@@ -212,6 +211,33 @@ impl Admin {
         replication_factor: i16,
         configs: &BTreeMap<String, String>,
     ) -> Result<(), AdminError> {
+        self.is_stale = true;
+        match self.create(name, partitions, replication_factor, configs, false) {
+            Ok(_) | Err(AdminError::Refused { code: TOPIC_ALREADY_EXISTS, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What [`Self::create_topic`] would come to: the settings that the topic would have, as far as the brokers tell.
+    pub fn would_create_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        replication_factor: i16,
+        configs: &BTreeMap<String, String>,
+    ) -> Result<Option<TopicConfigs>, AdminError> {
+        let created = self.create(name, partitions, replication_factor, configs, true)?;
+        Ok(TopicConfigs::of_created(&created))
+    }
+
+    fn create(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        replication_factor: i16,
+        configs: &BTreeMap<String, String>,
+        validate_only: bool,
+    ) -> Result<CreatableTopicResult, AdminError> {
         let configs = configs.iter().map(|(key, value)| {
             CreatableTopicConfig::default()
                 .with_name(StrBytes::from_string(key.clone()))
@@ -225,23 +251,21 @@ impl Admin {
         let (min, max) = CREATE_TOPICS;
         let controller = self.controller();
         let answer = self.client.call(controller, min, max, |_| {
-            CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(ALTER_TIMEOUT_MS)
+            CreateTopicsRequest::default()
+                .with_topics(vec![topic])
+                .with_timeout_ms(ALTER_TIMEOUT_MS)
+                .with_validate_only(validate_only)
         })?;
-        self.is_stale = true;
-        let Some(result) = answer.topics.first() else {
+        let Some(result) = answer.topics.into_iter().next() else {
             return Err(AdminError::missing("the topic to create"));
         };
-        match result.error_code {
-            TOPIC_ALREADY_EXISTS => Ok(()),
-            code => check(
-                code,
-                &format!("creating topic {name} on the target{}", said(result.error_message.as_deref())),
-            ),
-        }
+        let said = said(result.error_message.as_deref());
+        check(result.error_code, &format!("creating topic {name} on the target{said}"))?;
+        Ok(result)
     }
 
-    /// Grows a topic to `count` partitions.
-    pub fn add_partitions(&mut self, name: &str, count: i32) -> Result<(), AdminError> {
+    /// Grows a topic to `count` partitions; or only asks whether that would go well.
+    pub fn add_partitions(&mut self, name: &str, count: i32, validate_only: bool) -> Result<(), AdminError> {
         let topic = CreatePartitionsTopic::default()
             .with_name(TopicName(StrBytes::from_string(name.to_owned())))
             .with_count(count)
@@ -249,9 +273,12 @@ impl Admin {
         let (min, max) = CREATE_PARTITIONS;
         let controller = self.controller();
         let answer = self.client.call(controller, min, max, |_| {
-            CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(ALTER_TIMEOUT_MS)
+            CreatePartitionsRequest::default()
+                .with_topics(vec![topic])
+                .with_timeout_ms(ALTER_TIMEOUT_MS)
+                .with_validate_only(validate_only)
         })?;
-        self.is_stale = true;
+        self.is_stale |= !validate_only;
         let Some(result) = answer.results.first() else {
             return Err(AdminError::missing("the topic to grow"));
         };
@@ -265,29 +292,26 @@ impl Admin {
         if self.observed.brokers.contains_key(&controller) { controller } else { ANY_BROKER }
     }
 
-    /// Why this user may not write control records into partitions, if so. It takes WriteTxnMarkers, which brokers allow each
-    /// other: ALTER or CLUSTER_ACTION on the cluster (Kafka's `KafkaApis.handleWriteTxnMarkersRequest`).
+    /// Why this user may not write control records into partitions, if so.
     pub fn cannot_fill(&mut self) -> Result<Option<String>, AdminError> {
         let versions = self.client.client(ANY_BROKER)?.versions();
         if versions.pick(WRITE_TXN_MARKERS_KEY, 1, 1).is_none() {
             return Ok(Some("it does not know WriteTxnMarkers version 1 (Kafka 2.8 and later do)".into()));
         }
+        Ok(rights::cannot_fill(self.cluster_operations()?))
+    }
+
+    /// What this user may do with the cluster. Where brokers do not tell, doing it does.
+    pub fn cluster_operations(&mut self) -> Result<Operations, AdminError> {
         let (min, max) = DESCRIBE_CLUSTER;
-        if versions.pick(DESCRIBE_CLUSTER_KEY, min, max).is_none() {
-            // Then the first gap tells.
-            return Ok(None);
+        if self.client.client(ANY_BROKER)?.versions().pick(DESCRIBE_CLUSTER_KEY, min, max).is_none() {
+            return Ok(Operations::UNKNOWN);
         }
         let answer = self.client.call(ANY_BROKER, min, max, |_| {
             DescribeClusterRequest::default().with_include_cluster_authorized_operations(true)
         })?;
-        check(answer.error_code, "asking what this user may do on the target (DescribeCluster)")?;
-        let allowed = answer.cluster_authorized_operations;
-        let may_fill = allowed == OPERATIONS_UNKNOWN || allowed & (ALTER | CLUSTER_ACTION) != 0;
-        Ok((!may_fill).then(|| {
-            "this user may not write control records there; grant it ALTER or CLUSTER_ACTION on the target cluster \
-             (kafka-acls --add --cluster --operation Alter)"
-                .into()
-        }))
+        check(answer.error_code, "asking what this user may do with the cluster (DescribeCluster)")?;
+        Ok(Operations::from_bits(answer.cluster_authorized_operations))
     }
 
     /// Deletes the records of partitions below the offsets given. Returns what could not be done, with the error code.
@@ -337,15 +361,64 @@ impl Admin {
 
     /// Where partitions' logs begin, asked of their leaders. What cannot be asked now is left out.
     pub fn start_offsets(&mut self, partitions: &[(String, i32)]) -> BTreeMap<(String, i32), i64> {
-        self.offsets(partitions, EARLIEST)
+        self.offsets(partitions, EARLIEST, Isolation::ReadCommitted)
     }
 
     /// The ends of partitions' decided data, asked of their leaders. What cannot be asked now is left out.
     pub fn end_offsets(&mut self, partitions: &[(String, i32)]) -> BTreeMap<(String, i32), i64> {
-        self.offsets(partitions, LATEST)
+        self.offsets(partitions, LATEST, Isolation::ReadCommitted)
     }
 
-    fn offsets(&mut self, partitions: &[(String, i32)], timestamp: i64) -> BTreeMap<(String, i32), i64> {
+    /// The ends of what is read with that isolation.
+    pub fn end_offsets_of(
+        &mut self,
+        partitions: &[(String, i32)],
+        isolation: Isolation,
+    ) -> BTreeMap<(String, i32), i64> {
+        self.offsets(partitions, LATEST, isolation)
+    }
+
+    /// The first records of a time or later; -1 for a partition that has none. What cannot be asked now is left out.
+    pub fn offsets_since(
+        &mut self,
+        partitions: &[(String, i32)],
+        timestamp_ms: i64,
+    ) -> BTreeMap<(String, i32), i64> {
+        self.offsets(partitions, timestamp_ms.max(0), Isolation::ReadCommitted)
+    }
+
+    /// Where partitions are read from that were never mirrored.
+    pub fn begin_offsets(
+        &mut self,
+        partitions: &[(String, i32)],
+        from: StartFrom,
+    ) -> BTreeMap<(String, i32), i64> {
+        match from {
+            StartFrom::Earliest => self.start_offsets(partitions),
+            StartFrom::Latest => self.end_offsets(partitions),
+            StartFrom::TimestampMs(timestamp_ms) => {
+                let mut begins = self.offsets_since(partitions, timestamp_ms);
+                let none: Vec<(String, i32)> = begins
+                    .iter()
+                    .filter(|(_, offset)| **offset < 0)
+                    .map(|(place, _)| place.clone())
+                    .collect();
+                begins.extend(self.end_offsets(&none));
+                begins
+            }
+        }
+    }
+
+    fn offsets(
+        &mut self,
+        partitions: &[(String, i32)],
+        timestamp: i64,
+        isolation: Isolation,
+    ) -> BTreeMap<(String, i32), i64> {
+        let isolation_level = match isolation {
+            Isolation::ReadCommitted => READ_COMMITTED,
+            Isolation::ReadUncommitted => READ_UNCOMMITTED,
+        };
         let mut by_leader: BTreeMap<i32, BTreeMap<&str, Vec<i32>>> = BTreeMap::new();
         for (topic, partition) in partitions {
             if let Ok(leader) = self.leader(topic, usize::try_from(*partition).unwrap_or(usize::MAX)) {
@@ -372,7 +445,7 @@ impl Admin {
                 let answer = self.client.call(leader, min, max, |_| {
                     ListOffsetsRequest::default()
                         .with_replica_id(BrokerId(-1))
-                        .with_isolation_level(READ_COMMITTED)
+                        .with_isolation_level(isolation_level)
                         .with_topics(chunk.to_vec())
                 });
                 let Ok(answer) = self.noted(answer) else { continue };

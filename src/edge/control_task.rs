@@ -12,6 +12,7 @@ use super::clock;
 use super::groups::GroupTask;
 use super::ledger_io::{self, LedgerIo};
 use super::mirror::{MirrorError, Summary};
+use super::plan;
 use super::runtime::{self, ShardHandle};
 use super::transactions::TransactionTask;
 use crate::config::{Mirror, StartFrom};
@@ -36,6 +37,8 @@ const START_PATIENCE_MS: u64 = 15_000;
 const RETRY_MS: u64 = 200;
 /// A topic that was created and is still not listed after this time is one that this user may not see.
 const INVISIBLE_MS: u64 = 15_000;
+pub(super) const INVISIBLE: &str =
+    "it exists on the target but this user may not see it: grant DESCRIBE on it (READ and WRITE imply it)";
 /// Metadata is not read more often than this, whoever asks.
 const OBSERVE_PAUSE_MS: u64 = 100;
 const REPORT_MS: u64 = 1_000;
@@ -108,6 +111,7 @@ struct Lane {
     topic: Arc<str>,
     partition: i32,
     topic_ids: (Uuid, Uuid),
+    mode: OffsetMode,
     shard: usize,
     source: (i32, i32),
     target: (i32, i32),
@@ -224,6 +228,7 @@ impl<'a> Session<'a> {
         session.effects();
         session.observe(true)?;
         session.observed_once = true;
+        plan::say(config, expiration_ms, session.begun());
         session.start_groups()?;
         Ok(session)
     }
@@ -358,9 +363,7 @@ impl<'a> Session<'a> {
         let configs = self.target.topic_configs(topics)?;
         for (topic, target) in &configs {
             let Some(source) = self.source_configs.get(topic) else { continue };
-            for sentence in configs::unfit(topic, source, target) {
-                tracing::warn!("{sentence}");
-            }
+            configs::unfit(topic, source, target).iter().for_each(plan::log);
         }
         Ok(())
     }
@@ -398,7 +401,7 @@ impl<'a> Session<'a> {
             }
             Action::AddPartitions { name, count } => {
                 tracing::info!(topic = name, partitions = count, "growing on the target");
-                (name, self.target.add_partitions(name, *count))
+                (name, self.target.add_partitions(name, *count, false))
             }
         };
         match done {
@@ -422,9 +425,8 @@ impl<'a> Session<'a> {
     /// The target says that the topic exists, and does not list it.
     fn give_up_invisible(&mut self, name: &str) {
         if !self.summary.problems.iter().any(|(topic, _)| topic == name) {
-            let message = "it exists on the target but this user may not see it: grant DESCRIBE on it (READ and WRITE imply it)";
-            tracing::error!(topic = name, "{message}");
-            self.summary.problems.push((name.to_owned(), message.to_owned()));
+            tracing::error!(topic = name, "{INVISIBLE}");
+            self.summary.problems.push((name.to_owned(), INVISIBLE.to_owned()));
         }
     }
 
@@ -508,6 +510,7 @@ impl<'a> Session<'a> {
             topic: Arc::clone(&plan.topic),
             partition: plan.partition,
             topic_ids: (plan.source_topic_id, plan.target_topic_id),
+            mode,
             shard,
             source: (-1, -1),
             target: (-1, -1),
@@ -526,7 +529,7 @@ impl<'a> Session<'a> {
         );
         match bound {
             Ok(bound) => {
-                lane.checkpoint = bound.checkpoint;
+                (lane.checkpoint, lane.mode) = (bound.checkpoint, bound.mode);
                 self.shards[shard].send(Command::Assign(Box::new(LaneStart {
                     lane: id,
                     topic: Arc::clone(&plan.topic),
@@ -549,6 +552,17 @@ impl<'a> Session<'a> {
         self.lanes.insert(id, lane);
         self.tell_leaders(id, plan, true);
         (plan.topic.to_string(), plan.partition)
+    }
+
+    fn begun(&self) -> Vec<plan::Begun> {
+        let lanes = self.lanes.values().filter(|lane| !lane.stopped);
+        let begun = |lane: &Lane| plan::Begun {
+            topic: lane.topic.to_string(),
+            partition: lane.partition,
+            mode: lane.mode,
+            position: lane.checkpoint.map(|checkpoint| checkpoint.source_offset),
+        };
+        lanes.map(begun).collect()
     }
 
     fn tell_leaders(&mut self, id: LaneId, plan: &LanePlan, is_new: bool) {

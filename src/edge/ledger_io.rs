@@ -2,7 +2,8 @@
 
 use super::admin::{Admin, AdminError, check};
 use super::client::ANY_BROKER;
-use crate::control::ledger::{self, Ledger, StateRecord, Todo, decode_batches};
+use super::clock;
+use crate::control::ledger::{self, Ledger, Peers, StateRecord, Todo, decode_batches};
 use crate::error;
 use crate::time::Now;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -84,6 +85,45 @@ pub(super) fn read_state(
         position = end;
     }
     Ok((records, position))
+}
+
+/// What the links have written into their state topics on this cluster since the last look, to its end.
+pub(super) fn read_peers(admin: &mut Admin, peers: &mut Peers) -> Result<(), AdminError> {
+    let topics = admin.observed().topics.values();
+    let is_state = |name: &str| name.starts_with(ledger::STATE_TOPIC_PREFIX);
+    let names: Vec<String> = topics
+        .filter(|topic| topic.error == 0 && is_state(&topic.name))
+        .map(|topic| topic.name.to_string())
+        .collect();
+    for name in names {
+        let from = peers.links.get(&name).map_or(0, |peer| peer.read_to);
+        match read_state(admin, &name, from) {
+            Ok((records, end)) => peers.links.entry(name).or_default().apply(&records, end),
+            Err(error) => {
+                // The topic may have been made anew: then it is read from its begin.
+                peers.links.remove(&name);
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The link's memory as it is now, read without taking the lock. None: the link never wrote to this cluster.
+pub(super) fn read_ledger(
+    target: &mut Admin,
+    link: &str,
+    settings: ledger::Settings,
+) -> Result<Option<Ledger>, AdminError> {
+    let topic = ledger::state_topic(link);
+    if target.observed().topics.get(&topic).is_none_or(|topic| topic.error != 0) {
+        return Ok(None);
+    }
+    let mut ledger = Ledger::new(settings);
+    if let Some(todo @ Todo::Read { .. }) = ledger.poll(clock::now()) {
+        LedgerIo::new(link).carry_out(clock::now, target, &mut ledger, todo)?;
+    }
+    Ok(Some(ledger))
 }
 
 /// The state topic of one link, on the target.

@@ -24,6 +24,7 @@ pub mod mirror;
 pub mod mover;
 pub mod offsets;
 pub mod pipes;
+pub mod plan;
 pub mod progress;
 pub mod runtime;
 pub mod shard_task;

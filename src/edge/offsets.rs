@@ -1,11 +1,10 @@
 //! The link's memory, read without taking the lock: for commands that ask where things stand.
 
 use super::admin::{Admin, AdminError};
-use super::clock;
 use super::groups::{Answers, Asked};
-use super::ledger_io::LedgerIo;
+use super::ledger_io;
 use crate::config::Cluster;
-use crate::control::ledger::{self, Ledger, Todo, state_topic};
+use crate::control::ledger::{self, Ledger, state_topic};
 use std::time::Duration;
 
 /// Why the link's state cannot be had.
@@ -34,22 +33,17 @@ impl LinkState {
         timeout: Duration,
     ) -> Result<Self, OffsetsError> {
         let mut admin = Admin::new(target, client_id, timeout);
-        let topic = state_topic(link);
-        if admin.observe()?.topics.get(topic.as_str()).is_none_or(|topic| topic.error != 0) {
-            return Err(OffsetsError::NoLink(topic));
-        }
-        let mut ledger = Ledger::new(ledger::Settings {
+        admin.observe()?;
+        let settings = ledger::Settings {
             source_cluster: String::new(),
             target_cluster: String::new(),
             instance: String::new(),
             zombie_bound_ms: 1,
             producer_id_expiration_ms: None,
             shards: 0,
-        });
-        if let Some(todo @ Todo::Read { .. }) = ledger.poll(clock::now()) {
-            LedgerIo::new(link).carry_out(clock::now, &mut admin, &mut ledger, todo)?;
-        }
-        Ok(Self { ledger })
+        };
+        let ledger = ledger_io::read_ledger(&mut admin, link, settings)?;
+        Ok(Self { ledger: ledger.ok_or_else(|| OffsetsError::NoLink(state_topic(link)))? })
     }
 
     /// Positions on the target for positions on the source.

@@ -45,6 +45,15 @@ pub struct Settings {
     pub marker_producer_id: i64,
 }
 
+/// A batch is guarded only if the broker will remember it for at least this long: two clocks may differ by an hour.
+const GUARD_SLACK_MS: i64 = 3_600_000;
+
+/// Batches dated later than this are guarded: a target with that `producer.id.expiration.ms` will remember their producer until
+/// every doubt is resolved.
+pub fn guarded_after_ms(wall_ms: i64, producer_id_expiration_ms: i64) -> i64 {
+    wall_ms.saturating_sub(producer_id_expiration_ms).saturating_add(GUARD_SLACK_MS)
+}
+
 /// A run: from `number` on, the record with number n is the source record at `source_offset + (n - number)` and stands on the
 /// target at `target_offset + (n - number)`, until the next run begins. Numbers count the records appended to the target
 /// partition; the sequence on the wire is the number mod 2^31. A `source_offset` of [`SEED`] means empty records that only move

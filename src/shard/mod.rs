@@ -27,6 +27,7 @@ mod transactions;
 mod writers;
 
 pub use api::*;
+pub use questions::{DESCRIBE_PRODUCERS, LIST_OFFSETS, OFFSET_FOR_LEADER_EPOCH, WRITE_TXN_MARKERS};
 
 use crate::config::{Address, Mover};
 use crate::conn::Conn;

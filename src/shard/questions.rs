@@ -38,13 +38,13 @@ const OFFSET_FOR_LEADER_EPOCH_KEY: i16 = 23;
 const DESCRIBE_PRODUCERS_KEY: i16 = 61;
 const WRITE_TXN_MARKERS_KEY: i16 = 27;
 /// From 4 on with the leader epoch; from 5 on a new leader says OFFSET_NOT_AVAILABLE rather than an old high watermark.
-const LIST_OFFSETS: (i16, i16) = (5, 9);
+pub const LIST_OFFSETS: (i16, i16) = (5, 9);
 /// The source's log range needs no epoch.
 const LIST_OFFSETS_SOURCE: (i16, i16) = (1, 9);
-const OFFSET_FOR_LEADER_EPOCH: (i16, i16) = (2, 4);
-const DESCRIBE_PRODUCERS: (i16, i16) = (0, 0);
+pub const OFFSET_FOR_LEADER_EPOCH: (i16, i16) = (2, 4);
+pub const DESCRIBE_PRODUCERS: (i16, i16) = (0, 0);
 /// Version 2 adds the version of the transaction protocol, which means nothing for a marker without a transaction.
-const WRITE_TXN_MARKERS: (i16, i16) = (1, 1);
+pub const WRITE_TXN_MARKERS: (i16, i16) = (1, 1);
 /// The last batch of a log is fetched by topic name, without a session.
 const FETCH_TAIL: (i16, i16) = (4, 12);
 const CONSUMER: BrokerId = BrokerId(-1);

@@ -124,21 +124,21 @@ impl Shard {
         };
         let is_told =
             |&slot: &Slot| lane(slot).wants_part() == Some(true) || positions.contains_key(&lane(slot).id);
-        match *producer {
-            Some(producer) if comers.iter().all(is_told) => {
-                for slot in comers {
-                    let lane = &mut self.lanes[slot].lane;
-                    lane.take_part(producer, self.transactions.positions.remove(&lane.id).flatten());
-                    self.refresh(now, slot);
-                }
-            }
-            _ if comers.is_empty() || now.mono_us < self.transactions.pause_until_us => return,
-            _ => {
+        let wants_to_send = enlisted.iter().any(|&slot| lane(slot).wants_join());
+        let Some(producer) = producer.filter(|_| comers.iter().all(is_told)) else {
+            let is_due = now.mono_us >= self.transactions.pause_until_us;
+            if is_due && (!comers.is_empty() || wants_to_send) {
                 let lanes: Vec<LaneId> = enlisted.iter().map(|&slot| lane(slot).id).collect();
                 self.transactions.step = Step::Claiming;
                 self.transactions.claiming.clone_from(&lanes);
-                return self.ask_control(TransactionStep::Claim { lanes });
+                self.ask_control(TransactionStep::Claim { lanes });
             }
+            return;
+        };
+        for slot in comers {
+            let lane = &mut self.lanes[slot].lane;
+            lane.take_part(producer, self.transactions.positions.remove(&lane.id).flatten());
+            self.refresh(now, slot);
         }
         if self.transactions.enlisted.iter().any(|&slot| self.lanes[slot].lane.wants_join()) {
             self.transactions.step = Step::Open;
@@ -199,11 +199,11 @@ impl Shard {
                 let producer = (producer_id, producer_epoch);
                 self.transactions.step = Step::Idle;
                 self.transactions.producer = Some(producer);
-                for slot in self.transactions.enlisted.clone() {
-                    self.lanes[slot].lane.set_producer(producer);
-                }
                 // A lane that enlisted meanwhile was not asked for.
                 let asked = std::mem::take(&mut self.transactions.claiming);
+                for slot in asked.iter().filter_map(|lane| self.slots.get(lane)) {
+                    self.lanes[*slot].lane.position_anew();
+                }
                 self.transactions.positions = asked.into_iter().map(|lane| (lane, None)).collect();
                 let told = positions.into_iter().map(|(lane, position)| (lane, Some(position)));
                 self.transactions.positions.extend(told);

@@ -1,15 +1,12 @@
 //! What must hold after every step, and what must hold at the end.
 
-use crate::broker::Batch;
-use crate::broker::log::Log;
 use crate::control::ledger::state_topic;
 use crate::shard::{Event, LaneId, LossCause, StopKind};
 use crate::sim::Outcome;
 use crate::sim::control::{Instance, LINK};
-use crate::sim::ledger_view::LaneView;
 use crate::sim::plan::Fault;
-use crate::sim::reference::{Next, SourcePartition};
 use crate::sim::traffic::Fate;
+use crate::sim::twin::Twin;
 use crate::sim::world::{Broken, World};
 
 /// No batch of the load is larger.
@@ -20,26 +17,6 @@ pub(super) struct Checks {
     twins: Vec<Twin>,
     pub(super) batches: u64,
     pub(super) fingerprint: u64,
-}
-
-/// One target partition, as far as it was checked.
-#[derive(Default)]
-pub(super) struct Twin {
-    /// Batches in the order in which they stand on the target.
-    stands: Vec<Stand>,
-    next_offset: i64,
-    /// Everything below this was once replicated.
-    high_watermark: i64,
-    /// An unclean election lost all that the target knew of us, and a batch on its way was taken for the first. That cannot be
-    /// kept out; what is asked for is that the lane notices and stops.
-    spoiled: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Stand {
-    source_index: usize,
-    next_offset: i64,
-    next_sequence: i32,
 }
 
 impl Checks {
@@ -61,96 +38,6 @@ impl Checks {
     }
 }
 
-impl Twin {
-    /// Index of the first source batch that is not on the target yet.
-    pub(super) fn next_source_index(&self) -> usize {
-        self.stands.last().map_or(0, |stand| stand.source_index + 1)
-    }
-
-    fn follow(&mut self, log: &Log, may_lose_replicated: bool) -> Result<(), String> {
-        let end = log.log_end_offset();
-        if end < self.next_offset {
-            if end < self.high_watermark && !may_lose_replicated {
-                return Err(format!("the simulated target lost replicated records: its log ends at {end}"));
-            }
-            while self.stands.last().is_some_and(|stand| stand.next_offset > end) {
-                self.stands.pop();
-            }
-            self.next_offset = end;
-            self.high_watermark = self.high_watermark.min(end);
-        }
-        self.high_watermark = self.high_watermark.max(log.high_watermark());
-        Ok(())
-    }
-
-    /// The next batch on the target must be the next of the source, whole and unchanged.
-    fn check(
-        &mut self,
-        source: &SourcePartition,
-        batch: &Batch,
-        data_pid: Option<(i64, i64)>,
-        lane: Option<&LaneView>,
-    ) -> Result<(), String> {
-        let index = match source.recognise(self.next_source_index(), &batch.payload) {
-            Next::Batch(index) => index,
-            Next::Duplicate(index) => return Err(format!("source batch {index} is on the target twice")),
-            Next::Hole { missing, found } => {
-                return Err(format!("source batch {missing} is missing on the target: {found} came instead"));
-            }
-            Next::NotToBeMirrored(index) => return Err(format!("source batch {index} was to be left out")),
-            Next::Unknown => return Err("the payload is not of the source".to_owned()),
-        };
-        let expected = &source.batches[index];
-        let same = [
-            ("record count", i64::from(batch.record_count()), i64::from(expected.records)),
-            ("last offset delta", i64::from(batch.last_offset_delta()), i64::from(expected.records) - 1),
-            ("codec", i64::from(batch.codec()), i64::from(expected.codec)),
-            ("other attributes", i64::from(batch.attributes() & !7), 0),
-            ("base timestamp", batch.base_timestamp(), expected.base_timestamp_ms),
-            ("max timestamp", batch.max_timestamp(), expected.max_timestamp_ms),
-            ("base offset", batch.base_offset(), self.next_offset),
-            ("producer id", batch.producer_id(), data_pid.map_or(-1, |(id, _)| id)),
-            ("producer epoch", i64::from(batch.producer_epoch()), data_pid.map_or(-1, |(_, epoch)| epoch)),
-            (
-                "base sequence",
-                i64::from(batch.base_sequence()),
-                self.stands
-                    .last()
-                    .map_or(i64::from(batch.base_sequence()), |last| i64::from(last.next_sequence)),
-            ),
-        ];
-        for (what, found, wanted) in same {
-            if found != wanted {
-                return Err(format!(
-                    "source batch {index} has {what} {found} on the target instead of {wanted}"
-                ));
-            }
-        }
-        if !batch.is_intact() {
-            return Err(format!("source batch {index} has a wrong checksum on the target"));
-        }
-        let number = lane.and_then(|lane| lane.number_at(batch.base_offset()));
-        let announced = number.and_then(|number| lane.and_then(|lane| lane.source_of(number)));
-        if announced != Some(expected.base_offset)
-            || number.map(|number| number as i32 & i32::MAX) != Some(batch.base_sequence())
-        {
-            return Err(format!(
-                "source batch {index} (offset {}) came with sequence {}, but the ledger says number {number:?} is source \
-                 offset {announced:?}",
-                expected.base_offset,
-                batch.base_sequence()
-            ));
-        }
-        self.stands.push(Stand {
-            source_index: index,
-            next_offset: batch.last_offset() + 1,
-            next_sequence: batch.last_sequence().wrapping_add(1) & i32::MAX,
-        });
-        self.next_offset = batch.last_offset() + 1;
-        Ok(())
-    }
-}
-
 impl World {
     /// After each step: whatever is new on the target is what must come next, and was announced in the ledger.
     pub(super) fn check(&mut self) -> Result<(), Broken> {
@@ -166,23 +53,23 @@ impl World {
             let twin = &mut self.checks.twins[index];
             let broken = |what: String| Broken::new(format!("{}-{}: {what}", source.topic, source.partition));
             twin.follow(&held.log, may_lose_replicated).map_err(broken)?;
-            if twin.spoiled || held.log.log_end_offset() == twin.next_offset {
+            if twin.is_spoiled() || held.log.log_end_offset() == twin.next_offset() {
                 continue;
             }
             let lane = self.ledger_view.lane(&source.topic, source.partition);
-            for batch in held.log.read(twin.next_offset, i64::MAX) {
-                let checked = twin.check(source, batch, self.ledger_view.data_pid(), lane);
+            for batch in held.log.read(twin.next_offset(), i64::MAX) {
+                let checked = twin.check(source, batch, &self.ledger_view, lane);
                 if checked.is_err()
                     && may_lose_replicated
                     && batch.base_offset() == held.log.log_start_offset()
                 {
-                    twin.spoiled = true;
+                    twin.spoil(batch.base_offset());
                     break;
                 }
                 checked.map_err(|what| broken(format!("target offset {}: {what}", batch.base_offset())))?;
                 self.checks.batches += 1;
             }
-            let word = twin.next_offset as u64 ^ self.now_us << 20;
+            let word = twin.next_offset() as u64 ^ self.now_us << 20;
             self.checks.note(word);
         }
         for (topic, partition) in news {
@@ -208,15 +95,17 @@ impl World {
             // What was durable is so no more.
             return Ok(());
         }
-        let target_offset = lane.target_of(number).unwrap_or(i64::MAX);
-        if target_offset > twin.high_watermark {
+        // Where the last record below the checkpoint ends; between it and the next there may be markers.
+        let target_offset = lane.target_of(number - 1).map_or(0, |offset| offset + 1);
+        if target_offset > twin.high_watermark() {
             return Err(Broken::new(format!(
                 "{}-{}: the ledger's checkpoint is target offset {target_offset}, but only {} is replicated",
-                source.topic, source.partition, twin.high_watermark
+                source.topic,
+                source.partition,
+                twin.high_watermark()
             )));
         }
-        let below = twin.stands.iter().take_while(|stand| stand.next_offset <= target_offset).last();
-        let next = below.map_or(0, |stand| stand.source_index + 1);
+        let next = twin.next_source_index_at(target_offset);
         match source.first_missing(next) {
             Some(missing) if source.batches[missing].base_offset < source_offset => {
                 Err(Broken::new(format!(
@@ -283,7 +172,7 @@ impl World {
         match kind {
             // What has to be taken apart here holds no records.
             StopKind::Unreadable => source.may_halt() || source.begins_within_a_batch(),
-            StopKind::OtherWriter => self.checks.twin(lane.0 as usize).spoiled,
+            StopKind::OtherWriter => self.checks.twin(lane.0 as usize).is_spoiled(),
             StopKind::SourceRecreated => source.recreated,
             StopKind::PositionUnknown => self.plan.has(Fault::TargetTruncation),
             _ => false,
@@ -300,7 +189,7 @@ impl World {
                 continue;
             }
             let twin = self.checks.twin(index);
-            if twin.spoiled {
+            if twin.is_spoiled() {
                 if stopped.is_none() {
                     return Some(format!(
                         "{}-{} has not stopped at a spoiled target",
@@ -354,10 +243,10 @@ impl World {
     pub(super) fn check_end(&self) -> Result<(), Broken> {
         for (index, source) in self.reference.partitions.iter().enumerate() {
             let twin = self.checks.twin(index);
-            if twin.spoiled {
+            if twin.is_spoiled() {
                 continue;
             }
-            let mut stands = twin.stands.iter().map(|stand| stand.source_index).peekable();
+            let mut stands = twin.source_indexes().peekable();
             let last = twin.next_source_index();
             for (at, batch) in source.batches.iter().enumerate().take(last) {
                 if stands.next_if_eq(&at).is_some() || batch.fate != Fate::Pass {

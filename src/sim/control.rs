@@ -1,9 +1,12 @@
 //! Control of one instance, reduced to its errands: it opens the ledger, hands lanes and leaders to the shards, and makes
 //! runs, checkpoints and losses durable. The ledger is the real one; its requests go to the simulated target.
 
-use crate::config::{ExactlyOnce, Isolation, OnLoss, StartFrom};
+use crate::config::{Isolation, OnLoss, StartFrom};
 use crate::control::ledger::{self, Effect, Ledger};
-use crate::shard::{Command, Event, LaneId, LaneStart, OffsetMode, Settings, Shard, Side, StopKind};
+use crate::control::transactions::Transactor;
+use crate::shard::{
+    Command, Event, LaneId, LaneStart, OffsetMode, Settings, Shard, Side, StopKind, TransactionDone,
+};
 use crate::sim::network::address;
 use crate::sim::plan::Fault;
 use crate::sim::pump::{Place, Slot};
@@ -21,9 +24,15 @@ pub(super) struct Instance {
     pub(super) ledger: Ledger,
     /// The ledger's request under way.
     pub(super) call: Option<u64>,
+    pub(super) transactor: Option<Transactor>,
+    pub(super) transaction_call: Option<u64>,
+    /// What became of the shards' steps and is not passed on yet.
+    pub(super) transactions_done: Vec<(usize, TransactionDone)>,
+    /// When control was last told to look at them again.
+    pub(super) transactions_due_us: u64,
     pub(super) ledger_pause_until_us: u64,
     /// Events on their way from the shards, with the moment when they arrive.
-    events: VecDeque<(u64, Event)>,
+    events: VecDeque<(u64, usize, Event)>,
     /// Both clusters as last seen; and as seen before, which stale metadata shows again.
     seen: [Metadata; 2],
     seen_before: [Metadata; 2],
@@ -71,6 +80,10 @@ impl Instance {
     pub(super) fn is_running(&self) -> bool {
         self.phase != Phase::Gone
     }
+
+    pub(super) fn target_topic_id(&self, topic: &str) -> Option<Uuid> {
+        self.seen[1].ids.get(topic).copied()
+    }
 }
 
 impl World {
@@ -97,6 +110,10 @@ impl World {
                 shards: self.plan.shards as u32,
             }),
             call: None,
+            transactor: None,
+            transaction_call: None,
+            transactions_done: Vec::new(),
+            transactions_due_us: 0,
             ledger_pause_until_us: 0,
             events: VecDeque::new(),
             seen: Default::default(),
@@ -120,7 +137,7 @@ impl World {
     fn end(&mut self, instance: usize) {
         let ended = &mut self.instances[instance];
         ended.phase = Phase::Gone;
-        ended.call = None;
+        (ended.call, ended.transaction_call) = (None, None);
         let slots = std::mem::take(&mut ended.slots);
         for index in slots.iter().flat_map(|slot| slot.connections.values().copied()) {
             self.orphan(index);
@@ -146,12 +163,13 @@ impl World {
     pub(super) fn tell_control(&mut self, place: Place, event: Event) {
         let delay_us = self.net.around(200);
         let events = &mut self.instances[place.instance].events;
-        let arrives_us = (self.now_us + delay_us).max(events.back().map_or(0, |&(arrives_us, _)| arrives_us));
-        events.push_back((arrives_us, event));
+        let arrives_us =
+            (self.now_us + delay_us).max(events.back().map_or(0, |&(arrives_us, ..)| arrives_us));
+        events.push_back((arrives_us, place.shard, event));
         self.schedule(arrives_us, Moment::Control(place.instance));
     }
 
-    fn command(&mut self, place: Place, command: Command) {
+    pub(super) fn command(&mut self, place: Place, command: Command) {
         let delay_us = self.net.around(200);
         let now_us = self.now_us;
         let Some(slot) = self.slot(place) else { return };
@@ -180,25 +198,26 @@ impl World {
             self.schedule(instance.paused_until_us, Moment::Control(index));
             return Ok(());
         }
-        while let Some(event) = self.next_event(index) {
-            self.take_event(index, event)?;
+        while let Some((shard, event)) = self.next_event(index) {
+            self.take_event(index, shard, event)?;
         }
+        self.drive_transactions(index);
         if self.now_us >= self.instances[index].metadata_due_us {
             self.read_metadata(index);
         }
         self.drive_ledger(index)
     }
 
-    fn next_event(&mut self, index: usize) -> Option<Event> {
+    fn next_event(&mut self, index: usize) -> Option<(usize, Event)> {
         let now_us = self.now_us;
         let events = &mut self.instances[index].events;
         if events.front()?.0 > now_us {
             return None;
         }
-        events.pop_front().map(|(_, event)| event)
+        events.pop_front().map(|(_, shard, event)| (shard, event))
     }
 
-    fn take_event(&mut self, index: usize, event: Event) -> Result<(), Broken> {
+    fn take_event(&mut self, index: usize, shard: usize, event: Event) -> Result<(), Broken> {
         let now = self.now();
         self.check_event(index, &event)?;
         let instance = &mut self.instances[index];
@@ -215,7 +234,8 @@ impl World {
                 instance.stopped.insert(lane, stop.kind);
             }
             // Append mode only.
-            Event::Trim { .. } | Event::WriterWanted { .. } | Event::Transaction(_) => {}
+            Event::Trim { .. } | Event::WriterWanted { .. } => {}
+            Event::Transaction(step) => self.take_step(index, shard, step),
             Event::Lost { lane, from_offset, to_offset, cause } => {
                 instance.ledger.lost(now, lane, from_offset, to_offset, cause);
             }
@@ -317,13 +337,19 @@ impl World {
             marker_producer_id,
             gap_offsets_max: 1_000_000,
             isolation: Isolation::ReadCommitted,
-            exactly_once: ExactlyOnce::Sequences,
-            transactional_id: ledger::shard_transactional_id(LINK, 0),
+            exactly_once: self.plan.exactly_once,
+            transactional_id: String::new(),
             on_loss: OnLoss::RecordAndContinue,
         };
         let shards = self.plan.shards;
         self.instances[index].phase = Phase::Running;
-        self.instances[index].slots = (0..shards).map(|_| Slot::new(Shard::new(settings.clone()))).collect();
+        let shard = |shard: usize| {
+            let transactional_id = ledger::shard_transactional_id(LINK, shard as u32);
+            Slot::new(Shard::new(Settings { transactional_id, ..settings.clone() }))
+        };
+        self.instances[index].slots = (0..shards).map(shard).collect();
+        let ids = self.instances[index].ledger.transactional_ids();
+        self.instances[index].transactor = Some(Transactor::new(LINK, ids));
         for side in [Side::Source, Side::Target] {
             let nodes = self.half(side).nodes();
             let brokers = (0..nodes).map(|node| (node, address(side, node))).collect();

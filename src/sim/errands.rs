@@ -24,6 +24,13 @@ pub(super) enum Errand {
     Claim,
     Allocate,
     Append,
+    // Of transactions, see `transactions.rs`.
+    Producer,
+    Positions,
+    AddPartitions,
+    AddGroup,
+    CommitPositions,
+    EndTransaction,
 }
 
 impl World {
@@ -58,6 +65,10 @@ impl World {
         errand: Errand,
         frame: Option<Bytes>,
     ) -> Result<(), Broken> {
+        if !matches!(errand, Errand::Read { .. } | Errand::Claim | Errand::Allocate | Errand::Append) {
+            self.coordinator_answered(index, errand, frame);
+            return Ok(());
+        }
         let settled = frame.and_then(|frame| self.take_answer(index, errand, frame));
         if settled != Some(true) {
             self.instances[index].ledger.on_failed();
@@ -99,6 +110,7 @@ impl World {
                     code => return Some(ledger.on_refused(code)),
                 }
             }
+            _ => return None,
         }
         Some(true)
     }

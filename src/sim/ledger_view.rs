@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 pub(super) struct LedgerView {
     read_to: i64,
     data_pid: Option<(i64, i64)>,
+    transactional_pids: Vec<i64>,
     lanes: BTreeMap<(String, i64), LaneView>,
     losses: Vec<LossView>,
 }
@@ -59,6 +60,8 @@ impl LedgerView {
             match key["t"].as_str() {
                 Some("pid") => {
                     self.data_pid = Some((int(&value["producer_id"]), int(&value["producer_epoch"])));
+                    let pids = value["transactional_pids"].as_array();
+                    self.transactional_pids = pids.into_iter().flatten().map(int).collect();
                 }
                 Some("lane") => {
                     self.lanes.entry(place()).or_default().follow(lane(&value));
@@ -82,6 +85,11 @@ impl LedgerView {
     /// The link's producer id and epoch.
     pub(super) fn data_pid(&self) -> Option<(i64, i64)> {
         self.data_pid
+    }
+
+    /// Whether the link has published that it writes transactions with this producer id.
+    pub(super) fn has_transactions_of(&self, producer_id: i64) -> bool {
+        self.transactional_pids.contains(&producer_id)
     }
 
     pub(super) fn lane(&self, topic: &str, partition: i32) -> Option<&LaneView> {

@@ -28,6 +28,8 @@ mod reference;
 mod scenarios;
 mod setup;
 mod traffic;
+mod transactions;
+mod twin;
 mod world;
 
 use plan::Plan;

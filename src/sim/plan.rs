@@ -2,7 +2,7 @@
 //!
 //! Each run enables a random subset of the faults (swarm testing): a fault that is always on hides what others would show.
 
-use crate::config::Mover;
+use crate::config::{ExactlyOnce, Mover};
 use crate::sim::network::Weather;
 use crate::sim::random::Random;
 use crate::sim::traffic::Ages;
@@ -101,6 +101,7 @@ pub(super) struct Plan {
     /// Share of the batches (in percent) that are there before the first instance starts.
     pub(super) backlog_percent: u64,
     pub(super) ages: Ages,
+    pub(super) exactly_once: ExactlyOnce,
     /// The target's `producer.id.expiration.ms`.
     pub(super) expiration_ms: i64,
     /// Whether the mirror was able to read it.
@@ -147,6 +148,7 @@ impl Plan {
                 Ages::AroundExpiration,
                 Ages::Mixed,
             ]),
+            exactly_once: ExactlyOnce::Sequences,
             expiration_ms: random.pick(&[86_400_000, 86_400_000, i64::from(i32::MAX), 60_000]),
             expiration_known: random.percent(85),
             markers_percent: random.pick(&[0, 0, 10, 30]),
@@ -159,6 +161,12 @@ impl Plan {
             // Tiny pieces make many steps; few batches keep the run short.
             plan.batches = plan.batches.min(12);
         }
+        plan.exactly_once = random.pick(&[
+            ExactlyOnce::Auto,
+            ExactlyOnce::Auto,
+            ExactlyOnce::Transactions,
+            ExactlyOnce::Sequences,
+        ]);
         let calm = random.percent(5);
         let share = random.pick(&[5, 15, 40]);
         for fault in FAULTS {
@@ -166,6 +174,10 @@ impl Plan {
             if !calm && random.percent(if rare { 4 } else { share }) {
                 plan.faults.push((fault, fault_phase_ms / random.between(1, 12) + 1));
             }
+        }
+        if plan.has(Fault::TargetTruncation) {
+            // Where a commit was lost and something else stands in its place, only the instance that sees it happen can tell.
+            plan.exactly_once = ExactlyOnce::Sequences;
         }
         plan
     }
@@ -194,6 +206,7 @@ impl Plan {
         plan.batch_gap_ms = 5;
         plan.backlog_percent = 50;
         plan.ages = Ages::Fresh;
+        plan.exactly_once = ExactlyOnce::Sequences;
         plan.expiration_ms = 86_400_000;
         plan.expiration_known = true;
         plan.markers_percent = 0;

@@ -32,9 +32,11 @@ mod format;
 mod known;
 mod lane;
 mod peers;
+mod standing;
 
 pub use format::{DataPid, Failover, Loss, Owner, StateRecord, decode_batches};
 pub use peers::{Peer, Peers};
+pub use standing::Standing;
 
 use crate::error::{self, Verdict};
 use crate::shard::{BEHIND_OTHERS, Checkpoint, LaneId, Lease, LossCause, OffsetMode, Run, StopKind};
@@ -906,3 +908,7 @@ fn json<T: serde::Serialize>(value: &T) -> Bytes {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use peers::tests as peers_tests;
+#[cfg(test)]
+pub(super) use standing::tests as standing_tests;

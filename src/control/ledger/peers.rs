@@ -124,12 +124,12 @@ impl Peers {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::control) mod tests {
     use super::*;
     use bytes::Bytes;
     use serde_json::{Value, json};
 
-    fn peer(from: &str, to: &str, mode: &str, others: &[(Value, Value)]) -> Peer {
+    pub(in crate::control) fn peer(from: &str, to: &str, mode: &str, others: &[(Value, Value)]) -> Peer {
         let nil = "00000000-0000-0000-0000-000000000000";
         let lane = json!({"source_topic_id": nil, "target_topic_id": nil, "mode": mode, "runs": [[0, 0, 0, 0]],
             "checkpoint": null});
@@ -151,7 +151,7 @@ mod tests {
         peer
     }
 
-    fn peers(links: Vec<Peer>) -> Peers {
+    pub(in crate::control) fn peers(links: Vec<Peer>) -> Peers {
         Peers {
             links: (0..).zip(links).map(|(at, peer): (i32, Peer)| (format!("link-{at}"), peer)).collect(),
         }

@@ -1,7 +1,6 @@
 //! Other links that write to the source: what they wrote is not sent back to where it came from.
 
 use super::{Lane, Session};
-use crate::control::ledger::STATE_TOPIC_PREFIX;
 use crate::edge::admin::AdminError;
 use crate::edge::{clock, ledger_io};
 use crate::shard::{Command, LaneId, OffsetMode};
@@ -14,24 +13,7 @@ const RETRY_MS: u64 = 200;
 impl Session<'_> {
     /// Reads the state topics on the source to their ends.
     pub(super) fn look_upstream(&mut self) -> Result<(), AdminError> {
-        let topics = self.source.observed().topics.values();
-        let is_state = |name: &str| name.starts_with(STATE_TOPIC_PREFIX);
-        let names: Vec<String> = topics
-            .filter(|topic| topic.error == 0 && is_state(&topic.name))
-            .map(|topic| topic.name.to_string())
-            .collect();
-        for name in names {
-            let from = self.peers.links.get(&name).map_or(0, |peer| peer.read_to);
-            match ledger_io::read_state(&mut self.source, &name, from) {
-                Ok((records, end)) => self.peers.links.entry(name).or_default().apply(&records, end),
-                Err(error) => {
-                    // The topic may have been made anew: then it is read from its begin.
-                    self.peers.links.remove(&name);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
+        ledger_io::read_peers(&mut self.source, &mut self.peers)
     }
 
     /// Says whose the producer ids are that lanes have met. Whatever a link writes, its producer id is in its state topic before,

@@ -1,6 +1,7 @@
 //! What control does so that offsets are the same on both sides.
 
 use super::{Lane, Session};
+use crate::control::forecast::handed_over;
 use crate::control::ledger::Failover;
 use crate::control::offsets;
 use crate::control::planner::LanePlan;
@@ -27,7 +28,11 @@ impl Session<'_> {
         let places: Vec<(String, i32)> =
             new.iter().map(|plan| (plan.topic.to_string(), plan.partition)).collect();
         let mut starts: BTreeMap<&str, i64> = BTreeMap::new();
-        let offsets = if places.is_empty() { BTreeMap::new() } else { self.source.start_offsets(&places) };
+        let offsets = if places.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.source.begin_offsets(&places, self.config.from)
+        };
         for ((topic, _), offset) in &offsets {
             let highest = starts.entry(topic).or_default();
             *highest = (*highest).max(*offset);
@@ -44,10 +49,7 @@ impl Session<'_> {
             let start = starts.get(topic).copied().unwrap_or(0);
             match offsets::choose(self.config, topic, self.cannot_fill.as_deref(), start) {
                 Ok(choice) => {
-                    let mode = match self.ledger.mode(topic, plan.partition) {
-                        Some(known) if choice.mode != OffsetMode::Shared => known,
-                        _ => choice.mode,
-                    };
+                    let mode = choice.stands(self.ledger.mode(topic, plan.partition));
                     if let Err(problem) = self.flows(topic, mode) {
                         self.give_up(topic, problem);
                         continue;
@@ -69,11 +71,7 @@ impl Session<'_> {
     fn is_handed_over(&mut self, plan: &LanePlan) -> bool {
         let place = (plan.topic.to_string(), plan.partition);
         let Some(failover) = self.ledger.failovers().get(&place) else { return false };
-        let problem = format!(
-            "it was failed over to the target (partition {} at source offset {}), where clients write since; bring it back with \
-             twinlog failback",
-            plan.partition, failover.source_offset
-        );
+        let problem = handed_over(plan.partition, failover);
         self.give_up(&plan.topic, problem);
         true
     }

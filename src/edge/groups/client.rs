@@ -1,14 +1,17 @@
 //! What is asked of a cluster about its consumer groups.
 
 use crate::config::Cluster;
+use crate::control::forecast::rights::Operations;
 use crate::control::groups::{Committed, Positions};
 use crate::edge::admin::{Admin, AdminError, check};
+use crate::edge::client::ANY_BROKER;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::{
-    FindCoordinatorRequest, GroupId, ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest, TopicName,
+    DescribeGroupsRequest, FindCoordinatorRequest, GroupId, ListGroupsRequest, OffsetCommitRequest,
+    OffsetFetchRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
@@ -28,6 +31,9 @@ const LIST_GROUPS: (i16, i16) = (0, 5);
 const SHARE: &str = "share";
 /// Groups in one request.
 const CHUNK: usize = 200;
+/// From 3 on with what this user may do (KIP-430); before 6 a group that does not exist is no error.
+const DESCRIBE_GROUPS: (i16, i16) = (3, 5);
+const GROUP_AUTHORIZATION_FAILED: i16 = 30;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const NOT_COORDINATOR: i16 = 16;
 const GROUP_ID_NOT_FOUND: i16 = 69;
@@ -176,6 +182,49 @@ impl GroupClient {
         }
     }
 
+    /// What this user may do with the groups; only those that the brokers tell of.
+    pub(super) fn operations(
+        &mut self,
+        groups: &[String],
+    ) -> Result<BTreeMap<String, Operations>, AdminError> {
+        self.observe()?;
+        let mut found = BTreeMap::new();
+        // Any broker says what must not even be described. Only the coordinator says more.
+        self.operations_from(ANY_BROKER, groups, &mut found)?;
+        if !self.list()?.is_empty() {
+            let left: Vec<String> =
+                groups.iter().filter(|group| !found.contains_key(*group)).cloned().collect();
+            for (coordinator, groups) in self.by_coordinator(&left)? {
+                self.operations_from(coordinator, &groups, &mut found)?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn operations_from(
+        &mut self,
+        broker: i32,
+        groups: &[String],
+        found: &mut BTreeMap<String, Operations>,
+    ) -> Result<(), AdminError> {
+        let (min, max) = DESCRIBE_GROUPS;
+        for chunk in groups.chunks(CHUNK) {
+            let ids = chunk.iter().map(|group| group_id(group)).collect();
+            let answer = self.admin.client().call(broker, min, max, |_| {
+                DescribeGroupsRequest::default().with_groups(ids).with_include_authorized_operations(true)
+            })?;
+            for group in answer.groups {
+                let operations = match group.error_code {
+                    0 => Operations::from_bits(group.authorized_operations),
+                    GROUP_AUTHORIZATION_FAILED => Operations::NONE,
+                    _ => continue,
+                };
+                found.insert(group.group_id.to_string(), operations);
+            }
+        }
+        Ok(())
+    }
+
     /// Commits positions as somebody who is no member. Returns those that were refused, with the error code.
     pub(super) fn commit(&mut self, group: &str, positions: &Positions) -> Result<Refused, AdminError> {
         let all = |code: i16| positions.keys().map(|place| (place.clone(), code)).collect();
@@ -243,7 +292,6 @@ impl GroupClient {
     }
 
     fn find_coordinators(&mut self, groups: &[String]) -> Result<(), AdminError> {
-        use crate::edge::client::ANY_BROKER;
         let client = self.admin.client();
         let (min, max) = FIND_COORDINATORS;
         if client.client(ANY_BROKER)?.versions().pick(FIND_COORDINATOR_KEY, min, max).is_some() {

@@ -1,10 +1,14 @@
 //! Where each group stands on both sides, and why a position is not mirrored.
 
 use super::{Answers, Asked, GroupSync};
-use crate::control::groups::{Committed, Positions, Reason, decide, is_wanted};
-use crate::control::offset_map::Unmapped;
+use crate::control::forecast::rights::Operations;
+use crate::control::groups::{Positions, State, decide, is_wanted};
 use crate::edge::admin::AdminError;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+
+/// By group.
+type Allowed = BTreeMap<String, Operations>;
 
 /// One position of one group.
 #[derive(Debug, Serialize)]
@@ -18,7 +22,8 @@ pub struct Status {
     /// What the group has committed on the target.
     pub target_offset: Option<i64>,
     /// "same", "to be mirrored", or why not.
-    pub state: String,
+    #[serde(serialize_with = "as_text")]
+    pub state: State,
 }
 
 impl GroupSync {
@@ -30,8 +35,9 @@ impl GroupSync {
         let mut groups: Vec<String> = self.source.list()?.into_keys().collect();
         groups.retain(|group| is_wanted(&self.config, group));
         let here = self.source.fetch(&groups)?;
-        let there = self.target.fetch(&groups)?;
         let on_target = self.target.list()?;
+        // Looking for the coordinator of a cluster's first group would make it create the topic of positions.
+        let there = if on_target.is_empty() { BTreeMap::new() } else { self.target.fetch(&groups)? };
         let nothing = Positions::new();
         let mut statuses = Vec::new();
         for (group, positions) in here {
@@ -39,6 +45,7 @@ impl GroupSync {
                 positions.iter().map(|((topic, partition), at)| (topic.clone(), *partition, at.offset));
             let answers = translate(asked.collect()).unwrap_or_default();
             let there = there.get(&group).unwrap_or(&nothing);
+            let rewind = self.config.groups_rewind;
             let is_active = on_target.get(&group).copied().unwrap_or(false);
             for ((place, committed), translated) in positions.iter().zip(answers) {
                 let on_target = there.get(place);
@@ -49,27 +56,23 @@ impl GroupSync {
                     source_offset: committed.offset,
                     translated_offset: translated.ok(),
                     target_offset: on_target.map(|committed| committed.offset),
-                    state: self.state(committed, translated, on_target, is_active),
+                    state: State::of(decide(committed, translated, on_target, rewind), is_active),
                 });
             }
         }
         Ok(statuses)
     }
 
-    fn state(
-        &self,
-        committed: &Committed,
-        translated: Result<i64, Unmapped>,
-        on_target: Option<&Committed>,
-        is_active: bool,
-    ) -> String {
-        match decide(committed, translated, on_target, self.config.groups_rewind) {
-            Ok(None) => "same".into(),
-            Ok(Some(_)) if is_active => Reason::Active.to_string(),
-            Ok(Some(_)) => "to be mirrored".into(),
-            Err(reason) => reason.to_string(),
-        }
+    /// What this user may do with the groups that are to be mirrored, on the source and on the target.
+    pub fn operations(&mut self) -> Result<(Allowed, Allowed), AdminError> {
+        let mut groups: Vec<String> = self.source.list()?.into_keys().collect();
+        groups.retain(|group| is_wanted(&self.config, group));
+        Ok((self.source.operations(&groups)?, self.target.operations(&groups)?))
     }
+}
+
+fn as_text<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(state)
 }
 
 /// The table for people.
@@ -85,7 +88,7 @@ pub fn show(statuses: &[Status]) -> String {
             status.source_offset.to_string(),
             number(status.translated_offset),
             number(status.target_offset),
-            status.state.clone(),
+            status.state.to_string(),
         ]
     }));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -35,11 +35,9 @@ use crate::wire::batch::BatchHeader;
 use crate::wire::produce::Payload;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use transactions::Part;
+use transactions::{Part, Stamping};
 use uuid::Uuid;
 
-/// A batch is guarded only if the broker will remember it for at least this long: two clocks may differ by an hour.
-const GUARD_SLACK_MS: i64 = 3_600_000;
 /// Time between two questions when the first had no clear answer.
 const ASK_AGAIN_MS: u64 = 50;
 /// Answers that contradict each other this many times in a row are not a matter of time any more.
@@ -51,8 +49,6 @@ const AVERAGE_SHIFT: usize = 3;
 const RUNS_KEPT: usize = 64;
 /// A lane whose source has gaps copies this many batches after each: a spliced batch cannot wait for its gap to be filled.
 const ROUGH_BATCHES: u32 = 64;
-/// A partition that begins at a higher source offset is seeded; up to here control records are as quick.
-const SEED_OFFSETS_MIN: i64 = 1_000;
 
 /// What is to become of a source batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -190,7 +186,10 @@ pub(super) struct Lane {
     cover: Option<shared::Cover>,
     /// While the lane's batches go in transactions.
     part: Option<Part>,
+    stamping: Option<Stamping>,
     transactions_refused: bool,
+    /// Transactions in a row in which a batch came to stand where it should not.
+    misplaced: u32,
     /// The source took another course from there on while the position was not known.
     source_ends_at: Option<i64>,
     /// Whose this producer id is must be known before more is read.
@@ -278,7 +277,9 @@ impl Lane {
             search: None,
             cover: None,
             part: None,
+            stamping: None,
             transactions_refused: false,
+            misplaced: 0,
             source_ends_at: None,
             awaited_writer: None,
             probed: None,

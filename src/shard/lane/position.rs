@@ -1,7 +1,8 @@
 //! Where the lane stands: what the answers to its questions mean.
 
-use super::{ASK_AGAIN_MS, Asked, CONTRADICTIONS_MAX, Lane, SEED_OFFSETS_MIN, State, TargetEnd, describe};
+use super::{ASK_AGAIN_MS, Asked, CONTRADICTIONS_MAX, Lane, State, TargetEnd, describe};
 use crate::error::{self, Verdict as ErrorVerdict};
+use crate::limits::SEED_OFFSETS_MIN;
 use crate::shard::api::{Checkpoint, Event, OffsetMode, Run, SEED, Settings, StopKind};
 use crate::shard::progress::sequence;
 use crate::time::Now;

@@ -1,8 +1,8 @@
 //! When a batch may go, and what its answer means.
 
-use super::{ASK_AGAIN_MS, Batch, GUARD_SLACK_MS, Lane, RUNS_KEPT, Sent, State};
+use super::{ASK_AGAIN_MS, Batch, Lane, RUNS_KEPT, Sent, State};
 use crate::error::{self, Verdict as ErrorVerdict};
-use crate::shard::api::{Event, Lease, OffsetMode, Settings, StopKind};
+use crate::shard::api::{Event, Lease, OffsetMode, Settings, StopKind, guarded_after_ms};
 use crate::shard::progress::sequence;
 use crate::time::Now;
 use crate::wire::batch::Stamp;
@@ -79,6 +79,10 @@ impl Lane {
             return self.may_send_in_transaction();
         }
         if self.needs_transaction(now, settings) {
+            if self.state == State::Stream && self.in_flight.is_empty() {
+                // Which would splice.
+                self.state = State::Single;
+            }
             return false;
         }
         if self.state == State::Stream {
@@ -263,8 +267,7 @@ impl Lane {
 
     /// Guarded: the broker will remember the producer of a batch with this timestamp until every doubt is resolved.
     pub(super) fn is_guarded(&self, now: Now, settings: &Settings, timestamp_ms: i64) -> bool {
-        settings.producer_id_expiration_ms.is_some_and(|expiration_ms| {
-            timestamp_ms > now.wall_ms.saturating_sub(expiration_ms).saturating_add(GUARD_SLACK_MS)
-        })
+        let expiration_ms = settings.producer_id_expiration_ms;
+        expiration_ms.is_some_and(|expiration_ms| timestamp_ms > guarded_after_ms(now.wall_ms, expiration_ms))
     }
 }

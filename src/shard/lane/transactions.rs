@@ -7,14 +7,16 @@
 //! *leaves* and goes by sequences again.
 //!
 //! ```text
-//! Probe, Single, Stream ──► Enlist ──► Ask ──► Transact ◄──► Commit ──► Ask ──► Probe
-//!    a batch is too old    position  log end   many in flight   all were       end of the last marker;
-//!                                                               guarded        nothing remembered amiss
+//! Probe, Single, Stream ──► Enlist ──► Ask ──► Transact ◄──► Commit ──► Enlist ──► Ask ──► Probe
+//!    a batch is too old    position  log end   many in flight   all were       the last    nothing
+//!                                                               guarded        marker      remembered amiss
 //! ```
 //!
 //! - **Position.** Every transaction begins a run of its own ([`IN_TRANSACTION`]), since its marker takes an offset. Runs are
 //!   durable before their records are sent, so the map of offsets has them; but only the transaction says whether they count.
 //!   A lane whose last run is one of these stands where the last commit says, or where the first of these runs begins.
+//! - **Markers.** A coordinator may write one twice when a broker fails (KAFKA-19999), so a batch may stand further on than its
+//!   run says. Then the transaction is broken and the run begun anew; only if that goes on somebody else is writing.
 //! - **Doubt.** Whatever goes wrong, the transaction is broken: the next claim (InitProducerId) aborts it, and its markers shut
 //!   out every batch that may still be under way. Nothing has to be waited for.
 //! - **Numbers.** They count records across both ways of writing; the transaction's producer has sequences of its own. When the
@@ -31,6 +33,8 @@ use crate::time::Now;
 use crate::wire::batch::Stamp;
 use std::collections::VecDeque;
 
+/// Transactions in a row whose batches stand where they should not, before that is somebody else's doing.
+const MISPLACED_MAX: u32 = 5;
 /// Time between two attempts to leave, while the broker remembers an older sequence.
 const LEAVE_AGAIN_MS: u64 = 60_000;
 
@@ -39,10 +43,6 @@ const LEAVE_AGAIN_MS: u64 = 60_000;
 pub(super) struct Part {
     /// Where the lane stands is known: `settled` is it.
     is_positioned: bool,
-    /// In whose name it sends, since the last claim.
-    producer: Option<(i64, i16)>,
-    /// Records sent in that name.
-    sequence: i64,
     /// The open transaction has the lane's partition.
     is_joined: bool,
     /// The transaction is about to be committed: nothing more is read for it.
@@ -51,6 +51,14 @@ pub(super) struct Part {
     appended: Option<Appended>,
     leaving: bool,
     leave_at_us: u64,
+}
+
+/// In whose name a lane's transactions are, since the last claim, and how many records it has sent so. It outlives the lane's
+/// part: whoever enlists again under the same claim goes on with the sequence.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamping {
+    producer: (i64, i16),
+    records: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +72,6 @@ impl Part {
     fn new(is_positioned: bool) -> Self {
         Self {
             is_positioned,
-            producer: None,
-            sequence: 0,
             is_joined: false,
             is_closing: false,
             appended: None,
@@ -169,21 +175,28 @@ impl Lane {
         is_ready.then_some(part.is_positioned)
     }
 
-    /// The next transactions are this producer's, which has written nothing yet. Nothing may be in flight.
-    pub(in crate::shard) fn set_producer(&mut self, producer: (i64, i16)) {
-        if let Some(part) = &mut self.part {
-            part.producer = Some(producer);
-            part.sequence = 0;
+    /// A claim was answered that named the lane. Whoever had it before, another instance maybe, may have committed more than is
+    /// known here.
+    pub(in crate::shard) fn position_anew(&mut self) {
+        let Some(part) = self.part.as_ref().filter(|_| !self.is_stopped()) else { return };
+        let part = Part { leaving: part.leaving, leave_at_us: part.leave_at_us, ..Part::new(false) };
+        self.read_anew();
+        self.forget_questions();
+        self.part = Some(part);
+        self.state = State::Enlist;
+    }
+
+    /// In whose name the next transactions are. Nothing may be in flight.
+    fn set_producer(&mut self, producer: (i64, i16)) {
+        if self.stamping.is_none_or(|stamping| stamping.producer != producer) {
+            self.stamping = Some(Stamping { producer, records: 0 });
         }
     }
 
     /// Takes the lane in, in the name of this producer. `committed` is what the last transaction committed for it.
     pub(in crate::shard) fn take_part(&mut self, producer: (i64, i16), committed: Option<Checkpoint>) {
+        self.set_producer(producer);
         let Some(part) = &mut self.part else { return };
-        if part.producer != Some(producer) {
-            part.producer = Some(producer);
-            part.sequence = 0;
-        }
         if !part.is_positioned {
             let began = self.numbering.in_transactions_since();
             let known = [Some(self.settled), began, committed].into_iter().flatten();
@@ -214,18 +227,26 @@ impl Lane {
         if high_watermark < log_end {
             return self.hold(now, ASK_AGAIN_MS);
         }
-        let number = self.settled.number;
-        if self.part.as_ref().is_some_and(|part| part.leaving) {
-            return self.leave(now, log_end, asked.last_sequence, settings, events);
-        }
-        let last = self.numbering.target_of(number - 1).unwrap_or(-1);
+        let last = self.numbering.target_of(self.settled.number - 1).unwrap_or(-1);
         if log_end <= last {
-            let detail = format!(
-                "the target lost records that were committed there: its log ends at offset {log_end}, and the last record stood \
-                 at {last}. Delete the target topic to mirror it anew"
-            );
-            return self.stop(StopKind::PositionUnknown, detail, events);
+            return self.stop_for_lost_commit(log_end, last + 1, events);
         }
+        match self.part.as_ref().is_some_and(|part| part.leaving) {
+            true => self.leave(now, log_end, asked.last_sequence, settings, events),
+            false => self.begin_to_transact(log_end, events),
+        }
+    }
+
+    fn stop_for_lost_commit(&mut self, log_end: i64, expected: i64, events: &mut VecDeque<Event>) {
+        let detail = format!(
+            "the target lost records that were committed there: its log went on at offset {log_end} instead of {expected}. Delete \
+             the target topic to mirror it anew"
+        );
+        self.stop(StopKind::PositionUnknown, detail, events);
+    }
+
+    fn begin_to_transact(&mut self, log_end: i64, events: &mut VecDeque<Event>) {
+        let number = self.settled.number;
         self.forget_questions();
         self.read_anew();
         (self.read_number, self.send_number) = (number, number);
@@ -243,10 +264,13 @@ impl Lane {
 
     // Inside.
 
-    /// Has something to send, and its partition is not in the transaction yet.
+    /// Has something to send, and its partition is not in the transaction yet. That the ledger took the run says that the link
+    /// is still ours: who joins without sending leaves a marker all the same.
     pub(in crate::shard) fn wants_join(&self) -> bool {
-        let is_outside = self.part.as_ref().is_some_and(|part| !part.is_joined);
-        is_outside && self.state == State::Transact && !self.pending.is_empty()
+        self.part.as_ref().is_some_and(|part| !part.is_joined)
+            && self.state == State::Transact
+            && !self.pending.is_empty()
+            && self.numbering.is_durable(self.send_number)
     }
 
     pub(in crate::shard) fn join(&mut self) {
@@ -271,10 +295,10 @@ impl Lane {
     }
 
     pub(super) fn transaction_stamp(&mut self, records: i64) -> Option<Stamp> {
-        let part = self.part.as_mut()?;
-        let (producer_id, producer_epoch) = part.producer?;
-        let base_sequence = sequence(part.sequence);
-        part.sequence += records;
+        let stamping = self.stamping.as_mut().filter(|_| self.part.is_some())?;
+        let (producer_id, producer_epoch) = stamping.producer;
+        let base_sequence = sequence(stamping.records);
+        stamping.records += records;
         Some(Stamp { producer_id, producer_epoch, base_sequence, is_transactional: true })
     }
 
@@ -287,9 +311,16 @@ impl Lane {
         settings: &Settings,
         events: &mut VecDeque<Event>,
     ) {
-        let expected = self.numbering.target_of(sent.number);
-        if Some(base_offset) != expected {
-            return self.stop_for_other_writer(base_offset, expected, events);
+        let expected = self.numbering.target_of(sent.number).unwrap_or(i64::MAX);
+        if base_offset < expected {
+            return self.stop_for_lost_commit(base_offset, expected, events);
+        }
+        if base_offset > expected {
+            self.misplaced += 1;
+            return match self.misplaced > MISPLACED_MAX {
+                true => self.stop_for_other_writer(base_offset, Some(expected), events),
+                false => self.doubt(),
+            };
         }
         let is_guarded = self.is_guarded(now, settings, sent.max_timestamp_ms);
         let Some(part) = &mut self.part else { return };
@@ -336,7 +367,7 @@ impl Lane {
         (part.is_joined, part.is_closing) = (false, false);
         self.send_target += 1;
         self.settled_target = self.send_target;
-        self.refused_told = None;
+        (self.refused_told, self.misplaced) = (None, 0);
         self.state = State::Transact;
         let Some(appended) = part.appended.take() else { return };
         self.settled = appended.checkpoint;
@@ -344,9 +375,9 @@ impl Lane {
         self.numbering.forget_before(self.settled.number, RUNS_KEPT);
         let is_live = settings.exactly_once != ExactlyOnce::Transactions && appended.all_guarded;
         if is_live && now.mono_us >= part.leave_at_us {
-            part.leaving = true;
-            self.state = State::Ask;
-            self.forget_questions();
+            // Only after another claim no marker is to come any more.
+            *part = Part { leaving: true, ..Part::new(false) };
+            self.state = State::Enlist;
         }
     }
 
@@ -362,7 +393,7 @@ impl Lane {
 
     // Leaving.
 
-    /// The last transaction is committed: its marker is the end of the log, as soon as it is there.
+    /// The last transaction is committed, and its marker is the end of the log.
     fn leave(
         &mut self,
         now: Now,
@@ -372,23 +403,14 @@ impl Lane {
         events: &mut VecDeque<Event>,
     ) {
         let number = self.settled.number;
-        if log_end < self.send_target {
-            return self.hold(now, ASK_AGAIN_MS);
-        }
-        if log_end > self.send_target {
-            return self.stop_for_other_writer(log_end, Some(self.send_target), events);
-        }
         if remembered.is_some_and(|last| sequence(number - 1) != last) {
             if let Some(part) = &mut self.part {
                 part.leaving = false;
                 part.leave_at_us = now.after_ms(LEAVE_AGAIN_MS);
             }
-            self.forget_questions();
-            self.state = State::Transact;
-            return;
+            return self.begin_to_transact(log_end, events);
         }
-        let source_offset = self.read_offset;
-        (self.settled.source_offset, self.settled.source_epoch) = (source_offset, self.read_epoch);
+        let source_offset = self.settled.source_offset;
         self.open(Run { number, source_offset, target_offset: log_end, source_epoch: BEHIND_OTHERS }, events);
         self.part = None;
         self.resume(now, number, settings, events);

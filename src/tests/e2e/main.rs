@@ -30,6 +30,7 @@ mod kafka;
 mod losses;
 mod mirror;
 mod pair;
+mod plan;
 mod synthetic;
 mod twin;
 mod verify;
