@@ -17,15 +17,19 @@ fn a_year_old_backlog() {
     pair.on_source("create", "old 4 1 retention.ms=-1");
     let load = format!("old 1 {} ago={YEAR_MS} span=3600000 batch=4096", load_bytes() / 8);
     pair.on_source("produce", &load);
-    run_cases(&mut pair, &[("identical", identical), ("append", append)]);
+    run_cases(
+        &mut pair,
+        &[
+            ("identical", |pair| exact(pair, "identical", &["--offsets", "identical"], Pair::same)),
+            ("transactions", |pair| append(pair, "transactions")),
+            ("sequences", |pair| append(pair, "sequences")),
+        ],
+    );
 }
 
-fn identical(pair: &mut Pair) {
-    exact(pair, "identical", &["--offsets", "identical"], Pair::same);
-}
-
-fn append(pair: &mut Pair) {
-    exact(pair, "append", &["--offsets", "append"], Pair::same_values);
+fn append(pair: &mut Pair, exactly_once: &str) {
+    let flags = ["--offsets", "append", "--exactly-once", exactly_once];
+    exact(pair, exactly_once, &flags, Pair::same_values);
 }
 
 /// Mirrors the topic twice with these flags: at leisure, for the rate, and with mirrors and the target killed in the middle.
