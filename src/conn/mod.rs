@@ -4,6 +4,8 @@
 //! correlation id against it, and knows when an answer is overdue. It does no input or output: bytes come in through
 //! [`Conn::read`], and go out through [`Conn::poll_transmit`].
 
+pub mod sasl;
+
 use crate::limits::ANSWER_BYTES_MAX;
 use crate::time::Now;
 use crate::wire::control;
