@@ -12,6 +12,7 @@ use super::groups::GroupTask;
 use super::ledger_io::{self, LedgerIo};
 use super::mirror::{MirrorError, Summary};
 use super::runtime::{self, ShardHandle};
+use super::security::Access;
 use crate::config::{Mirror, StartFrom};
 use crate::control::configs::{self, TopicConfigs};
 use crate::control::ledger::{self, Effect, Ledger, Peers};
@@ -185,6 +186,7 @@ impl<'a> Session<'a> {
         session.create_state_topic(stop)?;
         let (producer_id, producer_epoch, marker_producer_id) = session.open_ledger(stop)?;
         let buffer_bytes = config.buffer_bytes / cores.len().max(1);
+        let accesses = [&config.source, &config.target].map(|cluster| Access::new(&cluster.security));
         for (index, &core) in cores.iter().enumerate() {
             let settings = Settings {
                 client_id: config.client_id.clone(),
@@ -195,6 +197,7 @@ impl<'a> Session<'a> {
                 request_timeout_ms: config.request_timeout_ms,
                 zombie_bound_ms: config.zombie_bound_ms,
                 connections_per_broker: config.connections_per_broker,
+                has_sasl: [config.source.security.sasl.is_some(), config.target.security.sasl.is_some()],
                 producer_id_expiration_ms: expiration_ms,
                 producer_id,
                 producer_epoch,
@@ -203,7 +206,8 @@ impl<'a> Session<'a> {
                 isolation: config.isolation,
                 on_loss: config.on_loss,
             };
-            session.shards.push(runtime::spawn_shard(core, index, settings, tell.clone())?);
+            let shard = runtime::spawn_shard(core, index, settings, accesses.clone(), tell.clone())?;
+            session.shards.push(shard);
         }
         // The ledger granted a lease before there was a shard to hear of it.
         session.effects();
@@ -802,7 +806,7 @@ fn patiently<T>(
             Ok(answer) => return Ok(answer),
             Err(error) => {
                 let over = clock::now().mono_us >= until_us || stop.load(Ordering::Relaxed);
-                if over || !error.is_passing() {
+                if over || !error.is_passing() || error.is_denied() {
                     return Err(MirrorError::Cluster { side, error });
                 }
                 tracing::warn!(?side, %error, "trying again");

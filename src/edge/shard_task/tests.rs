@@ -206,7 +206,7 @@ struct World {
 impl World {
     fn start(relay: impl FnOnce() -> Relay + Send + 'static) -> Self {
         let (tx, events) = mpsc::channel();
-        Self { shard: spawn_machine(0, 7, BUFFER_BYTES, relay, tx).unwrap(), events }
+        Self { shard: spawn_machine(0, 7, BUFFER_BYTES, relay, accesses(), tx).unwrap(), events }
     }
 
     /// The next trouble that the machine heard of.

@@ -35,8 +35,11 @@ impl Store {
     pub(super) fn read(bytes: &[u8], password: Option<&str>) -> Result<Self, &'static str> {
         let (content, hash) = bytes.split_last_chunk::<HASH_BYTES>().ok_or(CUT_SHORT)?;
         if let Some(password) = password {
-            let computed =
-                Sha1::new().chain_update(utf16(password)).chain_update(WHITENER).chain_update(content).finalize();
+            let computed = Sha1::new()
+                .chain_update(utf16(password))
+                .chain_update(WHITENER)
+                .chain_update(content)
+                .finalize();
             if computed[..] != hash[..] {
                 return Err("the password is wrong, or the file is damaged");
             }
@@ -88,7 +91,11 @@ impl ProtectedKey {
             key.extend(block.iter().zip(pad).map(|(byte, pad)| byte ^ pad));
         }
         let computed = Sha1::new().chain_update(&password).chain_update(&key).finalize();
-        if computed[..] == check[..] { Ok(key) } else { Err("the password of its key is wrong (ssl.key.password)") }
+        if computed[..] == check[..] {
+            Ok(key)
+        } else {
+            Err("the password of its key is wrong (ssl.key.password)")
+        }
     }
 
     fn parts(&self) -> pkcs8::der::Result<(AlgorithmIdentifierRef<'_>, &[u8])> {

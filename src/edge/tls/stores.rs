@@ -220,7 +220,8 @@ fn java_identity(
 }
 
 fn pkcs12(path: &str, bytes: &[u8], password: Option<&str>, key: &str) -> Result<Pkcs12Archive, String> {
-    let given = password.ok_or_else(|| format!("{path} is a PKCS12 file, which has a password; set {key}"))?;
+    let given =
+        password.ok_or_else(|| format!("{path} is a PKCS12 file, which has a password; set {key}"))?;
     Pkcs12Archive::from_pkcs12(bytes, given)
         .map_err(|error| format!("{path} cannot be read as PKCS12: {error}; check {key}"))
 }

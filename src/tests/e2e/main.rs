@@ -16,6 +16,7 @@ mod groups;
 mod judge;
 mod kafka;
 mod mirror;
+mod security;
 mod synthetic;
 mod twin;
 mod verify;
