@@ -210,6 +210,64 @@ mod tests {
         assert!(token(r#"{"access_token": "a", "expires_in": 1e300}"#).unwrap().ends_at_ms > 0);
     }
 
+    /// Answers one request, and gives it.
+    fn endpoint(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/token", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut request = String::new();
+            while !request.contains("grant_type=") {
+                let mut bytes = [0; 4096];
+                let n = socket.read(&mut bytes).unwrap();
+                request.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+            }
+            socket.write_all(answer.as_bytes()).unwrap();
+            request
+        });
+        (url, thread)
+    }
+
+    fn tokens(url: String) -> Tokens {
+        let source = TokenSource::ClientCredentials {
+            url,
+            client_id: "me".into(),
+            client_secret: "hunter2".into(),
+            scope: Some("kafka all".into()),
+        };
+        Tokens { source, tls: None, last: Mutex::new(None) }
+    }
+
+    #[test]
+    fn a_token_is_asked_for_once_while_it_is_young() {
+        let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 43\r\n\r\n\
+                      {\"access_token\": \"abc\", \"expires_in\": 3600}";
+        let (url, served) = endpoint(answer);
+        let tokens = tokens(url);
+        assert_eq!(tokens.get().unwrap().expose(), "abc");
+        assert_eq!(tokens.get().unwrap().expose(), "abc");
+        let request = served.join().unwrap();
+        assert!(request.starts_with("POST /token HTTP/1.1\r\n"), "{request}");
+        assert!(request.to_lowercase().contains("authorization: basic bwu6ahvudgvymg=="), "{request}");
+        assert!(request.ends_with("grant_type=client_credentials&scope=kafka+all"), "{request}");
+    }
+
+    #[test]
+    fn an_endpoint_that_refuses_or_is_gone_is_named() {
+        let answer = "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 27\r\n\r\n\
+                      {\"error\": \"invalid_client\"}";
+        let (url, served) = endpoint(answer);
+        let refused = tokens(url.clone()).get().unwrap_err();
+        assert!(
+            refused.contains(&url) && refused.contains("401") && refused.contains("invalid_client"),
+            "{refused}"
+        );
+        assert!(!refused.contains("hunter2"), "{refused}");
+        served.join().unwrap();
+        assert!(tokens(url.clone()).get().unwrap_err().contains(&url));
+    }
+
     #[test]
     fn a_refusal_is_quoted_without_control_characters() {
         let body = br#"{"error": "invalid_client", "error_description": "no\nsuch client"}"#;

@@ -25,7 +25,8 @@ pub(super) fn explain(error: &Error, settings: &Tls) -> String {
 fn certificate(error: &CertificateError, settings: &Tls) -> String {
     let days = |seconds: u64| seconds / 86_400;
     match error {
-        CertificateError::UnknownIssuer => format!(
+        // A bad signature: an authority of the same name, and another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "the broker's certificate is not signed by an authority in {}; put the brokers' CA there, or set \
              ssl.truststore.location to a store that has it",
             stores::name(&settings.trust)
@@ -44,12 +45,18 @@ fn certificate(error: &CertificateError, settings: &Tls) -> String {
             expected.to_str(),
             match presented.as_slice() {
                 [] => "no name at all".into(),
-                names => names.join(", "),
+                names => names.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
             }
         ),
         CertificateError::NotValidForName => "the broker's certificate is not for this host name".into(),
         other => format!("the broker's certificate is not good: {other:?}"),
     }
+}
+
+/// A name as webpki prints it (`DnsName("broker")`, `IpAddress(127.0.0.1)`), without what is around it.
+fn bare(name: &str) -> &str {
+    let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inside.unwrap_or(name).trim_matches('"')
 }
 
 fn alert(alert: Alert, settings: &Tls) -> String {
@@ -68,6 +75,7 @@ fn alert(alert: Alert, settings: &Tls) -> String {
         | Alert::CertificateExpired
         | Alert::CertificateRevoked
         | Alert::AccessDenied
+        | Alert::DecryptError
         | Alert::CertificateRequired
             if has_identity =>
         {

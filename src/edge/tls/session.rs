@@ -178,7 +178,7 @@ impl Session {
 
     /// The peer is told what we did not like.
     fn queue_alert(&mut self) {
-        let status = self.connection.process_tls_records(&mut []);
+        let status = self.connection.process_tls_records(&mut self.incoming[self.begin..self.end]);
         if let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state {
             // It is a few bytes; whether the peer hears of it changes nothing for us.
             let _ = self.outgoing.append(0, |room| Ok(Ok(data.encode(room).unwrap_or(0))));

@@ -4,15 +4,23 @@ use super::jks;
 use crate::config::Secret;
 use crate::config::security::{Identity, StoreFile, StoreFormat, Trust};
 use p12_keystore::Pkcs12Archive;
-use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
+use pkcs8::der::Encode;
+use pkcs8::der::asn1::OctetStringRef;
+use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef, SecretDocument};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use sec1::EcPrivateKey;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
 
 pub(super) type Certificates = Vec<CertificateDer<'static>>;
 pub(super) type Key = PrivateKeyDer<'static>;
 
 const ENCRYPTED_BEGIN: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const ENCRYPTED_END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
+
+/// RFC 7468, section 2; the reader of encrypted keys insists on it.
+const PEM_LINE_CHARS: usize = 64;
 
 /// The certificates whose signature counts. Every error says in which file or setting it was met.
 pub(super) fn trusted(trust: &Trust) -> Result<Certificates, String> {
@@ -74,10 +82,29 @@ pub(super) fn identity(identity: &Identity) -> Result<(Certificates, Key), Strin
             }
         }
     };
-    match chain.is_empty() {
-        true => Err("our key has no certificate with it".into()),
-        false => Ok((chain, key)),
+    match chain.first() {
+        None => Err("our key has no certificate with it".into()),
+        Some(certificate) => {
+            let key = with_public_key(&key, certificate).unwrap_or(key);
+            Ok((chain, key))
+        }
     }
+}
+
+/// Java leaves the public key out of an elliptic key; ring wants to see it there. It stands in the certificate. None: there is
+/// nothing to add.
+fn with_public_key(key: &Key, certificate: &CertificateDer<'_>) -> Option<Key> {
+    let PrivateKeyDer::Pkcs8(der) = key else { return None };
+    let info = PrivateKeyInfoRef::try_from(der.secret_pkcs8_der()).ok()?;
+    let mut elliptic = EcPrivateKey::try_from(info.private_key.as_bytes()).ok()?;
+    if elliptic.public_key.is_some() {
+        return None;
+    }
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    elliptic.public_key = Some(&certificate.public_key().subject_public_key.data);
+    let elliptic = Zeroizing::new(elliptic.to_der().ok()?);
+    let whole = PrivateKeyInfoRef::new(info.algorithm, OctetStringRef::new(&elliptic).ok()?);
+    Some(pkcs8_key(whole.to_der().ok()?))
 }
 
 /// The files that are read, so that a change can be noticed.
@@ -142,7 +169,7 @@ fn key(name: &str, pem: &str, password: Option<&Secret>) -> Result<Key, String> 
             .map_err(|error| format!("{name} has no private key that can be read: {error}"));
     };
     let password = password.ok_or_else(|| format!("the key in {name} is encrypted; set ssl.key.password"))?;
-    let (_, document) = SecretDocument::from_pem(encrypted)
+    let (_, document) = SecretDocument::from_pem(&in_lines(encrypted))
         .map_err(|error| format!("the encrypted key in {name} cannot be read: {error}"))?;
     let info = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
         .map_err(|error| format!("the encrypted key in {name} cannot be read: {error}"))?;
@@ -162,9 +189,11 @@ fn in_lines(pem: &str) -> String {
     for (index, part) in pem.split("-----").enumerate() {
         if index % 2 == 1 {
             // A marker.
-            lines.push_str(&format!("\n-----{part}-----\n"));
+            let begin = if lines.ends_with('\n') || lines.is_empty() { "" } else { "\n" };
+            lines.push_str(&format!("{begin}-----{part}-----\n"));
         } else {
-            lines.extend(part.split_whitespace().flat_map(|word| [word, "\n"]));
+            let body: Vec<char> = part.chars().filter(|c| !c.is_whitespace()).collect();
+            body.chunks(PEM_LINE_CHARS).for_each(|line| lines.extend(line.iter().chain(&['\n'])));
         }
     }
     lines

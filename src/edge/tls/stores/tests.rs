@@ -53,7 +53,8 @@ fn key_stores_of_every_kind_hold_the_key_and_its_chain() {
         [("key.p12", None), ("key.jks", Some("key-secret")), ("old.p12", None), ("openssl.p12", None)]
     {
         let (chain, key) = identity(&store(name, Some("store-secret"), key_password)).unwrap();
-        assert_eq!(chain, [client(), authority()], "{name}");
+        let lengths: Vec<usize> = chain.iter().map(|certificate| certificate.len()).collect();
+        assert!(chain == [client(), authority()], "{name}: {lengths:?}");
         assert!(any_supported_type(&key).is_ok(), "{name}");
     }
     let both = Identity::Pem {
