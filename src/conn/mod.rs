@@ -1,4 +1,5 @@
-//! One connection's life above TCP and TLS: dial → ApiVersions → SASL → ready, then requests and their answers in the order they were sent.
+//! One connection's life above TCP and TLS: dial → ApiVersions → SASL → ready, then requests and their answers in the order they
+//! were sent.
 //!
 //! A broker answers the requests of one connection in order, so what is awaited is a queue. [`Conn`] keeps it, checks every
 //! correlation id against it, and knows when an answer is overdue. It does no input or output: bytes come in through

@@ -126,6 +126,8 @@ impl Socket {
             }
             match self.receive(&mut nothing, usize::MAX) {
                 Ok(Tried::Moved(_)) => {}
+                // With TLS 1.2 nothing more comes when it is done.
+                Ok(Tried::Blocked) if tls.borrow().session.state() != State::Handshaking => {}
                 Ok(Tried::Blocked) => poll_fn(|cx| self.poll_readable(cx)).await.map_err(broken)?,
                 Ok(Tried::Ended) => return Err(CLOSED_IN_HANDSHAKE.into()),
                 Err(e) => {

@@ -5,7 +5,8 @@
 //!
 //! | kind | methods |
 //! |---|---|
-//! | something happened | `handle_command`, `handle_connected`, `handle_login`, `handle_closed`, `handle_input`, `handle_moved`, `handle_timeout` |
+//! | something happened | `handle_command`, `handle_connected`, `handle_login`, `handle_closed` |
+//! | | `handle_input`, `handle_moved`, `handle_timeout` |
 //! | what to do next | `poll_action`, `poll_transmit`, `poll_event`, `poll_timeout` |
 //! | a look | `want`, `snapshot` |
 //!

@@ -41,7 +41,9 @@ fn an_example_of_scram_sha_512() {
     assert_eq!(client.answer(SHA_512_SERVER.as_bytes()).unwrap(), None);
 }
 
-const SHA_512_LAST: &str = "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=VdS8LkrURiej1tG6iX+fqCXQfUnBb//d9llXYaH+ylUbDwBUz9geyR9fC4TewskRUM2tlYSalhAT4Aay1Q5dTA==";
+const SHA_512_LAST: &str = "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,\
+     p=VdS8LkrURiej1tG6iX+fqCXQfUnBb//d9llXYaH+ylUb\
+     DwBUz9geyR9fC4TewskRUM2tlYSalhAT4Aay1Q5dTA==";
 const SHA_512_SERVER: &str =
     "v=14PAAuavk9hxBEkgB0brDxUhvWu+N16meYk+qxVNFqchR8QPohM09Y4Z6WaTCuX4C6nqMB9KIJTDm6RpSM990g==";
 

@@ -8,7 +8,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A server's configuration, and what a client of it has to be told.
-fn certificate() -> (Arc<ServerConfig>, Security) {
+fn certificate(tls13: bool) -> (Arc<ServerConfig>, Security) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let server = ServerConfig::builder_with_provider(Arc::new(provider()))
@@ -21,7 +21,7 @@ fn certificate() -> (Arc<ServerConfig>, Security) {
         trust: Trust::Pem(made.cert.pem()),
         identity: None,
         check_host: true,
-        protocols: Protocols { tls12: true, tls13: true },
+        protocols: Protocols { tls12: !tls13, tls13 },
         cipher_suites: Vec::new(),
     };
     (Arc::new(server), Security { tls: Some(tls), ..Security::default() })
@@ -51,10 +51,10 @@ fn server<T: Send + 'static>(
     (address, thread)
 }
 
-fn relay(target_buffer: Option<usize>, change: fn(&mut Relay)) -> Snapshot<usize> {
+fn relay(tls13: bool, target_buffer: Option<usize>, change: fn(&mut Relay)) -> Snapshot<usize> {
     let sent: Vec<u8> = frames(17, 8 << 20).concat();
     let wanted = sent.clone();
-    let (config, security) = certificate();
+    let (config, security) = certificate(tls13);
     let (source_at, source) = server(&config, None, move |stream| {
         let mut next = scramble(3);
         let mut rest = &sent[..];
@@ -91,21 +91,22 @@ fn relay(target_buffer: Option<usize>, change: fn(&mut Relay)) -> Snapshot<usize
 
 #[test]
 fn a_stream_over_tls_arrives_whole() {
-    let last = relay(None, |_| {});
-    assert!(last.pool_bytes <= BUFFER_BYTES);
+    for tls13 in [true, false] {
+        assert!(relay(tls13, None, |_| {}).pool_bytes <= BUFFER_BYTES);
+    }
 }
 
 #[test]
 fn a_slow_target_blocks_and_loses_nothing_over_tls_either() {
-    assert!(relay(Some(4096), |_| {}).writer_waits > 0);
-    relay(Some(4096), |relay| relay.queue_bytes_max = 100_000);
+    assert!(relay(true, Some(4096), |_| {}).writer_waits > 0);
+    relay(false, Some(4096), |relay| relay.queue_bytes_max = 100_000);
     // A mark that the last bytes cannot reach only costs time.
-    relay(None, |relay| relay.wrong_mark = true);
+    relay(true, None, |relay| relay.wrong_mark = true);
 }
 
 #[test]
 fn a_certificate_that_is_not_trusted_is_told_as_the_cause() {
-    let ((config, _), (_, others)) = (certificate(), certificate());
+    let ((config, _), (_, others)) = (certificate(true), certificate(true));
     let (source_at, source) = server(&config, None, |stream| stream.write_all(b"x").is_err());
     let (target_at, target) = server(&config, None, |stream| stream.write_all(b"x").is_err());
     let access = Access::new(&others);
@@ -120,7 +121,7 @@ fn a_certificate_that_is_not_trusted_is_told_as_the_cause() {
 
 #[test]
 fn a_peer_that_speaks_no_tls_is_told_as_the_cause() {
-    let (_, security) = certificate();
+    let (_, security) = certificate(true);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let access = Access::new(&security);

@@ -1,5 +1,6 @@
 //! Stores as keytool (of JDK 17) and OpenSSL 3 make them, beside this file: an authority, and a certificate of it for a client with
-//! its EC key. Passwords: `store-secret`, and `key-secret` for keys that have one of their own. `old.p12` is encrypted as JDK 8 did.
+//! its EC key. Passwords: `store-secret`, and `key-secret` for keys that have one of their own. `old.p12` is encrypted as
+//! JDK 8 did it.
 
 use super::*;
 use proptest::prelude::*;
