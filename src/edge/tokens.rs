@@ -45,7 +45,7 @@ impl Tokens {
     /// A token to log in with. Blocks when a new one has to be asked for.
     pub(super) fn get(&self) -> Result<Secret, String> {
         let TokenSource::ClientCredentials { url, client_id, client_secret, scope } = &self.source else {
-            return self.from_file();
+            return self.read();
         };
         // Whoever comes meanwhile waits for the same answer.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +68,8 @@ impl Tokens {
         }
     }
 
-    fn from_file(&self) -> Result<Secret, String> {
+    /// Out of the file.
+    fn read(&self) -> Result<Secret, String> {
         let TokenSource::File(path) = &self.source else { return Err("there is no token file".into()) };
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("cannot read the token file {path}: {error}"))?;

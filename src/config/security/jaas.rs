@@ -14,9 +14,8 @@ const FLAGS: [&str; 4] = ["required", "requisite", "sufficient", "optional"];
 /// Errors say what was expected and never quote the text, which holds a password.
 pub(super) fn parse(text: &str) -> Result<Login, String> {
     let mut words = words(text)?.into_iter();
-    let class = match words.next() {
-        Some(Word::Text(class)) => class,
-        _ => return Err("expected the class of a login module first".into()),
+    let Some(Word::Text(class)) = words.next() else {
+        return Err("expected the class of a login module first".into());
     };
     let flag = match words.next() {
         Some(Word::Text(flag)) => flag.to_ascii_lowercase(),

@@ -91,12 +91,9 @@ pub(super) fn read(reader: &mut Reader) -> Result<Sasl, ConfigError> {
 fn mechanism(reader: &mut Reader) -> Result<Mechanism, ConfigError> {
     let all = [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512, Mechanism::OauthBearer];
     let names = all.map(|mechanism| (mechanism.name(), mechanism));
-    let value = match reader.take("sasl.mechanism").or_else(|| reader.take("sasl.mechanisms")) {
-        Some(value) => value,
-        None => {
-            let names = names.map(|(name, _)| name).join(", ");
-            return Err(ConfigError(format!("sasl.mechanism is not set; it is one of {names}")));
-        }
+    let Some(value) = reader.take("sasl.mechanism").or_else(|| reader.take("sasl.mechanisms")) else {
+        let names = names.map(|(name, _)| name).join(", ");
+        return Err(ConfigError(format!("sasl.mechanism is not set; it is one of {names}")));
     };
     match value.text.expose() {
         "GSSAPI" => Err(wrong(
