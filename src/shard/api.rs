@@ -36,6 +36,8 @@ pub struct Settings {
     pub transactional_id: String,
     pub on_loss: OnLoss,
     pub connections_per_broker: usize,
+    /// Whether connections to the source, and to the target, have to log in.
+    pub has_sasl: [bool; 2],
     /// The target's static `producer.id.expiration.ms`; None when it could not be read (then no lane is ever guarded).
     pub producer_id_expiration_ms: Option<i64>,
     /// The link's producer id, the same for every lane and every incarnation, and its epoch.
@@ -296,6 +298,11 @@ pub enum Action {
     /// Close at once, dropping what was not sent. The driver does not answer with `handle_closed`.
     Close {
         conn: ConnId,
+    },
+    /// The connection has to log in, at its start or again: bring what that needs by `handle_login`.
+    Login {
+        conn: ConnId,
+        side: Side,
     },
     /// `poll_transmit` has something for this connection (told once, until it was drained to None).
     Transmit {

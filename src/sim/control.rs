@@ -330,6 +330,7 @@ impl World {
             fetch_wait_ms: 200,
             request_timeout_ms: self.plan.request_timeout_ms,
             zombie_bound_ms: self.plan.zombie_bound_ms,
+            has_sasl: [false; 2],
             connections_per_broker: self.plan.connections_per_broker,
             producer_id_expiration_ms: self.known_expiration_ms(),
             producer_id,

@@ -58,7 +58,7 @@ impl Clusters {
 
     /// Metadata names the leaders of a new topic before the brokers know that they lead; what is sent to them then is refused.
     fn await_leaders(&self, partitions: u32) -> Result<(), String> {
-        let cluster = Cluster { bootstrap: self.source.clone() };
+        let cluster = Cluster::from(self.source.clone());
         let mut source = Admin::new(&cluster, CLIENT_ID, Duration::from_secs(10));
         let wanted: Vec<(String, i32)> = (0..partitions as i32).map(|at| (self.topic.clone(), at)).collect();
         for _ in 0..REFUSALS_MAX {
