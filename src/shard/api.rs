@@ -248,16 +248,12 @@ pub enum TransactionStep {
 pub enum TransactionDone {
     /// In whose name the batches of the next transactions are sent, sequences from 0 on in every partition; and the positions
     /// that earlier transactions committed, of those lanes that have any.
-    Claimed {
-        producer_id: i64,
-        producer_epoch: i16,
-        positions: Vec<(LaneId, Checkpoint)>,
-    },
+    Claimed { producer_id: i64, producer_epoch: i16, positions: Vec<(LaneId, Checkpoint)> },
     /// The partitions are in the transaction; or, if some are refused, none is.
-    Joined {
-        refused: Vec<(LaneId, Stop)>,
-    },
-    Committed,
+    Joined { refused: Vec<(LaneId, Stop)> },
+    /// If it took more than one attempt, an earlier one may yet be under way, and would commit the next transaction in the middle
+    /// (KIP-890): then a claim has to come first.
+    Committed { is_last_word: bool },
     /// The fate of the transaction is not known: only another claim tells.
     Broken,
     /// The target refuses, and will again.

@@ -222,8 +222,9 @@ impl Shard {
                     self.refresh(now, slot);
                 }
             }
-            (TransactionDone::Committed, Step::Committing) => {
+            (TransactionDone::Committed { is_last_word }, Step::Committing) => {
                 self.transactions.step = Step::Idle;
+                self.transactions.producer = self.transactions.producer.filter(|_| is_last_word);
                 for slot in std::mem::take(&mut self.transactions.joined) {
                     self.lanes[slot].lane.handle_committed(now, &self.settings);
                     self.tell_caught_up(slot);

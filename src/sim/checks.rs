@@ -61,7 +61,8 @@ impl World {
                 let checked = twin.check(source, batch, &self.ledger_view, lane);
                 if checked.is_err()
                     && may_lose_replicated
-                    && batch.base_offset() == held.log.log_start_offset()
+                    && (batch.base_offset() == held.log.log_start_offset()
+                        || Some(batch.base_offset()) == twin.cut_at())
                 {
                     twin.spoil(batch.base_offset());
                     break;
@@ -172,7 +173,7 @@ impl World {
         match kind {
             // What has to be taken apart here holds no records.
             StopKind::Unreadable => source.may_halt() || source.begins_within_a_batch(),
-            StopKind::OtherWriter => self.checks.twin(lane.0 as usize).is_spoiled(),
+            StopKind::OtherWriter => self.checks.twin(lane.0 as usize).was_spoiled(),
             StopKind::SourceRecreated => source.recreated,
             StopKind::PositionUnknown => self.plan.has(Fault::TargetTruncation),
             _ => false,

@@ -26,6 +26,9 @@ pub(super) struct Twin {
     /// An unclean election lost all that the target knew of us, and a batch on its way was taken for the first. That cannot be
     /// kept out; what is asked for is that the lane notices and stops, for as long as the batch is there.
     spoiled_at: Option<i64>,
+    was_spoiled: bool,
+    /// Where the log was cut off last.
+    cut_at: Option<i64>,
 }
 
 #[derive(Clone, Copy)]
@@ -82,6 +85,16 @@ impl Twin {
 
     pub(super) fn spoil(&mut self, offset: i64) {
         self.spoiled_at = Some(offset);
+        self.was_spoiled = true;
+    }
+
+    /// Whether it is, or was for a while.
+    pub(super) fn was_spoiled(&self) -> bool {
+        self.was_spoiled
+    }
+
+    pub(super) fn cut_at(&self) -> Option<i64> {
+        self.cut_at
     }
 
     /// Takes note of what the log has lost.
@@ -95,8 +108,9 @@ impl Twin {
             let lost = left.split_off(left.partition_point(|entry| entry.next_offset() <= end));
             let begin = if left.is_empty() { end } else { self.begin };
             let high_watermark = self.high_watermark.min(end);
-            let spoiled_at = self.spoiled_at;
-            *self = Self { begin, high_watermark, spoiled_at, ..Self::default() };
+            let Self { spoiled_at, was_spoiled, .. } = *self;
+            let cut_at = Some(end);
+            *self = Self { begin, high_watermark, spoiled_at, was_spoiled, cut_at, ..Self::default() };
             left.into_iter().for_each(|entry| self.take(entry));
             // The coordinator has decided, and will write the marker again.
             if let Some(Entry::Marker { commits: true, .. }) = lost.first() {
