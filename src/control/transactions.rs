@@ -305,8 +305,7 @@ impl Transactor {
         if code == 0 {
             return true;
         }
-        let is_claim =
-            matches!(self.work.as_ref().map(|work| &work.step), Some(TransactionStep::Claim { .. }));
+        let is_claim = self.work.as_ref().is_some_and(Work::is_claim);
         match code {
             CONCURRENT_TRANSACTIONS | UNSTABLE_OFFSET_COMMIT => self.retry_at_us = now.after_ms(RETRY_MS),
             code if error::is_retriable(code) => self.retry_at_us = now.after_ms(RETRY_MS),
