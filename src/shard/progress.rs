@@ -27,9 +27,10 @@ impl Numbering {
         Self { durable: start.runs.len(), runs: start.runs.clone() }
     }
 
-    /// Whether the link ever prepared to write to this partition.
+    /// Whether the link ever prepared to write to this partition. A run of seeds alone is not enough: where they end stands in the
+    /// next one, and before that is durable none is sent.
     pub(super) fn is_begun(&self) -> bool {
-        self.durable > 0
+        self.runs[..self.durable].iter().any(|run| run.source_offset != SEED)
     }
 
     /// The source offset of the record with this number. None: the number is older than everything that is still known.
@@ -97,6 +98,11 @@ impl Numbering {
 
     /// Opens a run; it becomes durable by [`Self::confirm`].
     pub(super) fn open(&mut self, run: Run) {
+        if run.source_offset == SEED {
+            // The partition is begun, or begun anew after nothing was sent.
+            self.runs.clear();
+            self.durable = 0;
+        }
         self.runs.push(run);
     }
 

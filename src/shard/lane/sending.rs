@@ -41,7 +41,9 @@ impl Lane {
         seeds: &SeedBatch,
         settings: &Settings,
     ) -> Option<(Batch, Stamp)> {
-        if !self.numbering.is_durable(self.send_number) || !self.may_send(now, lease, settings) {
+        // Where the seeds end must be known to whoever goes on with them.
+        let end = self.send_number + self.numbering.seeds_from(self.send_number);
+        if !self.numbering.is_durable(end) || !self.may_send(now, lease, settings) {
             return None;
         }
         let batch = self.seed(seeds)?;
