@@ -244,6 +244,8 @@ pub(super) struct Lane {
     log_start: Option<i64>,
     caught_up: bool,
     draining: bool,
+    /// Control was told that nothing is under way and nothing will be.
+    is_silent: bool,
 }
 
 impl Lane {
@@ -306,6 +308,7 @@ impl Lane {
             batch_bytes_average: 0,
             caught_up: false,
             draining: false,
+            is_silent: false,
         }
     }
 
@@ -525,6 +528,11 @@ impl Lane {
     /// Reads no more; what was accepted is still sent.
     pub(super) fn drain(&mut self) {
         self.draining = true;
+    }
+
+    /// Sends no more, whatever comes in: a successor relies on it.
+    pub(super) fn fall_silent(&mut self) {
+        self.is_silent = true;
     }
 
     /// Nothing more will come of this lane without a command: nothing in flight, and nothing that may be sent.

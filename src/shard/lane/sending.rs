@@ -73,7 +73,8 @@ impl Lane {
 
     /// Whether [`Self::next_batch`] would give one: cheap, and may change the state from Stream to Single or Probe.
     pub(in crate::shard) fn may_send(&mut self, now: Now, lease: Lease, settings: &Settings) -> bool {
-        let Some(timestamp_ms) = self.next_timestamp_ms(now).filter(|_| self.is_current(lease)) else {
+        let may_go = self.is_current(lease) && !self.is_silent;
+        let Some(timestamp_ms) = self.next_timestamp_ms(now).filter(|_| may_go) else {
             return false;
         };
         if self.state == State::Transact {
