@@ -177,6 +177,8 @@ pub(super) struct Lane {
     numbering: Numbering,
     /// The log end is to be compared with the last batch's header before it is believed.
     wants_tail: bool,
+    /// Not the last batch is wanted, which is a control record, but the one at this offset.
+    before_gap: Option<i64>,
     search: Option<shared::Search>,
     cover: Option<shared::Cover>,
     /// While the lane's batches go in transactions.
@@ -268,6 +270,7 @@ impl Lane {
             from: start.from,
             state: State::Waiting,
             wants_tail: false,
+            before_gap: None,
             search: None,
             cover: None,
             part: None,
@@ -337,7 +340,7 @@ impl Lane {
     /// As [`Self::wants_ask`], for the last batch's header, or others: from which offset on, and how many bytes at most.
     pub(super) fn wants_tail(&self) -> Option<(i64, i32)> {
         let log_end = self.asked.log_end.filter(|_| self.wants_tail)?;
-        Some(self.search_from().unwrap_or((log_end - 1, 1)))
+        Some(self.search_from().unwrap_or((self.before_gap.unwrap_or(log_end - 1), 1)))
     }
 
     /// Where to fetch from. None: the lane wants nothing now.
@@ -508,6 +511,7 @@ impl Lane {
     fn forget_questions(&mut self) {
         self.is_asking = false;
         self.wants_tail = false;
+        self.before_gap = None;
         self.search = None;
         self.asked = Asked::default();
         self.round = self.round.wrapping_add(1);
