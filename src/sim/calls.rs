@@ -85,7 +85,11 @@ impl World {
         let (instance, errand) = (call.instance, call.errand);
         let answer = if answered { call.answer.take() } else { None };
         let caller = &mut self.instances[instance];
-        if caller.call != Some(id) {
+        let awaited = match errand {
+            Errand::Trim { .. } => &mut caller.trims.call,
+            _ => &mut caller.call,
+        };
+        if *awaited != Some(id) {
             return Ok(());
         }
         if caller.paused_until_us > self.now_us {
@@ -99,7 +103,7 @@ impl World {
             );
             return Ok(());
         }
-        caller.call = None;
+        *awaited = None;
         self.errand_done(instance, errand, answer)
     }
 }
