@@ -366,6 +366,9 @@ impl Shard {
         if self.draining {
             lane.drain();
         }
+        if self.drained_told {
+            lane.fall_silent();
+        }
         self.lanes.push(Member {
             lane,
             name,
@@ -688,6 +691,8 @@ impl Shard {
         }
         if is_drained {
             self.drained_told = true;
+            // A fetch may still be answered.
+            self.lanes.iter_mut().for_each(|member| member.lane.fall_silent());
             self.events.push_back(Event::Drained);
         }
     }

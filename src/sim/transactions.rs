@@ -149,7 +149,7 @@ impl World {
                     let answer: EndTxnResponse = answer(IN_TRANSACTION, frame)?;
                     transactor.on_done(now, answer.error_code);
                 }
-                Errand::Read { .. } | Errand::Claim | Errand::Allocate | Errand::Append => return None,
+                _ => return None,
             }
             Some(())
         });
