@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use twinlog::config::{ConfigError, Draft, LogFormat, Mirror};
 use twinlog::control::forecast;
+use twinlog::control::topics::is_selected;
 use twinlog::edge::failover::{self, FailoverError, Kind};
 use twinlog::edge::groups::{self, GroupSync};
 use twinlog::edge::logging;
@@ -126,7 +127,10 @@ fn group_problems(config: &Mirror) -> Result<Vec<String>, Failure> {
         LinkState::read(&config.target, &config.link, &config.client_id, TIMEOUT).map_err(Failure::new)?;
     let mut sync = GroupSync::new(Arc::new(config.clone()));
     let statuses = sync.status(&mut |asked| Some(state.translate(&asked))).map_err(Failure::new)?;
-    let different = statuses.into_iter().filter(|status| status.target_offset != status.translated_offset);
+    let different = statuses.into_iter().filter(|status| {
+        // A group may read topics that are none of the link's.
+        is_selected(config, &status.topic) && status.target_offset != status.translated_offset
+    });
     Ok(different
         .map(|status| {
             let groups::Status { group, topic, partition, state, .. } = status;

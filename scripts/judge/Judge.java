@@ -55,6 +55,8 @@ import org.apache.kafka.common.serialization.*;
  *   deny-cluster BOOTSTRAP                  ACLs that let everybody do all on topics, groups and transactional ids, and nothing
  *       on the cluster but what every client needs
  *   ends BOOTSTRAP TOPIC                    one line a partition: number, end offset
+ *   watch BOOTSTRAP TOPIC OFFSETS [MS]      a line for each change of the partitions' end offsets, until their sum reaches this or
+ *       so much time has passed: milliseconds since 1970, the sum
  *   leaders BOOTSTRAP TOPIC                 one line a partition: number, leader, in-sync replicas
  *   hide BOOTSTRAP TOPIC                    an ACL that leaves the topic to a principal that nobody is
  *   deny BOOTSTRAP TOPIC OPERATION          ACLs that let everybody do all on the topic but OPERATION
@@ -151,13 +153,9 @@ public final class Judge {
                 }
                 admin(bootstrap).createAcls(all).all().get();
             }
-            case "ends" -> {
-                try (Consumer<byte[], byte[]> consumer = consumer(bootstrap)) {
-                    consumer.endOffsets(partitions(consumer, topic)).entrySet().stream()
-                            .sorted(Comparator.comparing(each -> each.getKey().partition()))
-                            .forEach(each -> OUT.println(each.getKey().partition() + " " + each.getValue()));
-                }
-            }
+            case "ends" -> ends(bootstrap, topic).forEach((partition, end) -> OUT.println(partition + " " + end));
+            case "watch" -> watch(bootstrap, topic, Long.parseLong(rest.get(0)),
+                    rest.size() > 1 ? Long.parseLong(rest.get(1)) : PATIENCE_MS);
             case "leaders" -> {
                 for (TopicPartitionInfo each : awaitTopic(bootstrap, topic).partitions()) {
                     OUT.println(each.partition() + " " + (each.leader() == null ? -1 : each.leader().id()) + " "
@@ -170,6 +168,31 @@ public final class Judge {
                     new AccessControlEntry("User:*", "*", AclOperation.ALL, AclPermissionType.ALLOW),
                     new AccessControlEntry("User:*", "*", AclOperation.fromString(rest.get(0)), AclPermissionType.DENY)));
             default -> throw new IllegalArgumentException("unknown command " + words[0]);
+        }
+    }
+
+    /** The partitions' high watermarks. */
+    private static SortedMap<Integer, Long> ends(String bootstrap, String topic) throws Exception {
+        Map<TopicPartition, OffsetSpec> asked = new HashMap<>();
+        awaitTopic(bootstrap, topic).partitions().forEach(
+                each -> asked.put(new TopicPartition(topic, each.partition()), OffsetSpec.latest()));
+        SortedMap<Integer, Long> ends = new TreeMap<>();
+        admin(bootstrap).listOffsets(asked).all().get()
+                .forEach((partition, end) -> ends.put(partition.partition(), end.offset()));
+        return ends;
+    }
+
+    private static void watch(String bootstrap, String topic, long offsets, long patienceMs) throws Exception {
+        long known = -1;
+        for (long until = System.currentTimeMillis() + patienceMs; known < offsets && System.currentTimeMillis() < until; ) {
+            long sum = ends(bootstrap, topic).values().stream().mapToLong(Long::longValue).sum();
+            if (sum == known) {
+                Thread.sleep(2);
+                continue;
+            }
+            known = sum;
+            OUT.println(System.currentTimeMillis() + " " + sum);
+            OUT.flush();
         }
     }
 

@@ -93,7 +93,7 @@ fn by_origin(judge: &mut Judge, cluster: &Cluster) -> BTreeMap<(String, bool), V
     let mut found: BTreeMap<(String, bool), Vec<String>> = BTreeMap::new();
     for line in judge.must(&format!("list {} shared keys", cluster.bootstrap)) {
         let words: Vec<&str> = line.split(' ').collect();
-        let is_first = words[4].parse::<u64>().is_ok();
+        let is_first = words.get(4).is_some_and(|key| key.parse::<u64>().is_ok());
         found.entry((words[0].to_owned(), is_first)).or_default().push(words[3].to_owned());
     }
     found

@@ -1,0 +1,207 @@
+"""What the scripts that take figures share: clusters, processes and what they cost, the files of results."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+CACHE = pathlib.Path(os.environ.get("TWINLOG_CACHE") or pathlib.Path(
+    os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "twinlog")
+TICKS = os.sysconf("SC_CLK_TCK")
+MIRROR_SECONDS_MAX = 180
+
+
+# --- binaries -----------------------------------------------------------------------------------------------------------
+
+
+def twinlog():
+    """The mirror: TWINLOG_BIN, or it is built."""
+    return os.environ.get("TWINLOG_BIN") or built(["cargo", "build", "--release", "--bin", "twinlog"], "twinlog")
+
+
+def relay():
+    """The relay bench: RELAY_BIN, or it is built."""
+    return os.environ.get("RELAY_BIN") or built(["cargo", "bench", "--bench", "relay", "--no-run"], "relay")
+
+
+def built(command, name):
+    lines = subprocess.run([*command, "--message-format=json"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+    for line in lines.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["name"] == name:
+            return message["executable"]
+    sys.exit(f"cargo built no {name}")
+
+
+# --- clusters -----------------------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """One broker, as benchmarks want it: G1, the server JVM, 1 GB."""
+
+    def __init__(self, name, port):
+        self.name, self.port, self.address = name, port, f"127.0.0.1:{port}"
+
+    def up(self, secure=False):
+        more = ["--secure"] if secure else []
+        kafka("up", self.name, "--port", str(self.port), "--jvm", "full", "--heap", "1g", *more)
+
+    def flags(self, side, secure):
+        """Where it is and how it is spoken to, for a mirror that has it as this side."""
+        if not secure:
+            return [f"--{side}", self.address]
+        file = CACHE / f"{self.name}.properties"
+        file.write_text(kafka("client", self.name, "SSL"))
+        return [f"--{side}-config", str(file)]
+
+    def down(self):
+        subprocess.run([HERE / "kafka", "down", self.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def cpu_seconds(self):
+        return cpu_seconds(int((CACHE / "clusters" / self.name / "0" / "pid").read_text()))
+
+    def offsets(self, topic):
+        """Offset at the end of each partition."""
+        lines = kafka("tool", self.name, "get-offsets", "--topic", topic)
+        return dict(re.findall(rf"^{topic}:(\d+):(\d+)$", lines, re.M))
+
+    def delete(self, topic):
+        kafka("topics", self.name, "--delete", "--topic", topic, "--if-exists")
+        while topic in kafka("topics", self.name, "--list").split():
+            time.sleep(0.2)
+
+    def fill(self, topic, megabytes, partitions, batch_bytes):
+        """A topic of records of 1,000 bytes."""
+        kafka("topics", self.name, "--create", "--topic", topic, "--partitions", str(partitions), "--config", "retention.ms=-1")
+        # As a class, because the tool's short form takes no settings beside its own.
+        kafka("run", self.name, "org.apache.kafka.tools.ProducerPerformance", "--topic", topic,
+              "--num-records", str(megabytes * 1000), "--record-size", "1000", "--throughput", "-1",
+              "--producer-props", f"bootstrap.servers={self.address}", f"batch.size={batch_bytes}", "linger.ms=500",
+              "buffer.memory=134217728", f"max.request.size={max(batch_bytes * 2, 1 << 20)}")
+
+
+def kafka(*words):
+    return subprocess.run([HERE / "kafka", *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+class Judge:
+    """Kafka's own clients, kept in one process: scripts/judge/Judge.java says what they can do."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(java("Judge.java"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, *words):
+        """The lines of the answer."""
+        return list(self.lines(*words))
+
+    def lines(self, *words):
+        """As ask, each line when it comes."""
+        command = " ".join(str(word) for word in words)
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith("error "):
+                sys.exit(f"{command}: {line}")
+            if line == "ok\n":
+                return
+            yield line.rstrip("\n")
+        sys.exit(f"the judge ended during '{command}'")
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def java(source, *arguments):
+    """The command that runs a program of scripts/judge."""
+    class_path = kafka("classpath").strip()
+    options = ["-Xmx768m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off"]
+    return ["java", *options, "-cp", class_path, HERE / "judge" / source, *map(str, arguments)]
+
+
+# --- processes ----------------------------------------------------------------------------------------------------------
+
+
+def wait(process, patience_s):
+    """The output of a process that has to succeed, and what it used, children of other kinds not counted."""
+    timer = time.monotonic() + patience_s
+    while True:
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            break
+        if time.monotonic() > timer:
+            process.kill()
+            os.wait4(process.pid, 0)
+            sys.exit(f"the mirror did not end:\n{process.stderr.read().decode()[-4000:]}")
+        time.sleep(0.05)
+    out, log = process.stdout.read(), process.stderr.read()
+    if process.returncode != 0:
+        sys.exit(f"the mirror failed with exit code {process.returncode}:\n{log.decode()[-4000:]}")
+    return out, usage
+
+
+def cpu_seconds(process_id):
+    fields = pathlib.Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def mirror(twinlog, source, target, topics, flags, secure=False):
+    """What a mirror cost that brought everything over: a process of its own, on one core."""
+    cpu_before = [cluster.cpu_seconds() for cluster in (source, target)]
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [twinlog, "mirror", *source.flags("source", secure), *target.flags("target", secure), "--topics", topics, *flags,
+         "--until-caught-up", "--log-format", "json", "--cores", str(max(os.sched_getaffinity(0)))],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, usage = wait(process, MIRROR_SECONDS_MAX)
+    seconds = time.monotonic() - began
+    of_source, of_target = (cluster.cpu_seconds() - before for cluster, before in zip((source, target), cpu_before))
+    report = json.loads(out)["report"]
+    moved = report["totals"]["bytes"]
+    gigabytes = moved / 1e9
+    return {
+        "bytes": moved,
+        "batches": report["totals"]["batches"],
+        "cpu_s_per_gb": (usage.ru_utime + usage.ru_stime) / gigabytes,
+        "mb_per_s": moved / 1e6 / seconds,
+        "source_cpu_s_per_gb": of_source / gigabytes,
+        "target_cpu_s_per_gb": of_target / gigabytes,
+        "peak_rss_mb": usage.ru_maxrss / 1e3,
+        "report": report,
+    }
+
+
+# --- results ------------------------------------------------------------------------------------------------------------
+
+
+def write(name, results, table):
+    """perf/results/NAME.jsonl, one result a line, and NAME.md."""
+    base = ROOT / "perf" / "results" / name
+    base.parent.mkdir(parents=True, exist_ok=True)
+    base.with_suffix(".jsonl").write_text("".join(json.dumps(result) + "\n" for result in results))
+    base.with_suffix(".md").write_text(table)
+    print(table)
+
+
+def where():
+    """Commit and machine, for the head of a table."""
+    return f"at commit {commit()} on {machine()}"
+
+
+def commit():
+    short = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout.strip()
+    dirty = subprocess.run(["git", "status", "--porcelain", "src"], cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout.strip()
+    return short + (" with changes" if dirty else "")
+
+
+def machine():
+    model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    load = os.getloadavg()[0]
+    return (f"{len(os.sched_getaffinity(0))} cores of {model.group(1) if model else 'unknown'}, Linux {os.uname().release}, "
+            f"load average {load:.1f} at the end")
