@@ -308,6 +308,8 @@ fn tls_read_write(line: &Line, source: TcpStream, target: TcpStream) {
         left -= n;
     }
     target.flush().unwrap();
+    // Until the other end has read it all: a socket that is closed with something unread takes back what was sent.
+    let _ = target.read(&mut [0]);
 }
 
 fn read_write(line: &Line, mut source: TcpStream, mut target: TcpStream) {

@@ -129,6 +129,11 @@ impl Outlet {
             slices.push(IoSlice::new(b));
             bytes += b.len();
         }
+        if bytes == 0 {
+            drop(slices);
+            self.sent(0);
+            return Ok(true);
+        }
         let more = more || slices.len() < self.queue.len();
         let sent = match socket.send(&slices, more)? {
             Tried::Moved(n) => n,

@@ -127,7 +127,8 @@ impl Socket {
             match self.receive(&mut nothing, usize::MAX) {
                 Ok(Tried::Moved(_)) => {}
                 // With TLS 1.2 nothing more comes when it is done.
-                Ok(Tried::Blocked) if tls.borrow().session.state() != State::Handshaking => {}
+                Ok(Tried::Blocked)
+                    if tls.borrow().session.state() != State::Handshaking || self.has_unsent() => {}
                 Ok(Tried::Blocked) => poll_fn(|cx| self.poll_readable(cx)).await.map_err(broken)?,
                 Ok(Tried::Ended) => return Err(CLOSED_IN_HANDSHAKE.into()),
                 Err(e) => {
@@ -160,8 +161,7 @@ impl Socket {
     fn receive_tls(&self, tls: &mut Tls, buffer: &mut BytesMut) -> io::Result<Tried> {
         let before = buffer.len();
         tls.session.take(buffer).map_err(|e| tls.error(&e))?;
-        let mut arrived = 0;
-        if buffer.len() == before && !tls.session.has_plain() && tls.session.state() != State::Ended {
+        while buffer.len() == before && !tls.session.has_plain() && tls.session.state() != State::Ended {
             let room = tls.session.room();
             let room_bytes = room.len();
             let received = self.with_fd(|fd| {
@@ -172,19 +172,22 @@ impl Socket {
                 return Ok(received);
             };
             self.took(received);
-            arrived = n;
             tls.is_drained = n < room_bytes;
             tls.session.received(n, buffer).map_err(|e| tls.error(&e))?;
             // Answers to what TLS itself asked.
             self.flush_tls(tls)?;
+            // What follows may wait for what was just sent.
+            if tls.is_drained && buffer.len() == before && !tls.session.has_plain() {
+                break;
+            }
         }
         tls.is_drained &= !tls.session.has_plain();
-        match buffer.len() - before {
+        Ok(match buffer.len() - before {
+            0 if tls.session.state() == State::Ended => Tried::Ended,
             // A part of a record, or something that only TLS cares about.
-            0 if tls.session.state() == State::Ended => Ok(Tried::Ended),
-            0 if arrived == 0 || (tls.is_drained && tls.session.state() == State::Open) => Ok(Tried::Blocked),
-            n => Ok(Tried::Moved(n)),
-        }
+            0 => Tried::Blocked,
+            n => Tried::Moved(n),
+        })
     }
 
     /// Sends what is encrypted. False: the socket takes no more.

@@ -126,6 +126,8 @@ impl Session {
                     return Err(error);
                 }
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    // It may follow the handshake's last message at once.
+                    self.state = State::Open;
                     while let Some(record) = traffic.next_record() {
                         let payload = record?.payload;
                         let room = if self.plain.is_empty() { into.capacity() - into.len() } else { 0 };
