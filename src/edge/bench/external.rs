@@ -137,16 +137,14 @@ impl Inlet for Producer {
         }];
         let correlation_id = conn.next_correlation_id();
         let mut pieces = Vec::new();
-        produce::frame(
-            PRODUCE_VERSION,
+        let head = produce::Head {
+            version: PRODUCE_VERSION,
             correlation_id,
-            CLIENT_ID,
-            None,
-            20_000,
-            &mut entries,
-            &mut self.scratch,
-            &mut |piece| pieces.push(piece),
-        );
+            client_id: CLIENT_ID,
+            transactional_id: None,
+            timeout_ms: 20_000,
+        };
+        produce::frame(head, &mut entries, &mut self.scratch, &mut |piece| pieces.push(piece));
         for piece in pieces {
             match piece {
                 Piece::Framing(bytes) => conn.write(&bytes)?,
