@@ -162,6 +162,7 @@ impl World {
                     self.timed(|shard| shard.handle_connected(now, conn));
                 }
                 Action::Close { conn } => panic!("the shard closes {conn:?}"),
+                Action::Login { conn, .. } => panic!("{conn:?} needs no login"),
                 Action::Transmit { conn } => self.transmit(conn),
             }
         }
@@ -256,6 +257,7 @@ fn settings() -> Settings {
         on_loss: OnLoss::Halt,
         marker_producer_id: -1,
         connections_per_broker: 1,
+        has_sasl: [false; 2],
         producer_id_expiration_ms: Some(86_400_000),
         producer_id: 4711,
         producer_epoch: 0,

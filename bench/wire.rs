@@ -11,7 +11,7 @@ use std::hint::black_box;
 use twinlog::wire::batch::{BatchHeader, Stamp, restamp};
 use twinlog::wire::crc::change_in_software;
 use twinlog::wire::fetch::{FetchWalk, Walked};
-use twinlog::wire::produce::{Entry, Payload, frame};
+use twinlog::wire::produce::{Entry, Head, Payload, frame};
 use twinlog::wire::{TopicKey, control};
 use uuid::Uuid;
 
@@ -78,7 +78,14 @@ fn entry(partition: i32, raw: [u8; 61], payload: Bytes) -> Entry {
 }
 
 fn frame_all(entries: &mut Vec<Entry>, scratch: &mut BytesMut) -> usize {
-    frame(PRODUCE_VERSION, 1, "twinlog", None, 30_000, entries, scratch, &mut |piece| drop(black_box(piece)))
+    let head = Head {
+        version: PRODUCE_VERSION,
+        correlation_id: 1,
+        client_id: "twinlog",
+        transactional_id: None,
+        timeout_ms: 30_000,
+    };
+    frame(head, entries, scratch, &mut |piece| drop(black_box(piece)))
 }
 
 fn restamping(criterion: &mut Criterion) {

@@ -47,8 +47,17 @@ class Cluster:
     def __init__(self, name, port):
         self.name, self.port, self.address = name, port, f"127.0.0.1:{port}"
 
-    def up(self):
-        kafka("up", self.name, "--port", str(self.port), "--jvm", "full", "--heap", "1g")
+    def up(self, secure=False):
+        more = ["--secure"] if secure else []
+        kafka("up", self.name, "--port", str(self.port), "--jvm", "full", "--heap", "1g", *more)
+
+    def flags(self, side, secure):
+        """Where it is and how it is spoken to, for a mirror that has it as this side."""
+        if not secure:
+            return [f"--{side}", self.address]
+        file = CACHE / f"{self.name}.properties"
+        file.write_text(kafka("client", self.name, "SSL"))
+        return [f"--{side}-config", str(file)]
 
     def down(self):
         subprocess.run([HERE / "kafka", "down", self.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -142,12 +151,12 @@ def cpu_seconds(process_id):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def mirror(twinlog, source, target, topics, flags):
+def mirror(twinlog, source, target, topics, flags, secure=False):
     """What a mirror cost that brought everything over: a process of its own, on one core."""
     cpu_before = [cluster.cpu_seconds() for cluster in (source, target)]
     began = time.monotonic()
     process = subprocess.Popen(
-        [twinlog, "mirror", "--source", source.address, "--target", target.address, "--topics", topics, *flags,
+        [twinlog, "mirror", *source.flags("source", secure), *target.flags("target", secure), "--topics", topics, *flags,
          "--until-caught-up", "--log-format", "json", "--cores", str(max(os.sched_getaffinity(0)))],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, usage = wait(process, MIRROR_SECONDS_MAX)

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use twinlog::config::{Cluster, ConfigError, Draft, LogFormat, Mirror};
+use twinlog::config::{ConfigError, Draft, LogFormat, Mirror};
 use twinlog::control::forecast;
 use twinlog::control::topics::is_selected;
 use twinlog::edge::failover::{self, FailoverError, Kind};
@@ -248,14 +248,9 @@ pub fn ledger(args: LedgerArgs) -> Result<ExitCode, Failure> {
 
 /// The state of the link that a draft names, which needs no source.
 fn link_state(draft: Draft) -> Result<LinkState, Failure> {
-    let target = draft.target.ok_or_else(|| {
-        ConfigError(
-            "no target given; add --target HOST:PORT, or set target.bootstrap in the config file".into(),
-        )
-    })?;
+    let target = draft.target_cluster()?;
     let link = draft.link.unwrap_or_else(|| "mirror".into());
-    LinkState::read(&Cluster { bootstrap: target }, &link, &format!("twinlog-{link}"), TIMEOUT)
-        .map_err(Failure::new)
+    LinkState::read(&target, &link, &format!("twinlog-{link}"), TIMEOUT).map_err(Failure::new)
 }
 
 pub fn offsets(args: OffsetsArgs) -> Result<ExitCode, Failure> {

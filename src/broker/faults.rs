@@ -101,8 +101,8 @@ impl Cluster {
         self.faults.denied.push((api, topic.map(str::to_owned)));
     }
 
-    /// The next `times` markers that WriteTxnMarkers asks for in this partition are appended twice, as by a coordinator that asks
-    /// again because a broker failed between append and answer.
+    /// The next `times` markers that WriteTxnMarkers asks for in this partition are appended twice and answered with
+    /// NETWORK_EXCEPTION, as if somebody between had asked again because the broker failed between append and answer.
     pub fn repeat_markers(&mut self, topic: &str, partition: i32, times: u32) {
         self.faults.repeated_markers.push((topic.to_owned(), partition, times));
     }
@@ -230,6 +230,15 @@ impl Cluster {
         let partition = self.topics.partition_mut(key)?;
         self.stored_bytes -= partition.log.delete_before(before);
         Some(partition.log.log_start_offset())
+    }
+
+    /// The log cleaner of a compacted topic: what it leaves of the batch at `base_offset`, which keeps its offsets. (Kafka's
+    /// cleaner leaves the newest batches alone, and those of open transactions.)
+    pub fn clean(&mut self, topic: &str, partition: i32, base_offset: i64, left: Option<Batch>) {
+        let Some(key) = self.topics.key(topic, partition) else { return };
+        if let Some(partition) = self.topics.partition_mut(key) {
+            self.stored_bytes -= partition.log.clean(base_offset, left);
+        }
     }
 
     /// Deletes the topic and creates it again, empty, under a new id.

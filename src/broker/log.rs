@@ -133,6 +133,26 @@ impl Log {
         Appended { base_offset, last_offset, duplicate: false }
     }
 
+    /// The log cleaner has passed over the batch at `base_offset`: this is left of it. Offsets, producers and transactions are
+    /// what they were. Returns the bytes that went.
+    pub fn clean(&mut self, base_offset: i64, left: Option<Batch>) -> usize {
+        let at = self.batches.partition_point(|batch| batch.base_offset() < base_offset);
+        let Some(batch) = self.batches.get_mut(at).filter(|batch| batch.base_offset() == base_offset) else {
+            return 0;
+        };
+        let before = batch.size_bytes();
+        let after = left.as_ref().map_or(0, Batch::size_bytes);
+        match left {
+            Some(mut left) => {
+                left.place(base_offset, batch.leader_epoch());
+                *batch = left;
+            }
+            None => drop(self.batches.remove(at)),
+        }
+        self.size_bytes = self.size_bytes - before + after;
+        before.saturating_sub(after)
+    }
+
     /// Moves the high watermark forward, at most to the log's end. Returns whether it moved.
     pub fn advance_high_watermark(&mut self, to: i64) -> bool {
         let to = to.min(self.log_end_offset);

@@ -2,8 +2,8 @@
 
 use super::{Addresses, Patterns, some_of};
 use clap::Args;
-use std::path::PathBuf;
-use twinlog::config::{ConfigError, Draft, LogFormat, text};
+use std::path::{Path, PathBuf};
+use twinlog::config::{ClusterName, ConfigError, Draft, LogFormat, text};
 
 #[derive(Debug, Args)]
 pub struct LinkArgs {
@@ -14,6 +14,15 @@ pub struct LinkArgs {
     /// Cluster to write to: some of its brokers
     #[arg(long, value_name = "HOST:PORT[,…]", value_parser = text::addresses, help_heading = "What to mirror")]
     target: Option<Addresses>,
+
+    /// File with Kafka's client settings for the source (security.protocol, ssl.*, sasl.*, bootstrap.servers), as Kafka's own
+    /// tools take with --command-config
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    source_config: Option<PathBuf>,
+
+    /// The same for the target
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    target_config: Option<PathBuf>,
 
     /// Topics to mirror: regular expressions that match the whole name; may be given again
     #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "What to mirror")]
@@ -46,17 +55,14 @@ pub struct LinkArgs {
 }
 
 impl LinkArgs {
-    /// The flags over the config file. Reads the file.
+    /// The flags over the clusters' files over the config file. Reads the files.
     pub fn draft(self) -> Result<Draft, ConfigError> {
         let file = match &self.config {
-            Some(path) => {
-                let content = std::fs::read_to_string(path).map_err(|error| {
-                    ConfigError(format!("cannot read the config file {}: {error}", path.display()))
-                })?;
-                Draft::from_toml(&path.display().to_string(), &content)?
-            }
+            Some(path) => Draft::from_toml(&path.display().to_string(), &content(path)?)?,
             None => Draft::default(),
         };
+        let source = cluster(self.source_config.as_ref(), ClusterName::Source)?;
+        let target = cluster(self.target_config.as_ref(), ClusterName::Target)?;
         let flags = Draft {
             source: self.source,
             target: self.target,
@@ -68,8 +74,20 @@ impl LinkArgs {
             request_timeout_ms: self.request_timeout_ms,
             ..Draft::default()
         };
-        Ok(flags.or(file))
+        Ok(flags.or(source).or(target).or(file))
     }
+}
+
+fn cluster(path: Option<&PathBuf>, side: ClusterName) -> Result<Draft, ConfigError> {
+    match path {
+        Some(path) => Draft::from_properties(&path.display().to_string(), &content(path)?, side),
+        None => Ok(Draft::default()),
+    }
+}
+
+fn content(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("cannot read the config file {}: {error}", path.display())))
 }
 
 /// Which consumer groups a command is about.

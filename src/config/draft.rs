@@ -1,6 +1,10 @@
 //! A [`Mirror`] in the making: what one place (the command line, a file) said, each part of it optional.
 
-use super::{Address, Cluster, ExactlyOnce, Isolation, Mirror, Mover, Offsets, OnLoss, StartFrom};
+use super::placeholder::Machine;
+use super::{
+    Address, Cluster, ExactlyOnce, Isolation, Mirror, Mover, Offsets, OnLoss, Properties, Security,
+    StartFrom, text,
+};
 use crate::limits::CHUNK_BYTES;
 use regex::Regex;
 use std::fmt;
@@ -10,6 +14,8 @@ use std::fmt;
 pub struct Draft {
     pub source: Option<Vec<Address>>,
     pub target: Option<Vec<Address>>,
+    pub source_properties: Properties,
+    pub target_properties: Properties,
     pub topics: Option<Vec<Regex>>,
     pub exclude: Option<Vec<Regex>>,
     pub from: Option<StartFrom>,
@@ -69,6 +75,8 @@ impl Draft {
         Draft {
             source: self.source.or(other.source),
             target: self.target.or(other.target),
+            source_properties: self.source_properties.or(other.source_properties),
+            target_properties: self.target_properties.or(other.target_properties),
             topics: self.topics.or(other.topics),
             exclude: self.exclude.or(other.exclude),
             from: self.from.or(other.from),
@@ -105,15 +113,11 @@ impl Draft {
     /// The whole, with defaults for what nobody said, and with the relations between the parts checked.
     pub fn build(self) -> Result<Mirror, ConfigError> {
         let link = self.link.unwrap_or_else(|| "mirror".into());
-        let mirror = Mirror {
+        let mut mirror = Mirror {
             client_id: self.client_id.unwrap_or_else(|| format!("twinlog-{link}")),
             link,
-            source: Cluster {
-                bootstrap: required(self.source, "source", "source.bootstrap", "--source HOST:PORT")?,
-            },
-            target: Cluster {
-                bootstrap: required(self.target, "target", "target.bootstrap", "--target HOST:PORT")?,
-            },
+            source: cluster("source", self.source, self.source_properties)?,
+            target: cluster("target", self.target, self.target_properties)?,
             topics: required(
                 self.topics,
                 "topics",
@@ -137,7 +141,7 @@ impl Draft {
             groups_interval_ms: self.groups_interval_ms.unwrap_or(400),
             hand_over: false,
             until_caught_up: self.until_caught_up.unwrap_or(false),
-            mover: self.mover.unwrap_or(Mover::Auto),
+            mover: self.mover.unwrap_or_default(),
             cores: self.cores.unwrap_or_default(),
             buffer_bytes: self.buffer_bytes.unwrap_or(256 << 20),
             replication_factor: self.replication_factor,
@@ -149,8 +153,55 @@ impl Draft {
             connections_per_broker: self.connections_per_broker.unwrap_or(1),
         };
         check(&mirror)?;
+        if mirror.has_tls() {
+            // The kernel cannot open what it would splice.
+            mirror.mover = Mover::Copy;
+        }
         Ok(mirror)
     }
+
+    /// What a file of Kafka's client settings says about one cluster: `bootstrap.servers`, and how it is spoken to.
+    pub fn from_properties(name: &str, content: &str, side: ClusterName) -> Result<Draft, ConfigError> {
+        let mut properties = Properties::from_file(name, content)?;
+        let bootstrap = match properties.take("bootstrap.servers") {
+            Some(value) => Some(
+                text::addresses(value.text.expose())
+                    .map_err(|problem| ConfigError(format!("{}: {problem}", value.origin)))?,
+            ),
+            None => None,
+        };
+        Ok(match side {
+            ClusterName::Source => {
+                Draft { source: bootstrap, source_properties: properties, ..Draft::default() }
+            }
+            ClusterName::Target => {
+                Draft { target: bootstrap, target_properties: properties, ..Draft::default() }
+            }
+        })
+    }
+
+    /// The target alone, for commands that need nothing else.
+    pub fn target_cluster(&self) -> Result<Cluster, ConfigError> {
+        cluster("target", self.target.clone(), self.target_properties.clone())
+    }
+}
+
+/// Which of the two clusters settings are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterName {
+    Source,
+    Target,
+}
+
+fn cluster(
+    name: &str,
+    bootstrap: Option<Vec<Address>>,
+    properties: Properties,
+) -> Result<Cluster, ConfigError> {
+    let bootstrap = required(bootstrap, name, &format!("{name}.bootstrap"), &format!("--{name} HOST:PORT"))?;
+    let security = Security::read(properties, &Machine)
+        .map_err(|error| ConfigError(format!("security of the {name}: {error}")))?;
+    Ok(Cluster { bootstrap, security })
 }
 
 fn required<T>(said: Option<T>, what: &str, key: &str, flag: &str) -> Result<T, ConfigError> {
@@ -163,6 +214,13 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
         mirror.source.bootstrap.iter().find(|address| mirror.target.bootstrap.contains(address))
     {
         return refuse(format!("source and target are the same cluster ({both}); a mirror needs two"));
+    }
+    if mirror.mover == Mover::Splice && mirror.has_tls() {
+        return refuse(
+            "mover splice moves payloads inside the kernel, where TLS cannot be taken off or put on: with TLS on either side use \
+             mover copy, or leave the choice to auto"
+                .into(),
+        );
     }
     if mirror.buffer_bytes < 4 * CHUNK_BYTES {
         return refuse(format!(
@@ -236,6 +294,20 @@ mod tests {
     }
 
     #[test]
+    fn a_properties_file_tells_of_a_cluster_and_flags_win() {
+        let file = "bootstrap.servers=c:3\nsecurity.protocol=SSL\nssl.truststore.location=/ca.pem\n";
+        let file = Draft::from_properties("f", file, ClusterName::Source).unwrap();
+        let draft = Draft { source: text::addresses("d:4").ok(), ..Draft::default() };
+        let mirror = draft.or(file.clone()).or(enough()).build().unwrap();
+        assert_eq!(mirror.source.bootstrap[0].to_string(), "d:4");
+        assert!(mirror.source.security.tls.is_some() && mirror.target.security.tls.is_none());
+        assert_eq!(mirror.mover, Mover::Copy);
+        assert_eq!(file.or(enough()).build().unwrap().source.bootstrap[0].to_string(), "c:3");
+        let bad = Draft::from_properties("f", "bootstrap.servers=c", ClusterName::Source).unwrap_err();
+        assert!(bad.0.starts_with("f:1: bootstrap.servers: `c` has no port"), "{bad}");
+    }
+
+    #[test]
     fn what_is_missing_or_contradictory_is_named() {
         let missing = Draft { target: None, ..enough() }.build().unwrap_err();
         assert!(missing.0.contains("--target") && missing.0.contains("target.bootstrap"), "{missing}");
@@ -243,6 +315,9 @@ mod tests {
         assert!(same.0.contains("a:1"), "{same}");
         let small = Draft { buffer_bytes: Some(5), ..enough() }.build().unwrap_err();
         assert!(small.0.contains("buffer-bytes"), "{small}");
+        let mut spliced = Draft { mover: Some(Mover::Splice), ..enough() };
+        spliced.target_properties.set("security.protocol".into(), "SSL".into(), "t".into());
+        assert!(spliced.build().unwrap_err().0.contains("mover splice"));
         let timeout = Draft { request_timeout_ms: Some(100), ..enough() }.build().unwrap_err();
         assert!(timeout.0.contains("fetch-wait-ms"), "{timeout}");
     }

@@ -1,7 +1,8 @@
-//! `twinlog.toml`: the tables `[source]`, `[target]` and `[mirror]`, with a key for every flag of `twinlog mirror`.
+//! `twinlog.toml`: the tables `[source]`, `[target]` and `[mirror]`, with a key for every flag of `twinlog mirror`. In the first
+//! two stand Kafka's own settings of clients, too.
 
 use super::text::{self, log_format};
-use super::{ConfigError, Draft, nearest};
+use super::{ConfigError, Draft, nearest, security};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
@@ -20,7 +21,10 @@ impl Draft {
             };
             for (name, value) in entries {
                 let key = KEYS.iter().find(|key| key.table == table.get_ref() && key.name == name.get_ref());
-                let key = key.ok_or_else(|| file.unknown_key(table.get_ref(), name))?;
+                let Some(key) = key else {
+                    file.property(&mut draft, table.get_ref(), name, value)?;
+                    continue;
+                };
                 (key.read)(&mut draft, value.get_ref()).map_err(|problem| {
                     file.error(Some(value.span()), &format!("{}.{}: {problem}", key.table, key.name))
                 })?;
@@ -149,6 +153,41 @@ impl File<'_> {
         }
     }
 
+    /// A key of Kafka's clients about a cluster. TOML takes its dots for tables within tables.
+    fn property(
+        &self,
+        draft: &mut Draft,
+        table: &str,
+        name: &Spanned<DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<(), ConfigError> {
+        let properties = match table {
+            "source" => &mut draft.source_properties,
+            "target" => &mut draft.target_properties,
+            _ => return Err(self.unknown_key(table, name)),
+        };
+        let mut open = vec![(name.get_ref().to_string(), value)];
+        while let Some((key, value)) = open.pop() {
+            if let DeValue::Table(entries) = value.get_ref() {
+                open.extend(entries.iter().map(|(name, value)| (format!("{key}.{}", name.get_ref()), value)));
+                continue;
+            }
+            if let Some(problem) = security::key_problem(&key) {
+                let is_elsewhere = KEYS.iter().any(|other| other.name == key);
+                let span = Some(name.span());
+                return Err(match is_elsewhere || !key.contains('.') {
+                    true => self.unknown_key(table, name),
+                    false => self.error(span, &format!("in [{table}]: {problem}")),
+                });
+            }
+            let origin = self.error(Some(value.span()), &format!("{table}.{key}")).0;
+            let text =
+                list(value.get_ref()).map_err(|problem| ConfigError(format!("{origin}: {problem}")))?;
+            properties.set(key, text.into(), origin);
+        }
+        Ok(())
+    }
+
     fn unknown_key(&self, table: &str, key: &Spanned<DeString<'_>>) -> ConfigError {
         let typed = key.get_ref();
         let here = || KEYS.iter().filter(|key| key.table == table).map(|key| key.name);
@@ -249,6 +288,34 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_kafkas_clients_may_be_written_in_three_ways() {
+        let content = "
+            [source]
+            security.protocol = 'SASL_SSL'
+            sasl = { mechanism = 'PLAIN', username = 'a' }
+            'sasl.password' = 'b'
+            [source.ssl]
+            enabled.protocols = ['TLSv1.3']
+        ";
+        let draft = Draft::from_toml("t", content).unwrap();
+        let found: Vec<_> = draft
+            .source_properties
+            .iter()
+            .map(|(key, value)| format!("{key}={} {}", value.text.expose(), value.origin))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "sasl.mechanism=PLAIN t:4: source.sasl.mechanism",
+                "sasl.password=b t:5: source.sasl.password",
+                "sasl.username=a t:4: source.sasl.username",
+                "security.protocol=SASL_SSL t:3: source.security.protocol",
+                "ssl.enabled.protocols=TLSv1.3 t:7: source.ssl.enabled.protocols",
+            ]
+        );
+    }
+
+    #[test]
     fn errors_name_file_line_key_and_the_nearest_valid_key() {
         for (content, expected) in [
             ("[mirror]\ntopcis = 'x'", "f.toml:2: unknown key `topcis` in [mirror]; did you mean `topics`?"),
@@ -257,6 +324,15 @@ mod tests {
                 "f.toml:2: unknown key `bootstrap` in [mirror]; that key belongs into [source]",
             ),
             ("[target]\nzzz = 1", "f.toml:2: unknown key `zzz` in [target]; valid keys are bootstrap"),
+            (
+                "[source]\nssl.trustore.location = 'x'",
+                "f.toml:2: in [source]: there is no setting `ssl.trustore.location`; did you mean \
+                 `ssl.truststore.location`?",
+            ),
+            (
+                "[source]\n[source.sasl]\nmechanism = 1.5",
+                "f.toml:3: source.sasl.mechanism: expected a string or a list, found a number",
+            ),
             ("\n[sorce]\n", "f.toml:2: unknown table `sorce`; did you mean [source]?"),
             ("link = 'x'", "f.toml:1: `link` stands outside of any table; it belongs into [mirror]"),
             ("source = 'a:1'", "f.toml:1: [source] must be a table of keys"),

@@ -3,10 +3,17 @@
 mod draft;
 mod file;
 mod nearest;
+pub mod placeholder;
+mod properties;
+mod secret;
+pub mod security;
 pub mod text;
 
-pub use draft::{ConfigError, Draft, LogFormat};
+pub use draft::{ClusterName, ConfigError, Draft, LogFormat};
 pub use nearest::nearest;
+pub use properties::Properties;
+pub use secret::Secret;
+pub use security::Security;
 
 use std::net::SocketAddr;
 
@@ -33,10 +40,18 @@ impl From<SocketAddr> for Address {
     }
 }
 
-/// One cluster: where to find it. Security settings will live here too, one set per cluster.
+/// One cluster: where to find it, and how it is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
     pub bootstrap: Vec<Address>,
+    pub security: Security,
+}
+
+impl From<Vec<Address>> for Cluster {
+    /// A cluster that is spoken to without TLS and SASL.
+    fn from(bootstrap: Vec<Address>) -> Self {
+        Self { bootstrap, security: Security::default() }
+    }
 }
 
 /// Where a lane that has never mirrored anything begins to read.
@@ -94,9 +109,10 @@ pub enum ExactlyOnce {
 }
 
 /// How a payload gets from the source socket to the target socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mover {
     /// Splice for lanes with large batches, copy for the others.
+    #[default]
     Auto,
     /// Through pinned pool buffers; packs one batch of every ready lane into a request.
     Copy,
@@ -163,4 +179,11 @@ pub struct Mirror {
     pub request_timeout_ms: u64,
     /// Connections to each target broker, per shard.
     pub connections_per_broker: usize,
+}
+
+impl Mirror {
+    /// Whether bytes of either cluster have to be decrypted or encrypted.
+    pub fn has_tls(&self) -> bool {
+        self.source.security.tls.is_some() || self.target.security.tls.is_some()
+    }
 }

@@ -1,8 +1,14 @@
-//! One connection's life above TCP: dial → ApiVersions → ready, then requests and their answers in the order they were sent.
+//! One connection's life above TCP and TLS: dial → ApiVersions → SASL → ready, then requests and their answers in the order they
+//! were sent.
 //!
 //! A broker answers the requests of one connection in order, so what is awaited is a queue. [`Conn`] keeps it, checks every
 //! correlation id against it, and knows when an answer is overdue. It does no input or output: bytes come in through
 //! [`Conn::read`], and go out through [`Conn::poll_transmit`].
+//!
+//! A broker may listen to a login only for so long (KIP-368). Before that time is over [`Conn::poll_login`] asks for another
+//! [`Login`], which goes out behind the requests under way; until it is answered nothing else is sent, as the broker demands.
+
+pub mod sasl;
 
 use crate::limits::ANSWER_BYTES_MAX;
 use crate::time::Now;
@@ -12,6 +18,7 @@ use crate::wire::versions::Versions;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::StrBytes;
+use sasl::{Exchange, Login, Step};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -33,9 +40,13 @@ pub enum Out {
     },
 }
 
+/// The share of a login's life after which the next one is due. Kafka's own client takes 85 % to 95 %.
+const LOGIN_USED_PERCENT: u64 = 85;
+
 pub struct Conn<T> {
     client_id: Arc<str>,
     request_timeout_ms: u64,
+    has_sasl: bool,
     phase: Phase,
     versions: Versions,
     awaited: VecDeque<Awaited<T>>,
@@ -43,12 +54,26 @@ pub struct Conn<T> {
     outgoing: VecDeque<Out>,
     outgoing_bytes: usize,
     announced: bool,
+    /// A login under way, and when it is given up.
+    login: Option<(Exchange, u64)>,
+    /// When the next login is due; `u64::MAX` for never.
+    login_at_us: u64,
+    login_asked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Dialing { deadline_us: u64 },
-    Negotiating { version: i16, deadline_us: u64 },
+    Dialing {
+        deadline_us: u64,
+    },
+    Negotiating {
+        version: i16,
+        deadline_us: u64,
+    },
+    /// The first login waits to be handed in, or is under way.
+    LoggingIn {
+        deadline_us: u64,
+    },
     Ready,
 }
 
@@ -62,17 +87,18 @@ struct Awaited<T> {
 pub enum Read<T> {
     /// Nothing whole yet.
     Incomplete,
-    /// The handshake is done; requests may be sent.
+    /// The handshake or another login is done; requests may be sent.
     Ready,
     /// The answer (response header included, size prefix not) to the oldest request.
     Answer { tag: T, frame: Bytes },
 }
 
 impl<T> Conn<T> {
-    pub fn new(now: Now, client_id: Arc<str>, request_timeout_ms: u64) -> Self {
+    pub fn new(now: Now, client_id: Arc<str>, request_timeout_ms: u64, has_sasl: bool) -> Self {
         Self {
             client_id,
             request_timeout_ms,
+            has_sasl,
             phase: Phase::Dialing { deadline_us: now.after_ms(request_timeout_ms) },
             versions: Versions::default(),
             awaited: VecDeque::new(),
@@ -80,11 +106,15 @@ impl<T> Conn<T> {
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
             announced: false,
+            login: None,
+            login_at_us: u64::MAX,
+            login_asked: false,
         }
     }
 
+    /// Whether requests may be sent now.
     pub fn is_ready(&self) -> bool {
-        self.phase == Phase::Ready
+        self.phase == Phase::Ready && self.login.is_none()
     }
 
     pub fn versions(&self) -> &Versions {
@@ -114,9 +144,19 @@ impl<T> Conn<T> {
     /// When this connection is to be given up, if nothing is answered before.
     pub fn deadline_us(&self) -> Option<u64> {
         match self.phase {
-            Phase::Dialing { deadline_us } | Phase::Negotiating { deadline_us, .. } => Some(deadline_us),
-            Phase::Ready => self.awaited.front().map(|awaited| awaited.deadline_us),
+            Phase::Dialing { deadline_us }
+            | Phase::Negotiating { deadline_us, .. }
+            | Phase::LoggingIn { deadline_us } => Some(deadline_us),
+            Phase::Ready => {
+                let awaited = self.awaited.front().map(|awaited| awaited.deadline_us);
+                awaited.or(self.login.as_ref().map(|(_, deadline_us)| *deadline_us))
+            }
         }
+    }
+
+    /// When [`Self::poll_login`] will ask again, if it will.
+    pub fn login_at_us(&self) -> Option<u64> {
+        (self.login_at_us != u64::MAX && !self.login_asked).then_some(self.login_at_us)
     }
 
     /// What [`Self::deadline_us`] waited for, in words.
@@ -126,6 +166,7 @@ impl<T> Conn<T> {
             Phase::Negotiating { .. } => {
                 "the broker did not answer the first request (ApiVersions) in time; does it speak TLS on this port?"
             }
+            Phase::LoggingIn { .. } => "the login was not done in time",
             Phase::Ready => "the broker did not answer a request in time",
         }
     }
@@ -144,6 +185,9 @@ impl<T> Conn<T> {
         match self.phase {
             Phase::Dialing { .. } => Err("the broker spoke before it was asked".into()),
             Phase::Negotiating { version, .. } => self.negotiated(now, version, frame),
+            // Logins go out behind all other requests, and nothing behind them.
+            Phase::LoggingIn { .. } | Phase::Ready if self.awaited.is_empty() => self.logged_in(now, frame),
+            Phase::LoggingIn { .. } => Err("the broker spoke before it was asked".into()),
             Phase::Ready => {
                 let correlation_id = frame
                     .first_chunk::<4>()
@@ -223,8 +267,77 @@ impl<T> Conn<T> {
             return Ok(Read::Incomplete);
         };
         self.versions = versions;
+        if self.has_sasl {
+            self.phase = Phase::LoggingIn { deadline_us: now.after_ms(self.request_timeout_ms) };
+            self.login_at_us = now.mono_us;
+            return Ok(Read::Incomplete);
+        }
         self.phase = Phase::Ready;
         Ok(Read::Ready)
+    }
+
+    // Logins.
+
+    /// True once for every time that a login is due: [`Self::handle_login`] is to bring one.
+    pub fn poll_login(&mut self, now: Now) -> bool {
+        let is_due = !self.login_asked && self.login_at_us <= now.mono_us;
+        self.login_asked |= is_due;
+        is_due
+    }
+
+    /// What [`Self::poll_login`] asked for.
+    pub fn handle_login(&mut self, now: Now, login: Login) -> Result<(), String> {
+        if !self.login_asked {
+            return Ok(());
+        }
+        let exchange = Exchange::new(login, &self.versions).map_err(|error| error.to_string())?;
+        // It waits behind what is under way.
+        let deadline_us = self.awaited.back().map_or(now.mono_us, |awaited| awaited.deadline_us);
+        self.login = Some((exchange, deadline_us.max(now.after_ms(self.request_timeout_ms))));
+        self.send_login();
+        Ok(())
+    }
+
+    fn send_login(&mut self) {
+        if let Some((exchange, _)) = &self.login {
+            let request = exchange.request(self.correlation_id, &self.client_id);
+            self.queue(Out::Bytes(request));
+        }
+    }
+
+    fn logged_in(&mut self, now: Now, frame: Bytes) -> Result<Read<T>, String> {
+        let Some((exchange, _)) = &mut self.login else {
+            return Err("the broker sent an answer that nobody asked for".into());
+        };
+        let answered = control::correlation_id(&frame).map_err(|bad| bad.to_string())?;
+        if answered != self.correlation_id {
+            return Err(format!(
+                "the broker answered request {answered} while {} was next",
+                self.correlation_id
+            ));
+        }
+        self.correlation_id = self.correlation_id.wrapping_add(1) & i32::MAX;
+        match exchange.answer(frame).map_err(|error| error.to_string())? {
+            Step::Next => {
+                self.send_login();
+                Ok(Read::Incomplete)
+            }
+            Step::Done { lifetime_ms } => {
+                self.login = None;
+                self.login_asked = false;
+                self.login_at_us = login_due_us(now, lifetime_ms);
+                self.phase = Phase::Ready;
+                Ok(Read::Ready)
+            }
+        }
+    }
+}
+
+/// When a login that the broker listens to for this long has to be followed by another one; `u64::MAX` for never.
+pub fn login_due_us(now: Now, lifetime_ms: u64) -> u64 {
+    match lifetime_ms {
+        0 => u64::MAX,
+        _ => now.mono_us.saturating_add(lifetime_ms.saturating_mul(1_000) / 100 * LOGIN_USED_PERCENT),
     }
 }
 
@@ -234,3 +347,6 @@ fn out_bytes(out: &Out) -> usize {
         Out::Splice { bytes, .. } => *bytes,
     }
 }
+
+#[cfg(test)]
+mod tests;

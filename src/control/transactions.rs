@@ -9,14 +9,15 @@
 //! | join | AddPartitionsToTxn |
 //! | commit | AddOffsetsToTxn, TxnOffsetCommit, EndTxn |
 //!
-//! All of these may be repeated when an answer is lost: the same epoch asks for the same thing (`TransactionCoordinator`). Answers
+//! All of these may be repeated when an answer is lost: the same epoch asks for the same thing (`TransactionCoordinator`). But what
+//! was repeated may arrive a second time in the next transaction of that epoch, so that one begins with a claim. Answers
 //! that say that the epoch is not ours any more, or that the coordinator gave the transaction up, break it.
 
 use super::ledger::{shard_transactional_id, transactional_id};
 use crate::error;
 use crate::shard::{Checkpoint, LaneId, Stop, StopKind, TransactionDone, TransactionStep};
 use crate::time::Now;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -86,6 +87,8 @@ pub struct Transactor {
     producers: BTreeMap<usize, Producer>,
     waiting: VecDeque<(usize, TransactionStep, Vec<Place>)>,
     work: Option<Work>,
+    /// Shards in whose transaction a request was not answered.
+    unanswered: BTreeSet<usize>,
     asked: bool,
     retry_at_us: u64,
     done: VecDeque<(usize, TransactionDone)>,
@@ -98,6 +101,12 @@ struct Work {
     places: Vec<Place>,
     stage: Stage,
     began_us: Option<u64>,
+}
+
+impl Work {
+    fn is_claim(&self) -> bool {
+        matches!(self.step, TransactionStep::Claim { .. })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +126,7 @@ impl Transactor {
             producers: BTreeMap::new(),
             waiting: VecDeque::new(),
             work: None,
+            unanswered: BTreeSet::new(),
             asked: false,
             retry_at_us: 0,
             done: VecDeque::new(),
@@ -141,8 +151,8 @@ impl Transactor {
         let began_us = *work.began_us.get_or_insert(now.mono_us);
         let shard = work.shard;
         // A claim is what mends the others, so it goes on for ever.
-        let is_claim = matches!(work.step, TransactionStep::Claim { .. });
-        if !is_claim && (now.mono_us > began_us + PATIENCE_MS * 1_000 || !self.producers.contains_key(&shard))
+        if !work.is_claim()
+            && (now.mono_us > began_us + PATIENCE_MS * 1_000 || !self.producers.contains_key(&shard))
         {
             self.finish(TransactionDone::Broken);
             return self.poll(now);
@@ -202,6 +212,9 @@ impl Transactor {
     pub fn on_failed(&mut self, now: Now) {
         self.asked = false;
         self.retry_at_us = now.after_ms(RETRY_MS);
+        if let Some(work) = self.work.as_ref().filter(|work| !work.is_claim()) {
+            self.unanswered.insert(work.shard);
+        }
     }
 
     /// There will be none: the target does not have such requests, or this user may not look for the coordinator.
@@ -220,6 +233,7 @@ impl Transactor {
         if claimed.as_ref().is_some_and(|claimed| *claimed != own) {
             return;
         }
+        self.unanswered.remove(&work.shard);
         self.producers.insert(work.shard, Producer { transactional_id: own, id, epoch });
         if self.unclaimed.is_empty() {
             work.stage = Stage::Positions;
@@ -277,7 +291,10 @@ impl Transactor {
                 work.stage = Stage::CommitPositions;
             }
             (TransactionStep::Commit { .. }, Stage::CommitPositions) => work.stage = Stage::End,
-            (TransactionStep::Commit { .. }, _) => self.finish(TransactionDone::Committed),
+            (TransactionStep::Commit { .. }, _) => {
+                let is_last_word = !self.unanswered.remove(&work.shard);
+                self.finish(TransactionDone::Committed { is_last_word });
+            }
             _ => {}
         }
     }
@@ -288,8 +305,7 @@ impl Transactor {
         if code == 0 {
             return true;
         }
-        let is_claim =
-            matches!(self.work.as_ref().map(|work| &work.step), Some(TransactionStep::Claim { .. }));
+        let is_claim = self.work.as_ref().is_some_and(Work::is_claim);
         match code {
             CONCURRENT_TRANSACTIONS | UNSTABLE_OFFSET_COMMIT => self.retry_at_us = now.after_ms(RETRY_MS),
             code if error::is_retriable(code) => self.retry_at_us = now.after_ms(RETRY_MS),

@@ -59,6 +59,12 @@ impl AdminError {
         Self::Missing(what)
     }
 
+    /// Whether the cluster did not let us in. At the start that is an error of the settings; later somebody may be about to change
+    /// a password on both sides.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Client(ClientError::Denied { .. }))
+    }
+
     /// Whether the same may go well a little later.
     pub fn is_passing(&self) -> bool {
         match self {

@@ -1,6 +1,11 @@
 //! A blocking Kafka client for control: metadata, topics, configs, the ledger. Slow paths only; data goes through shards.
 
+use super::clock;
+use super::security::Access;
+use super::tls::{self, CLOSED_IN_HANDSHAKE};
 use crate::config::{Address, Cluster};
+use crate::conn::login_due_us;
+use crate::conn::sasl::{Exchange, SaslError, Step};
 use crate::limits::ANSWER_BYTES_MAX;
 use crate::wire::control;
 use crate::wire::frame::{SIZE_BYTES, frame_bytes};
@@ -8,9 +13,11 @@ use crate::wire::versions::{Versions, api_name};
 use bytes::Bytes;
 use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
+use rustls::{ClientConnection, StreamOwned};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The newest ApiVersions that is asked for first.
@@ -33,6 +40,11 @@ pub enum ClientError {
     Unsupported { address: Address, cause: String },
     #[error("{address}: {cause}")]
     Broken { address: Address, cause: io::Error },
+    /// The broker does not let us in, or we do not trust it. As long as nobody changes a setting that stays so.
+    #[error("{address}: {cause}")]
+    Denied { address: Address, cause: String },
+    #[error("{address}: no login: {cause}")]
+    NoLogin { address: Address, cause: String },
     #[error("broker {0} is not known to the cluster")]
     UnknownBroker(i32),
 }
@@ -40,27 +52,51 @@ pub enum ClientError {
 /// One connection, past its handshake.
 pub struct Client {
     address: Address,
-    stream: TcpStream,
+    access: Arc<Access>,
+    stream: Stream,
     versions: Versions,
     client_id: String,
     correlation_id: i32,
     timeout: Duration,
+    /// When the broker wants another login (steady clock, µs).
+    login_at_us: u64,
+    /// Something else than the handshake was answered.
+    has_answers: bool,
+}
+
+/// What requests go through.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Client {
-    /// Connects to the first of the address's IP addresses that answers, and asks which API versions are spoken there.
-    pub fn connect(address: &Address, client_id: &str, timeout: Duration) -> Result<Self, ClientError> {
+    /// Connects to the first of the address's IP addresses that answers, asks which API versions are spoken there, and logs in.
+    pub fn connect(
+        address: &Address,
+        access: &Arc<Access>,
+        client_id: &str,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
         let stream = dial(address, timeout)
             .map_err(|cause| ClientError::Unreachable { address: address.clone(), cause })?;
+        let stream = match &access.tls {
+            None => Stream::Plain(stream),
+            Some(tls) => Stream::Tls(Box::new(secure(address, tls, stream, timeout)?)),
+        };
         let mut client = Self {
             address: address.clone(),
+            access: Arc::clone(access),
             stream,
             versions: Versions::default(),
             client_id: client_id.to_owned(),
             correlation_id: 0,
             timeout,
+            login_at_us: u64::MAX,
+            has_answers: false,
         };
         client.negotiate()?;
+        client.log_in()?;
         Ok(client)
     }
 
@@ -87,7 +123,46 @@ impl Client {
             let cause = self.versions.why_not(R::KEY, min, max);
             return Err(ClientError::Unsupported { address: self.address.clone(), cause });
         };
-        self.exchange(version, &request(version))
+        if clock::now().mono_us >= self.login_at_us {
+            self.log_in()?;
+        }
+        let answer = self.exchange(version, &request(version)).map_err(|error| match error {
+            ClientError::Closed { address, .. } if !self.has_answers && !self.access.has_sasl() => {
+                ClientError::Closed {
+                    address,
+                    hint: " at the first request; does it expect SASL on this port?",
+                }
+            }
+            error => error,
+        });
+        self.has_answers = true;
+        answer
+    }
+
+    /// Says who we are, if the cluster wants to know.
+    fn log_in(&mut self) -> Result<(), ClientError> {
+        let address = self.address.clone();
+        let login = self.access.login();
+        let login = login.map_err(|cause| ClientError::NoLogin { address: address.clone(), cause })?;
+        let Some(login) = login else { return Ok(()) };
+        let denied =
+            |error: SaslError| ClientError::Denied { address: address.clone(), cause: error.to_string() };
+        let mut exchange = Exchange::new(login, &self.versions).map_err(denied)?;
+        loop {
+            let correlation_id = self.next_correlation_id();
+            let request = exchange.request(correlation_id, &self.client_id);
+            let answer = self.exchange_bytes(exchange.api_key(), correlation_id, &request)?;
+            if let Step::Done { lifetime_ms } = exchange.answer(answer).map_err(denied)? {
+                self.login_at_us = login_due_us(clock::now(), lifetime_ms);
+                return Ok(());
+            }
+        }
+    }
+
+    fn next_correlation_id(&mut self) -> i32 {
+        let correlation_id = self.correlation_id;
+        self.correlation_id = self.correlation_id.wrapping_add(1) & i32::MAX;
+        correlation_id
     }
 
     fn negotiate(&mut self) -> Result<(), ClientError> {
@@ -133,21 +208,31 @@ impl Client {
         version: i16,
         request: &R,
     ) -> Result<Bytes, ClientError> {
-        let correlation_id = self.correlation_id;
-        self.correlation_id = self.correlation_id.wrapping_add(1) & i32::MAX;
+        let correlation_id = self.next_correlation_id();
         let bytes = control::encode(request, version, correlation_id, &self.client_id);
-        self.stream.write_all(&bytes).map_err(|cause| self.broken(R::KEY, cause))?;
+        self.exchange_bytes(R::KEY, correlation_id, &bytes)
+    }
+
+    fn exchange_bytes(
+        &mut self,
+        api_key: i16,
+        correlation_id: i32,
+        request: &[u8],
+    ) -> Result<Bytes, ClientError> {
         let mut prefix = [0; SIZE_BYTES];
-        self.stream.read_exact(&mut prefix).map_err(|cause| self.broken(R::KEY, cause))?;
+        let sent = self.stream.write_all(request).and_then(|()| self.stream.flush());
+        // A broker that ends the connection may have said why.
+        let read = self.stream.read_exact(&mut prefix);
+        let is_told = matches!(&read, Err(cause) if cause.kind() == io::ErrorKind::InvalidData);
+        let begun = if is_told { read } else { sent.and(read) };
+        begun.map_err(|cause| self.broken(api_key, cause))?;
         let size = frame_bytes(prefix, ANSWER_BYTES_MAX).map_err(|bad| self.not_kafka(bad.to_string()))?;
         // Grows as bytes arrive, not by what the peer announces.
         let mut frame = Vec::new();
-        (&self.stream)
-            .take(size as u64)
-            .read_to_end(&mut frame)
-            .map_err(|cause| self.broken(R::KEY, cause))?;
+        let read = (&mut self.stream).take(size as u64).read_to_end(&mut frame);
+        read.map_err(|cause| self.broken(api_key, cause))?;
         if frame.len() < size {
-            return Err(self.broken(R::KEY, io::ErrorKind::UnexpectedEof.into()));
+            return Err(self.broken(api_key, io::ErrorKind::UnexpectedEof.into()));
         }
         match control::correlation_id(&frame) {
             Ok(answered) if answered == correlation_id => Ok(frame.into()),
@@ -164,6 +249,9 @@ impl Client {
 
     fn broken(&self, api_key: i16, cause: io::Error) -> ClientError {
         let address = self.address.clone();
+        if let (Some(tls), Some(error)) = (&self.access.tls, of_tls(&cause)) {
+            return ClientError::Denied { address, cause: tls.explain(error) };
+        }
         match cause.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 ClientError::Slow { address, api: api_name(api_key), timeout: self.timeout }
@@ -182,6 +270,7 @@ pub struct ClusterClient {
     brokers: BTreeMap<i32, Address>,
     /// By broker id; -1 is whichever bootstrap or known broker answered.
     clients: BTreeMap<i32, Client>,
+    access: Arc<Access>,
     client_id: String,
     timeout: Duration,
 }
@@ -195,6 +284,7 @@ impl ClusterClient {
             bootstrap: cluster.bootstrap.clone(),
             brokers: BTreeMap::new(),
             clients: BTreeMap::new(),
+            access: Access::new(&cluster.security),
             client_id: client_id.to_owned(),
             timeout,
         }
@@ -241,11 +331,11 @@ impl ClusterClient {
     fn connect(&self, broker: i32) -> Result<Client, ClientError> {
         if broker != ANY_BROKER {
             let address = self.brokers.get(&broker).ok_or(ClientError::UnknownBroker(broker))?;
-            return Client::connect(address, &self.client_id, self.timeout);
+            return Client::connect(address, &self.access, &self.client_id, self.timeout);
         }
         let mut first_error = None;
         for address in self.brokers.values().chain(&self.bootstrap) {
-            match Client::connect(address, &self.client_id, self.timeout) {
+            match Client::connect(address, &self.access, &self.client_id, self.timeout) {
                 Ok(client) => return Ok(client),
                 Err(error) => {
                     first_error.get_or_insert(error);
@@ -254,6 +344,65 @@ impl ClusterClient {
         }
         Err(first_error.unwrap_or(ClientError::UnknownBroker(broker)))
     }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(buffer),
+            Self::Tls(stream) => stream.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// Puts TLS on a connection.
+fn secure(
+    address: &Address,
+    tls: &tls::Context,
+    mut stream: TcpStream,
+    timeout: Duration,
+) -> Result<StreamOwned<ClientConnection, TcpStream>, ClientError> {
+    let denied = |cause: String| ClientError::Denied { address: address.clone(), cause };
+    let (config, name) = (tls.config().map_err(denied)?, tls::server_name(address).map_err(denied)?);
+    let mut connection = ClientConnection::new(config, name).map_err(|error| denied(tls.explain(&error)))?;
+    while connection.is_handshaking() {
+        if let Err(cause) = connection.complete_io(&mut stream) {
+            let address = address.clone();
+            return Err(match (of_tls(&cause), cause.kind()) {
+                (Some(error), _) => denied(tls.explain(error)),
+                (None, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    ClientError::Slow { address, api: "the TLS handshake".into(), timeout }
+                }
+                (
+                    None,
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe,
+                ) => denied(CLOSED_IN_HANDSHAKE.into()),
+                (None, _) => ClientError::Broken { address, cause },
+            });
+        }
+    }
+    Ok(StreamOwned::new(connection, stream))
+}
+
+/// The error of TLS that an error of a stream is about.
+fn of_tls(cause: &io::Error) -> Option<&rustls::Error> {
+    cause.get_ref().and_then(|inner| inner.downcast_ref())
 }
 
 /// Tries each of the host's IP addresses.
@@ -292,7 +441,7 @@ mod tests {
     }
 
     fn complaint(address: &Address) -> String {
-        match Client::connect(address, "test", Duration::from_secs(5)) {
+        match Client::connect(address, &Access::open(), "test", Duration::from_secs(5)) {
             Ok(_) => panic!("that was no broker"),
             Err(error) => error.to_string(),
         }

@@ -14,6 +14,7 @@ use super::ledger_io::{self, LedgerIo};
 use super::mirror::{MirrorError, Summary};
 use super::plan;
 use super::runtime::{self, ShardHandle};
+use super::security::Access;
 use super::transactions::TransactionTask;
 use crate::config::{Mirror, StartFrom};
 use crate::control::configs::{self, TopicConfigs};
@@ -199,6 +200,7 @@ impl<'a> Session<'a> {
         session.create_state_topic(stop)?;
         let (producer_id, producer_epoch, marker_producer_id) = session.open_ledger(stop)?;
         let buffer_bytes = config.buffer_bytes / cores.len().max(1);
+        let accesses = [&config.source, &config.target].map(|cluster| Access::new(&cluster.security));
         for (index, &core) in cores.iter().enumerate() {
             let settings = Settings {
                 client_id: config.client_id.clone(),
@@ -209,6 +211,7 @@ impl<'a> Session<'a> {
                 request_timeout_ms: config.request_timeout_ms,
                 zombie_bound_ms: config.zombie_bound_ms,
                 connections_per_broker: config.connections_per_broker,
+                has_sasl: [config.source.security.sasl.is_some(), config.target.security.sasl.is_some()],
                 producer_id_expiration_ms: expiration_ms,
                 producer_id,
                 producer_epoch,
@@ -222,7 +225,8 @@ impl<'a> Session<'a> {
                 ),
                 on_loss: config.on_loss,
             };
-            session.shards.push(runtime::spawn_shard(core, index, settings, tell.clone())?);
+            let shard = runtime::spawn_shard(core, index, settings, accesses.clone(), tell.clone())?;
+            session.shards.push(shard);
         }
         // The ledger granted a lease before there was a shard to hear of it.
         session.effects();
@@ -836,7 +840,7 @@ fn patiently<T>(
             Ok(answer) => return Ok(answer),
             Err(error) => {
                 let over = clock::now().mono_us >= until_us || stop.load(Ordering::Relaxed);
-                if over || !error.is_passing() {
+                if over || !error.is_passing() || error.is_denied() {
                     return Err(MirrorError::Cluster { side, error });
                 }
                 tracing::warn!(?side, %error, "trying again");

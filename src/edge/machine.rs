@@ -1,5 +1,6 @@
 //! The seam between the driver and what it drives, so that tests and benchmarks can put something simpler in a shard's place.
 
+use crate::conn::sasl::Login;
 use crate::shard::{self, Action, Command, ConnId, Event, Out, Shard, Want};
 use crate::time::Now;
 use bytes::BytesMut;
@@ -11,6 +12,8 @@ pub trait Machine {
 
     fn handle_command(&mut self, now: Now, command: Command);
     fn handle_connected(&mut self, now: Now, conn: ConnId);
+    /// Only machines that ask for logins are brought any.
+    fn handle_login(&mut self, _now: Now, _conn: ConnId, _login: Login) {}
     fn handle_closed(&mut self, now: Now, conn: ConnId, cause: &str);
     fn handle_input(&mut self, now: Now, conn: ConnId, input: &mut BytesMut);
     fn handle_moved(&mut self, now: Now, conn: ConnId, bytes: usize);
@@ -32,6 +35,10 @@ impl Machine for Shard {
 
     fn handle_connected(&mut self, now: Now, conn: ConnId) {
         self.handle_connected(now, conn);
+    }
+
+    fn handle_login(&mut self, now: Now, conn: ConnId, login: Login) {
+        self.handle_login(now, conn, login);
     }
 
     fn handle_closed(&mut self, now: Now, conn: ConnId, cause: &str) {

@@ -22,7 +22,7 @@ const QUEUE_BYTES_MAX: usize = 1 << 20;
 pub enum Flushed {
     /// All that there was is sent.
     Empty,
-    /// The socket takes no more: [`Outlet::front`] has something to wait with.
+    /// The socket takes no more: it has encrypted bytes to wait with, or [`Outlet::front`] has something.
     Blocked,
     /// The next bytes come from this source connection, and its pipe is empty.
     AwaitsPipe(ConnId),
@@ -49,6 +49,7 @@ impl Outlet {
         loop {
             let more = self.refill(&mut next);
             let sent_all = match self.queue.front() {
+                None if socket.has_unsent() => return Ok(Flushed::Blocked),
                 None => return Ok(Flushed::Empty),
                 Some(Out::Bytes(_)) => self.send(socket, more)?,
                 Some(&Out::Splice { from, bytes }) => {
@@ -119,7 +120,7 @@ impl Outlet {
         true
     }
 
-    /// One vectored send of the bytes at the front. False: the socket took only some.
+    /// One vectored send of the bytes at the front. False: the socket takes no more.
     fn send(&mut self, socket: &Socket, more: bool) -> io::Result<bool> {
         let mut slices = SmallVec::<[IoSlice<'_>; 32]>::new();
         let mut bytes = 0;
@@ -128,6 +129,11 @@ impl Outlet {
             slices.push(IoSlice::new(b));
             bytes += b.len();
         }
+        if bytes == 0 {
+            drop(slices);
+            self.sent(0);
+            return Ok(true);
+        }
         let more = more || slices.len() < self.queue.len();
         let sent = match socket.send(&slices, more)? {
             Tried::Moved(n) => n,
@@ -135,7 +141,8 @@ impl Outlet {
         };
         drop(slices);
         self.sent(sent);
-        Ok(sent == bytes)
+        // TLS takes a part at a time, and leaves what the socket does not take where it can be asked for.
+        Ok(if socket.has_tls() { sent > 0 && !socket.has_unsent() } else { sent == bytes })
     }
 
     fn spliced(&mut self, from: ConnId, n: usize) {

@@ -2,6 +2,7 @@
 
 use super::clock;
 use super::machine::Machine;
+use super::security::Accesses;
 use super::shard_task::{Commands, Snapshot, drive};
 use super::sys;
 use crate::shard::{Command, Event, Settings, Shard};
@@ -127,9 +128,10 @@ pub fn spawn_shard(
     core: usize,
     index: usize,
     settings: Settings,
+    accesses: Accesses,
     events: mpsc::Sender<(usize, Event)>,
 ) -> Result<ShardHandle, RuntimeError> {
-    spawn_machine(core, index, settings.buffer_bytes, move || Shard::new(settings), events)
+    spawn_machine(core, index, settings.buffer_bytes, move || Shard::new(settings), accesses, events)
 }
 
 /// [`spawn_shard`] for any machine, which is made on the new thread.
@@ -138,6 +140,7 @@ pub fn spawn_machine<M: Machine + 'static>(
     index: usize,
     buffer_bytes: usize,
     machine: impl FnOnce() -> M + Send + 'static,
+    accesses: Accesses,
     events: mpsc::Sender<(usize, Event)>,
 ) -> Result<ShardHandle<M>, RuntimeError> {
     let failed = |cause: String| RuntimeError::Start { core, cause };
@@ -159,7 +162,7 @@ pub fn spawn_machine<M: Machine + 'static>(
             move || async move {
                 // Fails only when the spawner has given up waiting, which it never does.
                 let _ = started.send(());
-                drive(machine(), index, buffer_bytes, commands, events, published).await;
+                drive(machine(), index, buffer_bytes, accesses, commands, events, published).await;
             }
         })
         .map_err(|e| failed(e.to_string()))?;

@@ -10,6 +10,7 @@ use super::clock;
 use super::machine::Machine;
 use super::mover::{Flushed, Outlet};
 use super::pipes::Pipes;
+use super::security::Accesses;
 use super::socket::{Socket, Tried};
 use crate::config::Address;
 use crate::shard::{Action, Command, ConnId, Event, Side, Want};
@@ -29,8 +30,6 @@ const SNAPSHOT_EVERY_US: u64 = 200_000;
 /// How long a reader waits for a chunk before the pool's budget is overdrawn by one.
 const OVERDRAW_AFTER: Duration = Duration::from_secs(2);
 const FOREVER: Duration = Duration::from_secs(3600);
-/// What a blocked writer hands to the kernel to wait with.
-const SEND_BYTES: usize = 64 << 10;
 
 /// What a shard's thread has done so far. At most 0.2 s old while it is busy.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +54,7 @@ pub async fn drive<M: Machine + 'static>(
     machine: M,
     index: usize,
     buffer_bytes: usize,
+    accesses: Accesses,
     commands: Commands,
     events: mpsc::Sender<(usize, Event)>,
     published: Arc<Mutex<Snapshot<M::Look>>>,
@@ -62,6 +62,7 @@ pub async fn drive<M: Machine + 'static>(
     let driver = Rc::new(Driver {
         machine: RefCell::new(machine),
         index,
+        accesses,
         events,
         published,
         conns: RefCell::default(),
@@ -125,6 +126,7 @@ impl Commands {
 struct Driver<M: Machine> {
     machine: RefCell<M>,
     index: usize,
+    accesses: Accesses,
     events: mpsc::Sender<(usize, Event)>,
     published: Arc<Mutex<Snapshot<M::Look>>>,
     conns: RefCell<BTreeMap<ConnId, Rc<Conn>>>,
@@ -180,6 +182,9 @@ impl<M: Machine + 'static> Driver<M> {
                 Action::Dial { conn, side, address } => {
                     self.dialing.borrow_mut().insert(conn);
                     glommio::spawn_local(dial(Rc::clone(self), conn, side, address)).detach();
+                }
+                Action::Login { conn, side } => {
+                    glommio::spawn_local(log_in(Rc::clone(self), conn, side)).detach();
                 }
                 Action::Close { conn } => self.close(conn),
                 Action::Transmit { conn } => self.flush(now, conn),
@@ -338,7 +343,10 @@ impl<M: Machine + 'static> Driver<M> {
 }
 
 async fn dial<M: Machine + 'static>(driver: Rc<Driver<M>>, id: ConnId, side: Side, address: Address) {
-    let dialed = Socket::dial(&address).await;
+    let dialed = match Socket::dial(&address).await {
+        Ok(socket) => socket.secure(&address, &driver.accesses[side as usize]).await,
+        Err(cause) => Err(cause),
+    };
     if !driver.dialing.borrow_mut().remove(&id) {
         return;
     }
@@ -361,6 +369,19 @@ async fn dial<M: Machine + 'static>(driver: Rc<Driver<M>>, id: ConnId, side: Sid
             glommio::spawn_local(read(Rc::clone(&driver), conn)).detach();
         }
         Err(cause) => driver.machine.borrow_mut().handle_closed(now, id, &cause),
+    }
+    driver.turn(now);
+}
+
+/// Brings what a login needs. A file may have to be read for it, or a token endpoint asked.
+async fn log_in<M: Machine + 'static>(driver: Rc<Driver<M>>, id: ConnId, side: Side) {
+    let access = Arc::clone(&driver.accesses[side as usize]);
+    let login = glommio::executor().spawn_blocking(move || access.login()).await;
+    let now = clock::now();
+    match login {
+        Ok(Some(login)) => driver.machine.borrow_mut().handle_login(now, id, login),
+        Ok(None) => {}
+        Err(cause) => driver.lose(now, id, &cause),
     }
     driver.turn(now);
 }
@@ -438,7 +459,7 @@ impl<M: Machine + 'static> Driver<M> {
                 let now = clock::now();
                 self.machine.borrow_mut().handle_input(now, conn.id, inlet.buffer());
                 self.turn(now);
-                Ok(self.next_after(conn, n < asked))
+                Ok(self.next_after(conn, conn.socket.may_have_more(n < asked)))
             }
             Want::Splice { bytes, into } if self.conns.borrow().contains_key(&into) => {
                 self.splice(conn, bytes, into)
@@ -475,9 +496,9 @@ impl<M: Machine + 'static> Driver<M> {
         Ok(Next::Again)
     }
 
-    /// A short read means that the socket is empty: another attempt would only cost a system call.
-    fn next_after(&self, conn: &Conn, short: bool) -> Next {
-        if short
+    /// When the socket is empty, another attempt would only cost a system call.
+    fn next_after(&self, conn: &Conn, may_have_more: bool) -> Next {
+        if !may_have_more
             && !conn.closed.get()
             && let Want::Bytes { at_least, .. } = self.machine.borrow().want(conn.id)
         {
@@ -535,8 +556,7 @@ async fn write_blocked<M: Machine + 'static>(driver: Rc<Driver<M>>, conn: Rc<Con
         // Only closing nudges a writer.
         let _ = conn.writer.poll(cx);
         let outlet = conn.outlet.borrow();
-        let front = outlet.front();
-        conn.socket.poll_send(cx, &front[..front.len().min(SEND_BYTES)])
+        conn.socket.poll_send(cx, outlet.front())
     })
     .await;
     conn.writing.set(false);

@@ -2,7 +2,9 @@
 //! glommio.
 
 use super::pipes::Pipe;
+use super::security::Access;
 use super::sys;
+use super::tls::{CLOSED_IN_HANDSHAKE, Session, State};
 use crate::config::Address;
 use bytes::BytesMut;
 use futures_lite::{AsyncRead, AsyncWrite};
@@ -12,11 +14,13 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use rustix::pipe::{SpliceFlags, splice};
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +33,8 @@ const LOW_MARK_BYTES_MAX: usize = 128 << 10;
 /// A mark that every connection can reach, as the first window is 64 KiB.
 const LOW_MARK_BYTES_SAFE: usize = 16 << 10;
 const DISCARD_BYTES: usize = 16 << 10;
+/// What a blocked writer hands to the kernel to wait with.
+const SEND_BYTES: usize = 64 << 10;
 
 /// What came of one operation that must not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +46,21 @@ pub enum Tried {
     Ended,
 }
 
-/// A connected TCP socket in non-blocking mode.
+/// A connected TCP socket in non-blocking mode, perhaps with TLS on it. Then what is received, sent and counted is what is inside
+/// of TLS.
 pub struct Socket {
     stream: RefCell<TcpStream>,
+    tls: Option<RefCell<Tls>>,
     low_mark: Cell<usize>,
     /// The most that one operation ever took out of the socket.
     largest: Cell<usize>,
+}
+
+struct Tls {
+    session: Session,
+    context: Arc<Access>,
+    /// Nothing was left in the socket at the last look.
+    is_drained: bool,
 }
 
 impl Socket {
@@ -69,14 +84,122 @@ impl Socket {
         // glommio leaves its sockets blocking and asks call by call; splice has no such flag that also holds for sockets.
         fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?;
         rustix::net::sockopt::set_tcp_nodelay(fd, true)?;
-        Ok(Self { stream: RefCell::new(stream), low_mark: Cell::new(1), largest: Cell::new(0) })
+        let stream = RefCell::new(stream);
+        Ok(Self { stream, tls: None, low_mark: Cell::new(1), largest: Cell::new(0) })
     }
 
-    /// Receives up to `at_most` bytes behind what is in `buffer`, within its capacity.
+    /// Puts TLS on a socket that has just been dialled. The error says what to do.
+    pub async fn secure(self, address: &Address, access: &Arc<Access>) -> Result<Self, String> {
+        if access.tls.is_none() {
+            return Ok(self);
+        }
+        let begin = (Arc::clone(access), address.clone());
+        // Files may have to be read.
+        let session = glommio::executor().spawn_blocking(move || {
+            let (access, address) = begin;
+            access.tls.as_ref().map(|tls| tls.session(&address)).transpose()
+        });
+        let Some(session) = session.await? else { return Ok(self) };
+        let context = Arc::clone(access);
+        let secured = Self { tls: Some(RefCell::new(Tls { session, context, is_drained: false })), ..self };
+        let shaken = glommio::timer::timeout(DIAL_TIMEOUT, async { Ok(secured.shake_hands().await) }).await;
+        shaken.unwrap_or_else(|_: glommio::GlommioError<()>| {
+            Err("the broker did not answer the TLS handshake in time; does it speak TLS on this port?".into())
+        })?;
+        Ok(secured)
+    }
+
+    async fn shake_hands(&self) -> Result<(), String> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        // What follows the handshake is left to whoever receives.
+        let mut nothing = BytesMut::new();
+        loop {
+            if self.flush_tls(&mut tls.borrow_mut()).map_err(broken)? {
+                match tls.borrow().session.state() {
+                    State::Handshaking => {}
+                    State::Open => return Ok(()),
+                    State::Ended => return Err("the broker ended TLS at once".into()),
+                }
+            } else {
+                poll_fn(|cx| self.poll_send(cx, &[])).await.map_err(broken)?;
+                continue;
+            }
+            match self.receive(&mut nothing, usize::MAX) {
+                Ok(Tried::Moved(_)) => {}
+                // With TLS 1.2 nothing more comes when it is done.
+                Ok(Tried::Blocked)
+                    if tls.borrow().session.state() != State::Handshaking || self.has_unsent() => {}
+                Ok(Tried::Blocked) => poll_fn(|cx| self.poll_readable(cx)).await.map_err(broken)?,
+                Ok(Tried::Ended) => return Err(CLOSED_IN_HANDSHAKE.into()),
+                Err(e) => {
+                    // The broker is told why.
+                    let _ = self.flush_tls(&mut tls.borrow_mut());
+                    return Err(broken(e));
+                }
+            }
+        }
+    }
+
+    /// Whether a look at the socket may find more, after one that found less than there was room for if `short`.
+    pub fn may_have_more(&self, short: bool) -> bool {
+        match &self.tls {
+            None => !short,
+            Some(tls) => !tls.borrow().is_drained,
+        }
+    }
+
+    /// Receives up to `at_most` bytes behind what is in `buffer`, within its capacity. Under TLS `at_most` counts for nothing.
     pub fn receive(&self, buffer: &mut BytesMut, at_most: usize) -> io::Result<Tried> {
+        if let Some(tls) = &self.tls {
+            return self.receive_tls(&mut tls.borrow_mut(), buffer);
+        }
         let received = self.with_fd(|fd| ended_at_zero(sys::receive(fd, buffer, at_most)))?;
         self.took(received);
         Ok(received)
+    }
+
+    fn receive_tls(&self, tls: &mut Tls, buffer: &mut BytesMut) -> io::Result<Tried> {
+        let before = buffer.len();
+        tls.session.take(buffer).map_err(|e| tls.error(&e))?;
+        while buffer.len() == before && !tls.session.has_plain() && tls.session.state() != State::Ended {
+            let room = tls.session.room();
+            let room_bytes = room.len();
+            let received = self.with_fd(|fd| {
+                ended_at_zero(rustix::net::recv(fd, room, RecvFlags::DONTWAIT).map(|(_, n)| n))
+            })?;
+            let Tried::Moved(n) = received else {
+                tls.is_drained = true;
+                return Ok(received);
+            };
+            self.took(received);
+            tls.is_drained = n < room_bytes;
+            tls.session.received(n, buffer).map_err(|e| tls.error(&e))?;
+            // Answers to what TLS itself asked.
+            self.flush_tls(tls)?;
+            // What follows may wait for what was just sent.
+            if tls.is_drained && buffer.len() == before && !tls.session.has_plain() {
+                break;
+            }
+        }
+        tls.is_drained &= !tls.session.has_plain();
+        Ok(match buffer.len() - before {
+            0 if tls.session.state() == State::Ended => Tried::Ended,
+            // A part of a record, or something that only TLS cares about.
+            0 => Tried::Blocked,
+            n => Tried::Moved(n),
+        })
+    }
+
+    /// Sends what is encrypted. False: the socket takes no more.
+    fn flush_tls(&self, tls: &mut Tls) -> io::Result<bool> {
+        while !tls.session.outgoing().is_empty() {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match self.with_fd(|fd| tried(rustix::net::send(fd, tls.session.outgoing(), flags)))? {
+                Tried::Moved(n) => tls.session.sent(n),
+                Tried::Blocked | Tried::Ended => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Receives and drops up to `bytes`.
@@ -88,8 +211,26 @@ impl Socket {
         })
     }
 
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Whether something that was taken for sending is still here.
+    pub fn has_unsent(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| !tls.borrow().session.outgoing().is_empty())
+    }
+
     /// Sends as much of the slices as the socket takes. `more`: something follows at once, so do not send a short segment.
     pub fn send(&self, slices: &[IoSlice<'_>], more: bool) -> io::Result<Tried> {
+        if let Some(tls) = &self.tls {
+            let tls = &mut *tls.borrow_mut();
+            if !self.flush_tls(tls)? {
+                return Ok(Tried::Blocked);
+            }
+            let taken = tls.session.encrypt(slices).map_err(|e| tls.error(&e))?;
+            self.flush_tls(tls)?;
+            return Ok(Tried::Moved(taken));
+        }
         let mut flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         flags.set(SendFlags::MORE, more);
         self.with_fd(|fd| tried(rustix::net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), flags)))
@@ -123,6 +264,9 @@ impl Socket {
     /// The mark stays at half of what the socket is known to hold. Above that, the sender's rules against small segments may
     /// keep it from filling the window up to the mark, and both sides wait; and the kernel may clamp the window to the mark.
     pub fn expect(&self, bytes: usize) -> io::Result<()> {
+        // Encrypted bytes are more than what is inside of them, so what is sure to come inside is sure to come outside.
+        let unread = self.tls.as_ref().map_or(0, |tls| tls.borrow().session.unread_bytes());
+        let bytes = bytes.saturating_sub(unread);
         let mark = bytes.clamp(1, (self.largest.get() / 2).clamp(LOW_MARK_BYTES_SAFE, LOW_MARK_BYTES_MAX));
         if mark == self.low_mark.get() {
             return Ok(());
@@ -142,8 +286,25 @@ impl Socket {
         })
     }
 
-    /// Sends some of `bytes` as soon as the socket takes any. glommio has no other way to wait for room.
+    /// Sends some of `bytes` as soon as the socket takes any, under TLS of what is encrypted already, and tells how many of `bytes`
+    /// it took. glommio has no other way to wait for room.
     pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(tls) = &self.tls {
+            let tls = &mut *tls.borrow_mut();
+            let outgoing = tls.session.outgoing();
+            let outgoing = &outgoing[..outgoing.len().min(SEND_BYTES)];
+            if outgoing.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
+            return match Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, outgoing) {
+                Poll::Ready(Ok(n)) => {
+                    tls.session.sent(n);
+                    Poll::Ready(Ok(0))
+                }
+                other => other,
+            };
+        }
+        let bytes = &bytes[..bytes.len().min(SEND_BYTES)];
         Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes)
     }
 
@@ -163,6 +324,23 @@ impl Socket {
 
     fn with_fd<T>(&self, operation: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
         operation(sys::borrow(&*self.stream.borrow()))
+    }
+}
+
+impl Tls {
+    fn error(&self, error: &rustls::Error) -> io::Error {
+        match &self.context.tls {
+            Some(tls) => io::Error::other(tls.explain(error)),
+            None => io::Error::other(error.to_string()),
+        }
+    }
+}
+
+/// What a connection broke of while TLS was put on it.
+fn broken(e: io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => CLOSED_IN_HANDSHAKE.into(),
+        _ => e.to_string(),
     }
 }
 

@@ -246,7 +246,7 @@ impl Coordinators {
         let mut positions = Vec::new();
         let mut take = |topic: &TopicName, partition: i32, offset, metadata: Option<&StrBytes>, refused| {
             code = if code == 0 { refused } else { code };
-            let metadata = metadata.map(|metadata| metadata.to_string()).unwrap_or_default();
+            let metadata = metadata.map(ToString::to_string).unwrap_or_default();
             positions.push(Position {
                 topic: Arc::from(topic.as_str()),
                 partition,

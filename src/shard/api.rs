@@ -36,6 +36,8 @@ pub struct Settings {
     pub transactional_id: String,
     pub on_loss: OnLoss,
     pub connections_per_broker: usize,
+    /// Whether connections to the source, and to the target, have to log in.
+    pub has_sasl: [bool; 2],
     /// The target's static `producer.id.expiration.ms`; None when it could not be read (then no lane is ever guarded).
     pub producer_id_expiration_ms: Option<i64>,
     /// The link's producer id, the same for every lane and every incarnation, and its epoch.
@@ -246,16 +248,12 @@ pub enum TransactionStep {
 pub enum TransactionDone {
     /// In whose name the batches of the next transactions are sent, sequences from 0 on in every partition; and the positions
     /// that earlier transactions committed, of those lanes that have any.
-    Claimed {
-        producer_id: i64,
-        producer_epoch: i16,
-        positions: Vec<(LaneId, Checkpoint)>,
-    },
+    Claimed { producer_id: i64, producer_epoch: i16, positions: Vec<(LaneId, Checkpoint)> },
     /// The partitions are in the transaction; or, if some are refused, none is.
-    Joined {
-        refused: Vec<(LaneId, Stop)>,
-    },
-    Committed,
+    Joined { refused: Vec<(LaneId, Stop)> },
+    /// If it took more than one attempt, an earlier one may yet be under way, and would commit the next transaction in the middle
+    /// (KIP-890): then a claim has to come first.
+    Committed { is_last_word: bool },
     /// The fate of the transaction is not known: only another claim tells.
     Broken,
     /// The target refuses, and will again.
@@ -296,6 +294,11 @@ pub enum Action {
     /// Close at once, dropping what was not sent. The driver does not answer with `handle_closed`.
     Close {
         conn: ConnId,
+    },
+    /// The connection has to log in, at its start or again: bring what that needs by `handle_login`.
+    Login {
+        conn: ConnId,
+        side: Side,
     },
     /// `poll_transmit` has something for this connection (told once, until it was drained to None).
     Transmit {

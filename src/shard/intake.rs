@@ -162,6 +162,10 @@ impl Shard {
         let Some(source) = self.sources.get_mut(&key) else { return };
         let Some(walk) = &source.walk else { return };
         let slot = walk.topic.as_ref().and_then(|topic| source.lane_of(topic, head.partition));
+        if let Some(slot) = slot.filter(|_| head.error == 0) {
+            // A session tells it once, and for whatever reading.
+            self.lanes[slot].lane.handle_source_begins(head.log_start_offset);
+        }
         // What was asked for before the lane began to read anew may lie beyond where it reads now.
         let current = slot
             .and_then(|slot| Some((slot, source.asked(slot)?.reading)))
@@ -178,7 +182,6 @@ impl Shard {
             };
             let lane = &mut self.lanes[slot].lane;
             lane.handle_watermark(end);
-            lane.handle_source_begins(head.log_start_offset);
             return;
         }
         let member = &mut self.lanes[slot];

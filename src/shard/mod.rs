@@ -5,7 +5,8 @@
 //!
 //! | kind | methods |
 //! |---|---|
-//! | something happened | `handle_command`, `handle_connected`, `handle_closed`, `handle_input`, `handle_moved`, `handle_timeout` |
+//! | something happened | `handle_command`, `handle_connected`, `handle_login`, `handle_closed` |
+//! | | `handle_input`, `handle_moved`, `handle_timeout` |
 //! | what to do next | `poll_action`, `poll_transmit`, `poll_event`, `poll_timeout` |
 //! | a look | `want`, `snapshot` |
 //!
@@ -31,6 +32,7 @@ pub use questions::{DESCRIBE_PRODUCERS, LIST_OFFSETS, OFFSET_FOR_LEADER_EPOCH, W
 
 use crate::config::{Address, Mover};
 use crate::conn::Conn;
+use crate::conn::sasl::Login;
 use crate::limits::{LANE_PENDING_BYTES_MAX, SPLICE_BATCH_BYTES_MIN};
 use crate::stats::Counters;
 use crate::time::Now;
@@ -231,6 +233,24 @@ impl Shard {
         self.pump(now);
     }
 
+    /// The answer to [`Action::Login`].
+    pub fn handle_login(&mut self, now: Now, conn: ConnId, login: Login) {
+        let taken = match self.conns.get(&conn) {
+            Some((Side::Source, key)) => {
+                self.sources.get_mut(key).map_or(Ok(()), |source| source.conn.handle_login(now, login))
+            }
+            Some((Side::Target, key)) => {
+                self.sinks.get_mut(key).map_or(Ok(()), |sink| sink.conn.handle_login(now, login))
+            }
+            None => Ok(()),
+        };
+        if let Err(cause) = taken {
+            self.actions.push_back(Action::Close { conn });
+            self.lose(now, conn, &cause);
+        }
+        self.pump(now);
+    }
+
     /// The connection broke, or could not be made.
     pub fn handle_closed(&mut self, now: Now, conn: ConnId, cause: &str) {
         self.lose(now, conn, cause);
@@ -312,8 +332,11 @@ impl Shard {
         let wakes = self.asking.iter().filter_map(|&slot| self.lanes[slot].lane.wake_us()).filter(is_ahead);
         let pauses = self.paused.iter().map(|&slot| self.lanes[slot].fetch_pause_until_us);
         let dials = self.unbound.iter().filter_map(|&slot| self.dial_wait_us(slot)).filter(is_ahead);
+        let logins = self.sources.values().filter_map(|source| source.conn.login_at_us());
+        let logins = logins.chain(self.sinks.values().filter_map(|sink| sink.conn.login_at_us()));
         let transaction = self.transactions.poll_timeout().filter(is_ahead);
-        deadlines.chain(wakes).chain(pauses).chain(dials).chain(self.settled_tell_us).chain(transaction).min()
+        let lanes = wakes.chain(pauses).chain(dials);
+        deadlines.chain(lanes).chain(logins).chain(self.settled_tell_us).chain(transaction).min()
     }
 
     // A look.
@@ -342,6 +365,9 @@ impl Shard {
         let mut lane = Lane::new(start, Path::Copy);
         if self.draining {
             lane.drain();
+        }
+        if self.drained_told {
+            lane.fall_silent();
         }
         self.lanes.push(Member {
             lane,
@@ -528,12 +554,15 @@ impl Shard {
         self.actions.push_back(Action::Dial { conn: conn_id, side, address: broker.address.clone() });
         let path = if matches!(key.1, Route::Copy(_)) { Path::Copy } else { Path::Splice };
         let (client_id, timeout_ms) = (self.client_id.clone(), self.settings.request_timeout_ms);
+        let has_sasl = self.settings.has_sasl[side as usize];
         match side {
             Side::Source => {
-                self.sources.insert(key, Source::new(path, conn_id, Conn::new(now, client_id, timeout_ms)));
+                let conn = Conn::new(now, client_id, timeout_ms, has_sasl);
+                self.sources.insert(key, Source::new(path, conn_id, conn));
             }
             Side::Target => {
-                self.sinks.insert(key, Sink::new(path, conn_id, Conn::new(now, client_id, timeout_ms)));
+                let conn = Conn::new(now, client_id, timeout_ms, has_sasl);
+                self.sinks.insert(key, Sink::new(path, conn_id, conn));
             }
         }
         true
@@ -644,7 +673,7 @@ impl Shard {
         self.produce(now);
         self.fetch(now);
         self.tell_settled(now);
-        self.announce();
+        self.announce(now);
     }
 
     fn tell_settled(&mut self, now: Now) {
@@ -662,30 +691,29 @@ impl Shard {
         }
         if is_drained {
             self.drained_told = true;
+            // A fetch may still be answered.
+            self.lanes.iter_mut().for_each(|member| member.lane.fall_silent());
             self.events.push_back(Event::Drained);
         }
     }
 
-    fn announce(&mut self) {
-        let sources =
-            self.sources.values_mut().map(|source| (source.conn_id, &mut source.conn as &mut dyn Announce));
-        let sinks = self.sinks.values_mut().map(|sink| (sink.conn_id, &mut sink.conn as &mut dyn Announce));
-        for (conn, announcer) in sources.chain(sinks) {
-            if announcer.announce() {
-                self.actions.push_back(Action::Transmit { conn });
-            }
+    fn announce(&mut self, now: Now) {
+        for source in self.sources.values_mut() {
+            announce(now, source.conn_id, Side::Source, &mut source.conn, &mut self.actions);
+        }
+        for sink in self.sinks.values_mut() {
+            announce(now, sink.conn_id, Side::Target, &mut sink.conn, &mut self.actions);
         }
     }
 }
 
-/// Connections of either side, as far as telling the driver about output goes.
-trait Announce {
-    fn announce(&mut self) -> bool;
-}
-
-impl<T> Announce for Conn<T> {
-    fn announce(&mut self) -> bool {
-        Conn::announce(self)
+/// What the driver has to do for a connection of either side.
+fn announce<T>(now: Now, id: ConnId, side: Side, conn: &mut Conn<T>, actions: &mut VecDeque<Action>) {
+    if conn.poll_login(now) {
+        actions.push_back(Action::Login { conn: id, side });
+    }
+    if conn.announce() {
+        actions.push_back(Action::Transmit { conn: id });
     }
 }
 

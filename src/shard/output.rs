@@ -10,7 +10,9 @@ use crate::limits::{BATCHES_PER_REQUEST_MAX, SEEDS_PER_BATCH};
 use crate::time::Now;
 use crate::wire::TopicKey;
 use crate::wire::batch::{Stamp, restamp};
-use crate::wire::produce::{Entry, Payload, Piece, TopicRef, VERSIONS, answer_bytes_min, frame, read_answer};
+use crate::wire::produce::{
+    Entry, Head, Payload, Piece, TopicRef, VERSIONS, answer_bytes_min, frame, read_answer,
+};
 use bytes::{Bytes, BytesMut};
 
 const PRODUCE_KEY: i16 = 0;
@@ -311,8 +313,9 @@ fn send(
     let correlation_id = sink.conn.next_correlation_id();
     sink.conn.await_answer(now, Tag::Produce(request), timeout_ms);
     let Scratch { framing, entries, .. } = scratch;
-    let broker_timeout_ms = i32::try_from(timeout_ms).unwrap_or(i32::MAX);
+    let timeout_ms = i32::try_from(timeout_ms).unwrap_or(i32::MAX);
     let client_id = &settings.client_id;
+    let head = Head { version, correlation_id, client_id, transactional_id, timeout_ms };
     let mut out = |piece| match (piece, splice_from) {
         (Piece::Framing(bytes), _) => sink.conn.queue(Out::Bytes(bytes)),
         (Piece::Payload(Payload::Ranges(ranges)), _) => {
@@ -325,16 +328,7 @@ fn send(
             unreachable!("only spliced batches have no buffers")
         }
     };
-    frame(
-        version,
-        correlation_id,
-        client_id,
-        transactional_id,
-        broker_timeout_ms,
-        entries,
-        framing,
-        &mut out,
-    );
+    frame(head, entries, framing, &mut out);
 }
 
 fn is_topic(member: &Member, topic: TopicRef<'_>) -> bool {

@@ -27,9 +27,10 @@ impl Numbering {
         Self { durable: start.runs.len(), runs: start.runs.clone() }
     }
 
-    /// Whether the link ever prepared to write to this partition.
+    /// Whether the link ever prepared to write to this partition. A run of seeds alone is not enough: where they end stands in the
+    /// next one, and before that is durable none is sent.
     pub(super) fn is_begun(&self) -> bool {
-        self.durable > 0
+        self.runs[..self.durable].iter().any(|run| run.source_offset != SEED)
     }
 
     /// The source offset of the record with this number. None: the number is older than everything that is still known.
@@ -47,10 +48,18 @@ impl Numbering {
     /// The number of the next record on a target whose log ends here. Within a gap that is being filled it is that of the first
     /// record behind it.
     pub(super) fn number_at(&self, log_end: i64) -> Option<i64> {
-        let at = self.runs.iter().rposition(|run| run.target_offset <= log_end)?;
-        let run = &self.runs[at];
-        let number = run.number + (log_end - run.target_offset);
-        Some(self.runs.get(at + 1).map_or(number, |next| number.min(next.number)))
+        let mut next = i64::MAX;
+        for run in self.runs.iter().rev() {
+            if run.number > next {
+                // A later run took its numbers: the source was read anew, and held something else.
+                continue;
+            }
+            if run.target_offset <= log_end {
+                return Some(next.min(run.number + (log_end - run.target_offset)));
+            }
+            next = run.number;
+        }
+        None
     }
 
     /// Whether a log that ends there ends with the records of others that the next run begins behind.
@@ -97,6 +106,11 @@ impl Numbering {
 
     /// Opens a run; it becomes durable by [`Self::confirm`].
     pub(super) fn open(&mut self, run: Run) {
+        if run.source_offset == SEED {
+            // The partition is begun, or begun anew after nothing was sent.
+            self.runs.clear();
+            self.durable = 0;
+        }
         self.runs.push(run);
     }
 
@@ -113,7 +127,7 @@ impl Numbering {
 
     /// Whether every run that a record with this number depends on is durable.
     pub(super) fn is_durable(&self, number: i64) -> bool {
-        self.runs.get(self.durable).is_none_or(|run| run.number > number)
+        self.runs.iter().skip(self.durable).all(|run| run.number > number)
     }
 
     /// Forgets runs that no number from `settled` on can need, but keeps the last `kept` of those.
@@ -175,6 +189,20 @@ mod tests {
             (Some(19), Some(20), Some(20), Some(20), Some(21))
         );
         assert_eq!((numbering.target_of(9), numbering.target_of(10)), (Some(9), Some(15)));
+    }
+
+    /// The source was read as far as offset 90, then again from 20 on: by then it had lost its records up to 30.
+    #[test]
+    fn a_run_whose_numbers_a_later_one_took_counts_no_more() {
+        let mut numbering = numbering(&[(0, 0), (20, 25), (40, 90)]);
+        numbering.open(run(20, 30));
+        assert!(numbering.is_durable(19) && !numbering.is_durable(20));
+        numbering.open(run(25, 95));
+        numbering.confirm(run(20, 30));
+        assert!(numbering.is_durable(24) && !numbering.is_durable(25));
+        let at = |log_end| numbering.number_at(log_end);
+        assert_eq!((at(27), at(30), at(31)), (Some(20), Some(20), Some(21)));
+        assert_eq!((at(92), at(95)), (Some(25), Some(25)));
     }
 
     #[test]

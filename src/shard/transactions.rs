@@ -18,11 +18,11 @@ use crate::time::Now;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A transaction lasts about this long: its lanes pause for a commit, and what a crash makes them send again is what one holds.
-const TRANSACTION_MS: u64 = 1_000;
+/// Where they break, each is half as long as the one before, down to the second figure, so that some come through.
+const TRANSACTION_MS: (u64, u64) = (1_000, 20);
 /// Pause before a broken transaction is claimed anew.
 const CLAIM_PAUSE_MS: u64 = 100;
 
-#[derive(Default)]
 pub(super) struct Transactions {
     step: Step,
     /// Control has a step and has not answered.
@@ -39,17 +39,35 @@ pub(super) struct Transactions {
     joined: BTreeSet<Slot>,
     joining: Vec<Slot>,
     opened_us: u64,
+    lasts_ms: u64,
     pause_until_us: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    #[default]
     Idle,
     Claiming,
     Open,
     Closing,
     Committing,
+}
+
+impl Default for Transactions {
+    fn default() -> Self {
+        Self {
+            step: Step::Idle,
+            is_asking: false,
+            producer: None,
+            claiming: Vec::new(),
+            positions: BTreeMap::new(),
+            enlisted: BTreeSet::new(),
+            joined: BTreeSet::new(),
+            joining: Vec::new(),
+            opened_us: 0,
+            lasts_ms: TRANSACTION_MS.0,
+            pause_until_us: 0,
+        }
+    }
 }
 
 impl Transactions {
@@ -68,7 +86,7 @@ impl Transactions {
     pub(super) fn poll_timeout(&self) -> Option<u64> {
         match self.step {
             Step::Idle if !self.enlisted.is_empty() => Some(self.pause_until_us),
-            Step::Open => Some(self.opened_us + TRANSACTION_MS * 1_000),
+            Step::Open => Some(self.opened_us + self.lasts_ms * 1_000),
             _ => None,
         }
     }
@@ -105,6 +123,7 @@ impl Shard {
     fn break_transaction(&mut self, now: Now) {
         self.transactions.step = Step::Idle;
         self.transactions.producer = None;
+        self.transactions.lasts_ms = (self.transactions.lasts_ms / 2).max(TRANSACTION_MS.1);
         self.transactions.pause_until_us = now.after_ms(CLAIM_PAUSE_MS);
         self.transactions.joining.clear();
         for slot in std::mem::take(&mut self.transactions.joined) {
@@ -153,7 +172,7 @@ impl Shard {
             return;
         }
         let lanes = &self.lanes;
-        let is_old = now.mono_us >= opened_us + TRANSACTION_MS * 1_000;
+        let is_old = now.mono_us >= opened_us + self.transactions.lasts_ms * 1_000;
         let comers: Vec<Slot> =
             enlisted.iter().copied().filter(|&slot| lanes[slot].lane.wants_join()).collect();
         if !comers.is_empty() && (!is_old || joined.is_empty()) {
@@ -222,8 +241,10 @@ impl Shard {
                     self.refresh(now, slot);
                 }
             }
-            (TransactionDone::Committed, Step::Committing) => {
+            (TransactionDone::Committed { is_last_word }, Step::Committing) => {
                 self.transactions.step = Step::Idle;
+                self.transactions.producer = self.transactions.producer.filter(|_| is_last_word);
+                self.transactions.lasts_ms = (self.transactions.lasts_ms * 2).min(TRANSACTION_MS.0);
                 for slot in std::mem::take(&mut self.transactions.joined) {
                     self.lanes[slot].lane.handle_committed(now, &self.settings);
                     self.tell_caught_up(slot);

@@ -6,6 +6,7 @@ use crate::sim::network::split_request;
 use crate::sim::world::{Broken, Moment, World};
 use crate::time::Now;
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::ApiKey;
 use std::collections::BTreeMap;
 
 /// One cluster with what the simulator must know about it.
@@ -176,10 +177,12 @@ impl World {
         }
         let arrived = self.net.index(sent.len() + 1);
         sent.truncate(if self.net.percent(50) { sent.len() } else { arrived });
-        let within_us = self.orphans_within_ms() * 1000;
+        let orphans_until_us = self.now_us + self.orphans_within_ms() * 1000;
+        let fills_until_us = self.now_us + self.orphans_within_ms().min(self.late_within_ms()) * 1000;
         let mut due_us = self.now_us;
         while let Some(frame) = split_request(&mut sent) {
-            due_us += self.net.below(self.now_us + within_us - due_us + 1);
+            let until_us = if is_fill(&frame) { fills_until_us } else { orphans_until_us };
+            due_us += self.net.below(until_us.saturating_sub(due_us) + 1);
             self.add_orphan(side, node, frame, due_us);
         }
     }
@@ -203,9 +206,9 @@ impl World {
             if expiring {
                 half.cluster.expire_producers(now);
             }
-            let _nobody_reads_the_answer = half.cluster.handle_request(now, node, frame);
+            let _nobody_reads_the_answer = half.cluster.handle_request(now, node, frame.clone());
         }
-        self.trace(|| format!("{side:?} {node} handled an orphan request"));
+        self.trace(|| format!("{side:?} {node} is asked by nobody any more: {}", name_of(&frame)));
         self.answer_later(side);
     }
 
@@ -220,6 +223,11 @@ impl World {
             }
         }
     }
+}
+
+/// Nothing but the time keeps out control records that come too late.
+fn is_fill(frame: &[u8]) -> bool {
+    frame.first_chunk().is_some_and(|key| i16::from_be_bytes(*key) == ApiKey::WriteTxnMarkers as i16)
 }
 
 /// API and size of a request.

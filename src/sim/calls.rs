@@ -85,9 +85,10 @@ impl World {
         let (instance, errand) = (call.instance, call.errand);
         let answer = if answered { call.answer.take() } else { None };
         let caller = &mut self.instances[instance];
-        let awaited = match caller.call == Some(id) {
-            true => &mut caller.call,
-            false => &mut caller.transaction_call,
+        let awaited = match errand {
+            Errand::Trim { .. } => &mut caller.trims.call,
+            errand if errand.is_of_transaction() => &mut caller.transaction_call,
+            _ => &mut caller.call,
         };
         if *awaited != Some(id) {
             return Ok(());

@@ -1,21 +1,31 @@
 //! What must hold after every step, and what must hold at the end.
 
+use crate::config::OnLoss;
 use crate::control::ledger::state_topic;
-use crate::shard::{Event, LaneId, LossCause, StopKind};
+use crate::shard::{Event, LaneId, LossCause, OffsetMode, StopKind};
 use crate::sim::Outcome;
 use crate::sim::control::{Instance, LINK};
+use crate::sim::ledger_view::LaneView;
 use crate::sim::plan::Fault;
-use crate::sim::traffic::Fate;
-use crate::sim::twin::Twin;
+use crate::sim::reference::Fate;
+use crate::sim::twin::{Against, Kind, Twin, Wrong};
 use crate::sim::world::{Broken, World};
+use std::collections::BTreeSet;
 
 /// No batch of the load is larger.
 const BATCH_BYTES_MAX: usize = 8 << 10;
+/// What a shard may have to send besides: a request for control records, and for each lane some batches of seeds, which are one
+/// in memory.
+const FILL_BYTES_MAX: usize = 128 << 10;
+const SEED_BYTES_MAX: usize = 128 << 10;
 
 /// What has been checked so far.
 pub(super) struct Checks {
     twins: Vec<Twin>,
-    pub(super) batches: u64,
+    /// Checksums of the payloads of seed batches that were read.
+    seeds: BTreeSet<u32>,
+    /// By [`Kind`].
+    pub(super) kinds: [u64; 4],
     pub(super) fingerprint: u64,
 }
 
@@ -23,7 +33,8 @@ impl Checks {
     pub(super) fn new(partitions: usize) -> Self {
         Self {
             twins: (0..partitions).map(|_| Twin::default()).collect(),
-            batches: 0,
+            seeds: BTreeSet::new(),
+            kinds: [0; 4],
             fingerprint: 0xcbf2_9ce4_8422_2325,
         }
     }
@@ -41,36 +52,13 @@ impl Checks {
 impl World {
     /// After each step: whatever is new on the target is what must come next, and was announced in the ledger.
     pub(super) fn check(&mut self) -> Result<(), Broken> {
-        let may_lose_replicated = self.plan.has(Fault::TargetTruncation);
         let state_topic = self.target.cluster.partition(&state_topic(LINK), 0);
         let news = self
             .ledger_view
             .follow(state_topic)
             .map_err(|what| Broken::new(format!("state topic: {what}")))?;
         for index in 0..self.reference.partitions.len() {
-            let source = &self.reference.partitions[index];
-            let Some(held) = self.target.cluster.partition(&source.topic, source.partition) else { continue };
-            let twin = &mut self.checks.twins[index];
-            let broken = |what: String| Broken::new(format!("{}-{}: {what}", source.topic, source.partition));
-            twin.follow(&held.log, may_lose_replicated).map_err(broken)?;
-            if twin.is_spoiled() || held.log.log_end_offset() == twin.next_offset() {
-                continue;
-            }
-            let lane = self.ledger_view.lane(&source.topic, source.partition);
-            for batch in held.log.read(twin.next_offset(), i64::MAX) {
-                let checked = twin.check(source, batch, &self.ledger_view, lane);
-                if checked.is_err()
-                    && may_lose_replicated
-                    && batch.base_offset() == held.log.log_start_offset()
-                {
-                    twin.spoil(batch.base_offset());
-                    break;
-                }
-                checked.map_err(|what| broken(format!("target offset {}: {what}", batch.base_offset())))?;
-                self.checks.batches += 1;
-            }
-            let word = twin.next_offset() as u64 ^ self.now_us << 20;
-            self.checks.note(word);
+            self.check_target(index)?;
         }
         for (topic, partition) in news {
             let found = self
@@ -79,10 +67,79 @@ impl World {
                 .iter()
                 .position(|source| *source.topic == *topic && i64::from(source.partition) == partition);
             if let Some(index) = found {
+                self.check_mode(index)?;
                 self.check_checkpoint(index)?;
             }
         }
         self.check_buffers()
+    }
+
+    fn check_target(&mut self, index: usize) -> Result<(), Broken> {
+        let may_lose_replicated = self.plan.has(Fault::TargetTruncation);
+        let source = &self.reference.partitions[index];
+        let Some(held) = self.target.cluster.partition(&source.topic, source.partition) else {
+            return Ok(());
+        };
+        let Checks { twins, seeds, kinds, .. } = &mut self.checks;
+        let twin = &mut twins[index];
+        let broken = |what: String| Broken::new(format!("{}-{}: {what}", source.topic, source.partition));
+        twin.follow(&held.log, may_lose_replicated).map_err(broken)?;
+        let log_start = held.log.log_start_offset();
+        if log_start > source.log_start && !self.plan.has(Fault::TargetDeletes) && !source.recreated {
+            return Err(broken(format!(
+                "the target begins at {log_start}, though the source does at {}",
+                source.log_start
+            )));
+        }
+        if twin.spoiled.is_some() || held.log.log_end_offset() == twin.next_offset {
+            return Ok(());
+        }
+        let (Some(pids), Some(lane)) =
+            (self.ledger_view.pids(), self.ledger_view.lane(&source.topic, source.partition))
+        else {
+            return Err(broken("something is on the target that the ledger did not announce".to_owned()));
+        };
+        for batch in held.log.read(twin.next_offset, i64::MAX) {
+            let ledger = &self.ledger_view;
+            let mut against = Against { source, lane, pids, ledger, seeds };
+            match twin.check(batch, &mut against) {
+                Ok(kind) => kinds[kind as usize] += 1,
+                Err(Wrong::Overfilled(_)) if source.was_doubled || twin.is_first_after_cut(batch) => {
+                    twin.overfill(batch);
+                }
+                Err(Wrong::Always(what)) if twin.is_first_after_cut(batch) && !batch.is_control() => {
+                    twin.spoil(format!("at target offset {}: {what}", batch.base_offset()));
+                    break;
+                }
+                Err(Wrong::Always(what) | Wrong::Overfilled(what)) => {
+                    return Err(broken(format!("target offset {}: {what}", batch.base_offset())));
+                }
+            }
+        }
+        let word = twin.next_offset as u64 ^ self.now_us << 20;
+        self.checks.note(word);
+        Ok(())
+    }
+
+    /// The link keeps offsets as it was told to, where it can.
+    fn check_mode(&self, index: usize) -> Result<(), Broken> {
+        let source = &self.reference.partitions[index];
+        let Some(lane) = self.ledger_view.lane(&source.topic, source.partition) else { return Ok(()) };
+        let may_be_identical = source.wants_identical && self.plan.cannot_fill.is_none();
+        match lane.mode {
+            OffsetMode::Append if !may_be_identical => Ok(()),
+            // The source may have begun above what is seeded when the link first looked.
+            OffsetMode::Append if self.reference.start_of(&source.topic) > self.plan.seed_offsets_max => {
+                Ok(())
+            }
+            OffsetMode::Identical if may_be_identical => Ok(()),
+            mode => Err(Broken::new(format!(
+                "{}-{} is mirrored in mode {mode:?}, though identical offsets are {}",
+                source.topic,
+                source.partition,
+                if may_be_identical { "wanted" } else { "not to be had" }
+            ))),
+        }
     }
 
     /// A durable position is never ahead of what is replicated on the target.
@@ -95,35 +152,36 @@ impl World {
             // What was durable is so no more.
             return Ok(());
         }
-        // Where the last record below the checkpoint ends; between it and the next there may be markers.
-        let target_offset = lane.target_of(number - 1).map_or(0, |offset| offset + 1);
-        if target_offset > twin.high_watermark() {
+        let last = lane.target_of(number - 1).unwrap_or(-1);
+        if last >= twin.high_watermark {
             return Err(Broken::new(format!(
-                "{}-{}: the ledger's checkpoint is target offset {target_offset}, but only {} is replicated",
-                source.topic,
-                source.partition,
-                twin.high_watermark()
+                "{}-{}: the ledger's checkpoint is behind target offset {last}, but only {} is replicated",
+                source.topic, source.partition, twin.high_watermark
             )));
         }
-        let next = twin.next_source_index_at(target_offset);
-        match source.first_missing(next) {
-            Some(missing) if source.batches[missing].base_offset < source_offset => {
-                Err(Broken::new(format!(
-                    "{}-{}: the ledger's checkpoint is source offset {source_offset}, but the batch at {} is not on the target",
-                    source.topic, source.partition, source.batches[missing].base_offset
-                )))
-            }
-            _ => Ok(()),
+        let missing = source.first_wanted(twin.next_record_below(twin.high_watermark));
+        match missing.map(|missing| source.records[missing].offset).filter(|&missing| missing < source_offset)
+        {
+            Some(missing) => Err(Broken::new(format!(
+                "{}-{}: the ledger's checkpoint is source offset {source_offset}, but {missing} is not on the target",
+                source.topic, source.partition
+            ))),
+            None => Ok(()),
         }
     }
 
     /// No shard holds more than it may. What it must take is one batch for each lane, however large.
     fn check_buffers(&self) -> Result<(), Broken> {
         let may_bytes = self.plan.buffer_bytes / self.plan.shards;
+        let lanes = self.reference.partitions.len();
+        let gap_max = self.plan.gap_max.max(self.plan.seeded_offset);
+        let fill_bytes = if gap_max > 100 { FILL_BYTES_MAX } else { FILL_BYTES_MAX / 10 };
+        let seed_bytes = if self.plan.seeded_offset > 10_000 { SEED_BYTES_MAX * lanes } else { 0 };
+        let besides_bytes = BATCH_BYTES_MAX * lanes + fill_bytes + seed_bytes;
         for (index, instance) in self.instances.iter().enumerate() {
             for slot in &instance.slots {
                 let held_bytes = slot.shard.held_bytes();
-                if held_bytes > may_bytes + BATCH_BYTES_MAX * self.reference.partitions.len() {
+                if held_bytes > may_bytes + besides_bytes {
                     return Err(Broken::new(format!(
                         "a shard of instance {index} holds {held_bytes} bytes of a budget of {may_bytes}"
                     )));
@@ -169,12 +227,21 @@ impl World {
 
     fn may_stop(&self, lane: LaneId, kind: StopKind) -> bool {
         let source = &self.reference.partitions[lane.0 as usize];
+        let twin = self.checks.twin(lane.0 as usize);
+        let is_identical = source.wants_identical && self.plan.cannot_fill.is_none();
         match kind {
-            // What has to be taken apart here holds no records.
-            StopKind::Unreadable => source.may_halt() || source.begins_within_a_batch(),
-            StopKind::OtherWriter => self.checks.twin(lane.0 as usize).is_spoiled(),
+            StopKind::OtherWriter => twin.was_damaged || source.was_doubled,
             StopKind::SourceRecreated => source.recreated,
             StopKind::PositionUnknown => self.plan.has(Fault::TargetTruncation),
+            StopKind::GapTooLarge => is_identical && source.gap_max() > self.plan.gap_offsets_max,
+            StopKind::Unauthorized => is_identical && self.plan.has(Fault::FillDenied),
+            StopKind::TargetRefuses => is_identical && self.plan.hides_fills,
+            // The mirror cannot know whether there were records.
+            StopKind::SourceDeleted => {
+                let last = twin.next_record().checked_sub(1);
+                let next = last.map_or(source.first_offset, |last| source.records[last].offset + 1);
+                self.plan.on_loss == OnLoss::Halt && source.log_start > next
+            }
             _ => false,
         }
     }
@@ -188,28 +255,39 @@ impl World {
             if source.recreated || stopped.is_some_and(|&kind| self.may_stop(lane, kind)) {
                 continue;
             }
+            let name = format!("{}-{}", source.topic, source.partition);
             let twin = self.checks.twin(index);
-            if twin.is_spoiled() {
-                if stopped.is_none() {
-                    return Some(format!(
-                        "{}-{} has not stopped at a spoiled target",
-                        source.topic, source.partition
-                    ));
-                }
-                continue;
-            }
-            if let Some(missing) = source.first_missing(twin.next_source_index()) {
-                let (number, lanes) = (source.batches[missing].base_offset, self.lane_states(lane));
+            if twin.spoiled.is_some() || twin.is_overfilled(source) {
                 return Some(format!(
-                    "{}-{} misses source offset {number}; {lanes}",
-                    source.topic, source.partition
+                    "{name} has not stopped, though the target is spoiled: {:?}",
+                    twin.spoiled
                 ));
             }
-            if source.halts()
-                && source.batches.iter().any(|batch| batch.fate == Fate::Halt)
-                && stopped.is_none()
-            {
-                return Some(format!("{}-{} has not stopped at its holes", source.topic, source.partition));
+            if let Some(missing) = source.first_wanted(twin.next_record()) {
+                let (offset, lanes) = (source.records[missing].offset, self.lane_states(lane));
+                return Some(format!("{name} misses source offset {offset}; {lanes}"));
+            }
+            let is_identical = self
+                .ledger_view
+                .lane(&source.topic, source.partition)
+                .is_some_and(|lane| lane.mode == OffsetMode::Identical);
+            if is_identical && twin.next_offset < source.log_end {
+                let (end, lanes) = (twin.next_offset, self.lane_states(lane));
+                return Some(format!("{name} ends at {end}, the source at {}; {lanes}", source.log_end));
+            }
+            let log_start = self
+                .target
+                .cluster
+                .partition(&source.topic, source.partition)
+                .map_or(0, |partition| partition.log.log_start_offset());
+            // What an unclean election took away may have been what was to be deleted.
+            let is_trimmed = self.plan.denies_deletes || self.plan.has(Fault::TargetTruncation);
+            if is_identical && log_start < source.log_start && !is_trimmed {
+                let lanes = self.lane_states(lane);
+                return Some(format!(
+                    "{name} begins at {log_start}, the source at {}; {lanes}",
+                    source.log_start
+                ));
             }
         }
         None
@@ -241,29 +319,32 @@ impl World {
 
     /// After the run: what is not on the target is accounted for in the gap ledger.
     pub(super) fn check_end(&self) -> Result<(), Broken> {
-        for (index, source) in self.reference.partitions.iter().enumerate() {
-            let twin = self.checks.twin(index);
-            if twin.is_spoiled() {
+        for index in 0..self.reference.partitions.len() {
+            if self.checks.twin(index).spoiled.is_none() {
+                self.check_losses(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_losses(&self, index: usize) -> Result<(), Broken> {
+        let source = &self.reference.partitions[index];
+        let twin = self.checks.twin(index);
+        let began_at =
+            self.ledger_view.lane(&source.topic, source.partition).map_or(i64::MAX, LaneView::began_at);
+        let held = twin.records();
+        for (record, at) in source.records.iter().zip(0..twin.next_record()) {
+            // Deleted before the link first looked: "earliest" was later.
+            let is_before = record.offset < began_at;
+            if source.fate_of(at) != Fate::Pass || record.deleted || is_before || held.contains(&at) {
                 continue;
             }
-            let mut stands = twin.source_indexes().peekable();
-            let last = twin.next_source_index();
-            for (at, batch) in source.batches.iter().enumerate().take(last) {
-                if stands.next_if_eq(&at).is_some() || batch.fate != Fate::Pass {
-                    continue;
-                }
-                let (from, to) = (batch.base_offset, batch.next_offset);
-                let lane = self.ledger_view.lane(&source.topic, source.partition);
-                if lane.is_some_and(|lane| to <= lane.began_at()) {
-                    // Deleted before the link first looked: "earliest" was later.
-                    continue;
-                }
-                if !self.ledger_view.accounts_for(&source.topic, source.partition, from, to) {
-                    return Err(Broken::new(format!(
-                        "{}-{}: source offsets {from} to {to} are not on the target, and the gap ledger does not say so",
-                        source.topic, source.partition
-                    )));
-                }
+            let offset = record.offset;
+            if !self.ledger_view.accounts_for(&source.topic, source.partition, offset, offset + 1) {
+                return Err(Broken::new(format!(
+                    "{}-{}: source offset {offset} is not on the target, and the gap ledger does not say so",
+                    source.topic, source.partition
+                )));
             }
         }
         Ok(())
@@ -275,9 +356,12 @@ impl World {
         for word in [self.steps, self.now_us, self.connections.len() as u64] {
             fingerprint = (fingerprint ^ word).wrapping_mul(0x0000_0100_0000_01b3);
         }
+        let kind = |kind: Kind| self.checks.kinds[kind as usize];
         Outcome {
             steps: self.steps,
-            batches: self.checks.batches,
+            batches: kind(Kind::Passed),
+            rebuilt: kind(Kind::Rebuilt),
+            fillers: kind(Kind::Control) + kind(Kind::Seeds),
             instances: self.instances.len() as u64,
             stopped: self.instances.last().map_or(0, |instance| instance.stopped.len() as u64),
             fingerprint,

@@ -1,13 +1,12 @@
 //! Control of one instance, reduced to its errands: it opens the ledger, hands lanes and leaders to the shards, and makes
 //! runs, checkpoints and losses durable. The ledger is the real one; its requests go to the simulated target.
 
-use crate::config::{Isolation, OnLoss, StartFrom};
+use crate::config::{Isolation, StartFrom};
 use crate::control::ledger::{self, Effect, Ledger};
 use crate::control::transactions::Transactor;
-use crate::shard::{
-    Command, Event, LaneId, LaneStart, OffsetMode, Settings, Shard, Side, StopKind, TransactionDone,
-};
+use crate::shard::{Command, Event, LaneId, LaneStart, Settings, Shard, Side, StopKind, TransactionDone};
 use crate::sim::network::address;
+use crate::sim::offsets::Trims;
 use crate::sim::plan::Fault;
 use crate::sim::pump::{Place, Slot};
 use crate::sim::world::{Broken, Moment, World};
@@ -43,6 +42,7 @@ pub(super) struct Instance {
     lanes: BTreeMap<LaneId, Lane>,
     pub(super) stopped: BTreeMap<LaneId, StopKind>,
     drained: usize,
+    pub(super) trims: Trims,
     /// Requests of earlier owners may be under way until then.
     zombies_until_us: u64,
 }
@@ -123,6 +123,7 @@ impl World {
             lanes: BTreeMap::new(),
             stopped: BTreeMap::new(),
             drained: 0,
+            trims: Trims::default(),
             zombies_until_us: 0,
         });
         self.schedule(self.now_us, Moment::Control(instance));
@@ -138,6 +139,7 @@ impl World {
         let ended = &mut self.instances[instance];
         ended.phase = Phase::Gone;
         (ended.call, ended.transaction_call) = (None, None);
+        ended.trims.call = None;
         let slots = std::mem::take(&mut ended.slots);
         for index in slots.iter().flat_map(|slot| slot.connections.values().copied()) {
             self.orphan(index);
@@ -205,6 +207,7 @@ impl World {
         if self.now_us >= self.instances[index].metadata_due_us {
             self.read_metadata(index);
         }
+        self.trim(index);
         self.drive_ledger(index)
     }
 
@@ -233,8 +236,9 @@ impl World {
             Event::Stopped { lane, stop } => {
                 instance.stopped.insert(lane, stop.kind);
             }
-            // Append mode only.
-            Event::Trim { .. } | Event::WriterWanted { .. } => {}
+            Event::Trim { lane, offset } => self.want_trim(index, lane, offset),
+            // In a mode that is not simulated.
+            Event::WriterWanted { .. } => {}
             Event::Transaction(step) => self.take_step(index, shard, step),
             Event::Lost { lane, from_offset, to_offset, cause } => {
                 instance.ledger.lost(now, lane, from_offset, to_offset, cause);
@@ -330,16 +334,17 @@ impl World {
             fetch_wait_ms: 200,
             request_timeout_ms: self.plan.request_timeout_ms,
             zombie_bound_ms: self.plan.zombie_bound_ms,
+            has_sasl: [false; 2],
             connections_per_broker: self.plan.connections_per_broker,
             producer_id_expiration_ms: self.known_expiration_ms(),
             producer_id,
             producer_epoch,
             marker_producer_id,
-            gap_offsets_max: 1_000_000,
+            gap_offsets_max: self.plan.gap_offsets_max,
             isolation: Isolation::ReadCommitted,
             exactly_once: self.plan.exactly_once,
             transactional_id: String::new(),
-            on_loss: OnLoss::RecordAndContinue,
+            on_loss: self.plan.on_loss,
         };
         let shards = self.plan.shards;
         self.instances[index].phase = Phase::Running;
@@ -364,14 +369,14 @@ impl World {
         let lane = LaneId(partition as u32);
         let source = &self.reference.partitions[partition];
         let (topic, number) = (source.topic.clone(), source.partition);
+        let mode = self.choose_mode(&topic);
         let instance = &mut self.instances[index];
         if instance.lanes.contains_key(&lane) || instance.stopped.contains_key(&lane) {
             return;
         }
         let id = |side: usize| instance.seen[side].ids.get(&*topic).copied();
         let (Some(source_topic_id), Some(target_topic_id)) = (id(0), id(1)) else { return };
-        match instance.ledger.bind(lane, &topic, number, source_topic_id, target_topic_id, OffsetMode::Append)
-        {
+        match instance.ledger.bind(lane, &topic, number, source_topic_id, target_topic_id, mode) {
             Err((kind, why)) => {
                 instance.stopped.insert(lane, kind);
                 self.trace(|| format!("{topic}-{number} is not begun: {why}"));
@@ -490,12 +495,14 @@ impl World {
 
     /// Leader of the state topic as this instance knows it.
     pub(super) fn state_leader(&self, index: usize) -> Option<i32> {
-        let place = (ledger::state_topic(LINK), 0);
-        self.instances[index].seen[1]
-            .leaders
-            .get(&place)
-            .map(|&(leader, _)| leader)
-            .filter(|&leader| leader >= 0)
+        self.leader_of(index, Side::Target, &ledger::state_topic(LINK), 0)
+    }
+
+    /// Leader of a partition as this instance knows it.
+    pub(super) fn leader_of(&self, index: usize, side: Side, topic: &str, partition: i32) -> Option<i32> {
+        let seen = &self.instances[index].seen[usize::from(side == Side::Target)];
+        let leader = seen.leaders.get(&(topic.to_owned(), partition)).map(|&(leader, _)| leader);
+        leader.filter(|&leader| leader >= 0)
     }
 
     /// The metadata are to be read again before the ledger's next request.

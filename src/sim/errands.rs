@@ -1,7 +1,7 @@
 //! The ledger's requests as control sends them, and what it makes of the answers.
 
 use crate::control::ledger::{self, Todo, decode_batches};
-use crate::shard::Side;
+use crate::shard::{LaneId, Side};
 use crate::sim::control::{LINK, answer, request_frame};
 use crate::sim::world::{Broken, World};
 use bytes::Bytes;
@@ -20,10 +20,17 @@ const PRODUCE_VERSION: i16 = 9;
 /// What a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Errand {
-    Read { from: i64 },
+    Read {
+        from: i64,
+    },
     Claim,
     Allocate,
     Append,
+    /// Deletes what the source has no more; not the ledger's affair.
+    Trim {
+        lane: LaneId,
+        offset: i64,
+    },
     // Of transactions, see `transactions.rs`.
     Producer,
     Positions,
@@ -31,6 +38,20 @@ pub(super) enum Errand {
     AddGroup,
     CommitPositions,
     EndTransaction,
+}
+
+impl Errand {
+    pub(super) fn is_of_transaction(self) -> bool {
+        match self {
+            Self::Producer
+            | Self::Positions
+            | Self::AddPartitions
+            | Self::AddGroup
+            | Self::CommitPositions
+            | Self::EndTransaction => true,
+            Self::Read { .. } | Self::Claim | Self::Allocate | Self::Append | Self::Trim { .. } => false,
+        }
+    }
 }
 
 impl World {
@@ -58,16 +79,20 @@ impl World {
         self.instances[index].call = Some(call);
     }
 
-    /// A call of the ledger has ended, with an answer or without.
+    /// A call has ended, with an answer or without.
     pub(super) fn errand_done(
         &mut self,
         index: usize,
         errand: Errand,
         frame: Option<Bytes>,
     ) -> Result<(), Broken> {
-        if !matches!(errand, Errand::Read { .. } | Errand::Claim | Errand::Allocate | Errand::Append) {
+        if errand.is_of_transaction() {
             self.coordinator_answered(index, errand, frame);
             return Ok(());
+        }
+        if let Errand::Trim { lane, offset } = errand {
+            self.trimmed(index, lane, offset, frame);
+            return self.control(index);
         }
         let settled = frame.and_then(|frame| self.take_answer(index, errand, frame));
         if settled != Some(true) {
@@ -102,6 +127,7 @@ impl World {
                 let (records, end) = decode_batches(from, records).ok()?;
                 ledger.on_read(now, &records, end, end >= partition.high_watermark);
             }
+            Errand::Trim { .. } => return None,
             Errand::Append => {
                 let answer: ProduceResponse = answer(PRODUCE_VERSION, frame)?;
                 let partition = answer.responses.first()?.partition_responses.first()?;

@@ -82,6 +82,17 @@ impl World {
             Fault::Pause => self.pause_some_instance(),
             Fault::TargetTruncation => self.truncate_target(),
             Fault::SourceRecreated => self.recreate_source_topic(),
+            Fault::SourceCompacts => {
+                let partition = self.any_partition();
+                self.compact_source(partition);
+            }
+            Fault::FillErrors => self.fail_fills(false),
+            Fault::FilledButError => self.fail_fills(true),
+            Fault::FilledTwice => self.double_fills(),
+            Fault::FillDenied => {
+                self.target.cluster.deny(ApiKey::WriteTxnMarkers, None);
+                self.trace(|| "control records may not be written any more".to_owned());
+            }
         }
         Ok(())
     }
@@ -253,10 +264,37 @@ impl World {
         }
     }
 
+    fn fail_fills(&mut self, applied: bool) {
+        use ResponseError::*;
+        let error = match applied {
+            true => self.chaos.pick(&[NotEnoughReplicasAfterAppend, RequestTimedOut, UnknownServerError]),
+            false => self.chaos.pick(&[
+                NotLeaderOrFollower,
+                NotEnoughReplicas,
+                KafkaStorageError,
+                InvalidProducerEpoch,
+                TransactionCoordinatorFenced,
+            ]),
+        };
+        self.inject(Side::Target, ApiKey::WriteTxnMarkers, error, applied);
+    }
+
+    /// Control records come twice. The mirror hears of an error, unless the answer is merged with a better one.
+    fn double_fills(&mut self) {
+        let partition = self.any_partition();
+        let (topic, number) = self.name(partition);
+        self.reference.partitions[partition].was_doubled = true;
+        let times = self.chaos.between(1, 3) as u32;
+        self.target.cluster.repeat_markers(&topic, number, times);
+        self.trace(|| format!("the next {times} control records come twice to {topic}-{number}"));
+    }
+
     fn inject(&mut self, side: Side, api: ApiKey, error: ResponseError, applied: bool) {
         let partition = self.any_partition();
         let (topic, partition) = self.name(partition);
         let times = self.chaos.between(1, 4) as u32;
+        // Of the control records in one request the first may be served.
+        let after = if api == ApiKey::WriteTxnMarkers { self.chaos.below(4) as u32 } else { 0 };
         self.trace(|| {
             format!("{side:?} answers {api:?} of {topic}-{partition} with {error:?} {times} times")
         });
@@ -267,7 +305,7 @@ impl World {
             partition: Some(partition),
             error,
             applied,
-            after: 0,
+            after,
             times,
         });
     }
@@ -275,15 +313,16 @@ impl World {
     /// The source deletes its oldest batches; sometimes more than is mirrored, sometimes a part of a batch.
     fn delete_from_source(&mut self) {
         let partition = self.any_partition();
-        let mirrored = self.checks.twin(partition).next_source_index();
+        let mirrored = self.checks.twin(partition).next_record();
         let source = &mut self.reference.partitions[partition];
-        if source.recreated {
+        if source.recreated || source.records.is_empty() {
             return;
         }
-        let reach =
-            if self.chaos.percent(30) { source.batches.len() } else { mirrored.min(source.batches.len()) };
-        let Some(batch) = source.batches.get(self.chaos.index(reach.max(1))) else { return };
-        let before = batch.base_offset;
+        let all = source.records.len();
+        let reach = if self.chaos.percent(30) { all } else { mirrored.min(all) };
+        let record = &source.records[self.chaos.index(reach.max(1))];
+        let in_batch = self.chaos.percent(30);
+        let before = if in_batch { record.offset } else { source.batches[record.batch].base_offset };
         let start = self.source.cluster.delete_records(&source.topic, source.partition, before);
         source.log_start = start.unwrap_or(source.log_start);
         let (topic, number) = (source.topic.clone(), source.partition);
@@ -314,6 +353,7 @@ impl World {
         for partition in self.reference.partitions.iter_mut().filter(|partition| partition.topic == topic) {
             partition.recreated = true;
             partition.unwritten = 0;
+            partition.open.clear();
         }
     }
 
@@ -327,7 +367,11 @@ impl World {
 
     /// How long an instance may be suspended: any time, where nothing rests on the zombie bound.
     fn pause_ms_max(&self) -> u64 {
-        if self.plan.is_guarded() { self.plan.zombie_bound_ms * 3 } else { self.plan.zombie_bound_ms / 8 }
+        if self.plan.is_guarded() && !self.plan.fills() {
+            self.plan.zombie_bound_ms * 3
+        } else {
+            self.plan.zombie_bound_ms / 8
+        }
     }
 
     /// How long the requests of a dead connection may still be under way. Where all lanes are guarded, for ever; else so that
@@ -338,11 +382,13 @@ impl World {
             // With the log and a restart the state is gone, and nothing keeps an old request out.
             return 0;
         }
-        if self.plan.is_guarded() {
-            bound_ms * 3
-        } else {
-            bound_ms.saturating_sub(self.plan.request_timeout_ms + bound_ms / 8)
-        }
+        if self.plan.is_guarded() { bound_ms * 3 } else { self.late_within_ms() }
+    }
+
+    /// The same for requests that nothing but the time keeps out.
+    pub(super) fn late_within_ms(&self) -> u64 {
+        let bound_ms = self.plan.zombie_bound_ms;
+        bound_ms.saturating_sub(self.plan.request_timeout_ms + bound_ms / 8)
     }
 
     pub(super) fn relieve(&mut self, relief: Relief) {

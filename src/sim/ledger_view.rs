@@ -3,6 +3,7 @@
 use crate::broker::Batch;
 use crate::broker::topic::Partition;
 use crate::control::ledger::decode_batches;
+use crate::shard::{OffsetMode, SEED};
 use bytes::{BufMut, BytesMut};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,14 +11,23 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub(super) struct LedgerView {
     read_to: i64,
-    data_pid: Option<(i64, i64)>,
+    pids: Option<Pids>,
     transactional_pids: Vec<i64>,
     lanes: BTreeMap<(String, i64), LaneView>,
     losses: Vec<LossView>,
 }
 
+/// The link's producer ids.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pids {
+    pub(super) data: i64,
+    pub(super) data_epoch: i64,
+    pub(super) marker: i64,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct LaneView {
+    pub(super) mode: OffsetMode,
     /// (number, source offset, target offset), oldest first; those too that the ledger itself has dropped since.
     pub(super) runs: Vec<(i64, i64, i64)>,
     /// (number, source offset)
@@ -59,9 +69,13 @@ impl LedgerView {
             let place = || (key["topic"].as_str().unwrap_or_default().to_owned(), int(&key["partition"]));
             match key["t"].as_str() {
                 Some("pid") => {
-                    self.data_pid = Some((int(&value["producer_id"]), int(&value["producer_epoch"])));
-                    let pids = value["transactional_pids"].as_array();
-                    self.transactional_pids = pids.into_iter().flatten().map(int).collect();
+                    let transactional = value["transactional_pids"].as_array();
+                    self.transactional_pids = transactional.into_iter().flatten().map(int).collect();
+                    self.pids = Some(Pids {
+                        data: int(&value["producer_id"]),
+                        data_epoch: int(&value["producer_epoch"]),
+                        marker: int(&value["marker_producer_id"]),
+                    });
                 }
                 Some("lane") => {
                     self.lanes.entry(place()).or_default().follow(lane(&value));
@@ -82,9 +96,8 @@ impl LedgerView {
         Ok(())
     }
 
-    /// The link's producer id and epoch.
-    pub(super) fn data_pid(&self) -> Option<(i64, i64)> {
-        self.data_pid
+    pub(super) fn pids(&self) -> Option<Pids> {
+        self.pids
     }
 
     /// Whether the link has published that it writes transactions with this producer id.
@@ -121,11 +134,17 @@ impl LaneView {
         self.runs.retain(|run| run.0 < from);
         self.runs.extend(newer.runs);
         self.checkpoint = newer.checkpoint;
+        self.mode = newer.mode;
     }
 
     /// Where the link began to read.
     pub(super) fn began_at(&self) -> i64 {
-        self.runs.first().map_or(i64::MIN, |run| run.1)
+        self.runs.iter().find(|run| run.1 != SEED).map_or(i64::MIN, |run| run.1)
+    }
+
+    /// Whether the record with this number only moves offsets on.
+    pub(super) fn is_seed(&self, number: i64) -> bool {
+        self.run_of(number).is_some_and(|run| run.1 == SEED)
     }
 
     /// The source offset of the record with this number.
@@ -155,6 +174,7 @@ fn lane(value: &Value) -> LaneView {
     let pair = |pair: &Value| (int(&pair[0]), int(&pair[1]));
     let run = |run: &Value| (int(&run[0]), int(&run[1]), int(&run[2]));
     LaneView {
+        mode: serde_json::from_value(value["mode"].clone()).unwrap_or_default(),
         runs: value["runs"].as_array().map(|runs| runs.iter().map(run).collect()).unwrap_or_default(),
         checkpoint: value["checkpoint"].is_array().then(|| pair(&value["checkpoint"])),
     }

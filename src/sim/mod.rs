@@ -20,6 +20,7 @@ mod errands;
 mod faults;
 mod ledger_view;
 mod network;
+mod offsets;
 mod plan;
 mod pump;
 mod random;
@@ -31,6 +32,7 @@ mod traffic;
 mod transactions;
 mod twin;
 mod world;
+mod writing;
 
 use plan::Plan;
 use std::cell::RefCell;
@@ -47,8 +49,11 @@ const STORY_LINES: usize = 40;
 pub struct Outcome {
     /// Moments at which something happened.
     pub steps: u64,
-    /// Batches found on the target.
+    /// Batches found on the target that had passed through untouched; those that were put together anew; control records and
+    /// batches of seeds.
     pub batches: u64,
+    pub rebuilt: u64,
+    pub fillers: u64,
     /// Incarnations of the mirror that were started.
     pub instances: u64,
     /// Lanes that had to stop, and did.
@@ -124,6 +129,8 @@ impl Outcome {
     pub fn add(&mut self, other: &Self) {
         self.steps += other.steps;
         self.batches += other.batches;
+        self.rebuilt += other.rebuilt;
+        self.fillers += other.fillers;
         self.instances += other.instances;
         self.stopped += other.stopped;
         self.fingerprint ^= other.fingerprint;
@@ -134,8 +141,15 @@ impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} steps, {} batches mirrored and checked, {} incarnations, {} lanes stopped as they had to, fingerprint {:016x}",
-            self.steps, self.batches, self.instances, self.stopped, self.fingerprint
+            "{} steps, {} batches mirrored and checked, {} put together anew, {} control records and seeds between, \
+             {} incarnations, {} lanes stopped as they had to, fingerprint {:016x}",
+            self.steps,
+            self.batches,
+            self.rebuilt,
+            self.fillers,
+            self.instances,
+            self.stopped,
+            self.fingerprint
         )
     }
 }

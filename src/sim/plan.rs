@@ -2,7 +2,7 @@
 //!
 //! Each run enables a random subset of the faults (swarm testing): a fault that is always on hides what others would show.
 
-use crate::config::{ExactlyOnce, Mover};
+use crate::config::{ExactlyOnce, Mover, OnLoss};
 use crate::sim::network::Weather;
 use crate::sim::random::Random;
 use crate::sim::traffic::Ages;
@@ -52,9 +52,20 @@ pub(super) enum Fault {
     TargetTruncation,
     /// The source topic is deleted and created again: the lane must stop.
     SourceRecreated,
+    /// The source's log cleaner deletes records, and batches of which nothing is left.
+    SourceCompacts,
+    /// Some of a request's control records are refused, and what became of the others is not told (answers are merged).
+    FillErrors,
+    /// Control records are appended, and answered with an error or not at all.
+    FilledButError,
+    /// A control record is appended twice. Where it stands in a record's place the lane must stop before any record is out of
+    /// its place.
+    FilledTwice,
+    /// The right to append control records is taken away, for good: lanes must stop at their next gap.
+    FillDenied,
 }
 
-const FAULTS: [Fault; 23] = [
+const FAULTS: [Fault; 28] = [
     Fault::Reset,
     Fault::HalfOpen,
     Fault::Stall,
@@ -78,7 +89,16 @@ const FAULTS: [Fault; 23] = [
     Fault::Pause,
     Fault::TargetTruncation,
     Fault::SourceRecreated,
+    Fault::SourceCompacts,
+    Fault::FillErrors,
+    Fault::FilledButError,
+    Fault::FilledTwice,
+    Fault::FillDenied,
 ];
+
+/// Faults after which a run has little left to show.
+const RARE: [Fault; 4] =
+    [Fault::TargetTruncation, Fault::SourceRecreated, Fault::FilledTwice, Fault::FillDenied];
 
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -93,8 +113,23 @@ pub(super) struct Plan {
     pub(super) request_timeout_ms: u64,
     pub(super) zombie_bound_ms: u64,
     pub(super) weather: Weather,
-    /// First offset of the source's logs; near 2^31 in some runs, where sequences wrap.
+    /// First offset of the source's logs; near 2^31 in some runs, where sequences wrap. Where the same offsets are wanted on the
+    /// target, another: that many are seeded there.
     pub(super) first_offset: i64,
+    pub(super) seeded_offset: i64,
+    /// Share of the topics (in percent) whose offsets are to be the same on the target.
+    pub(super) identical_percent: u64,
+    pub(super) seed_offsets_max: i64,
+    pub(super) gap_offsets_max: i64,
+    /// Why control finds that gaps cannot be filled on the target, if so.
+    pub(super) cannot_fill: Option<String>,
+    /// The target's brokers turn out not to know WriteTxnMarkers.
+    pub(super) hides_fills: bool,
+    /// The target's brokers do not know DescribeProducers.
+    pub(super) hides_producers: bool,
+    /// The target does not let the mirror delete records.
+    pub(super) denies_deletes: bool,
+    pub(super) on_loss: OnLoss,
     /// Batches written to each source partition, and the typical time between two of them.
     pub(super) batches: usize,
     pub(super) batch_gap_ms: u64,
@@ -106,10 +141,14 @@ pub(super) struct Plan {
     pub(super) expiration_ms: i64,
     /// Whether the mirror was able to read it.
     pub(super) expiration_known: bool,
-    /// Share of source batches that are transaction markers, in percent.
+    /// Share of source batches that belong to transactions, in percent; and of those that are markers of empty ones.
+    pub(super) transactions_percent: u64,
     pub(super) markers_percent: u64,
-    /// Some source batch has holes: its lane stops there.
-    pub(super) holes: bool,
+    /// Share of source batches that have a gap before them, in percent, and how many offsets it has at most.
+    pub(super) gaps_percent: u64,
+    pub(super) gap_max: i64,
+    /// Share of source batches that compaction has made holes in before the mirror sees them, in percent.
+    pub(super) holes_percent: u64,
     /// How long faults go on. Then everything heals and the mirror has to catch up.
     pub(super) fault_phase_ms: u64,
     /// Faults of this run, with the typical time between two of a kind.
@@ -138,6 +177,15 @@ impl Plan {
                 waits_for_low_water: random.percent(50),
             },
             first_offset: random.pick(&[0, 0, 1_000, (1 << 31) - 40, (1 << 32) - 40]),
+            seeded_offset: random.pick(&[0, 0, 7, 1_000, 1_001, 3_000]),
+            identical_percent: random.pick(&[0, 100, 100, 50]),
+            seed_offsets_max: random.pick(&[2_000, 1 << 40, 1 << 40]),
+            gap_offsets_max: random.pick(&[400, 1_000_000, 1_000_000, 1_000_000]),
+            cannot_fill: random.percent(4).then(|| "of the plan".to_owned()),
+            hides_fills: random.percent(2),
+            hides_producers: random.percent(5),
+            denies_deletes: random.percent(5),
+            on_loss: random.pick(&[OnLoss::RecordAndContinue, OnLoss::RecordAndContinue, OnLoss::Halt]),
             batches: random.between(5, 60) as usize,
             batch_gap_ms: random.between(1, 400),
             backlog_percent: random.pick(&[0, 50, 100]),
@@ -151,8 +199,11 @@ impl Plan {
             exactly_once: ExactlyOnce::Sequences,
             expiration_ms: random.pick(&[86_400_000, 86_400_000, i64::from(i32::MAX), 60_000]),
             expiration_known: random.percent(85),
+            transactions_percent: random.pick(&[0, 30, 80]),
             markers_percent: random.pick(&[0, 0, 10, 30]),
-            holes: random.percent(4),
+            gaps_percent: random.pick(&[0, 5, 20]),
+            gap_max: 9,
+            holes_percent: random.pick(&[0, 0, 10, 40]),
             fault_phase_ms,
             faults: Vec::new(),
         };
@@ -160,6 +211,16 @@ impl Plan {
         if plan.weather.piece_bytes_max < 100 {
             // Tiny pieces make many steps; few batches keep the run short.
             plan.batches = plan.batches.min(12);
+            plan.seeded_offset = plan.seeded_offset.min(60);
+        } else if plan.weather.delay_us <= 500 && plan.weather.window_bytes > 512 {
+            // A request for thousands of control records takes its time, and must not take longer than one may.
+            plan.gap_max = random.pick(&[9, 60, 3_000]);
+            if random.percent(8) {
+                plan.seeded_offset = 300_000;
+            }
+        } else {
+            // Up to there control records do what seeds do above.
+            plan.seeded_offset = random.pick(&[0, 7, 60, 1_001, 3_000]);
         }
         plan.exactly_once = random.pick(&[
             ExactlyOnce::Auto,
@@ -170,14 +231,17 @@ impl Plan {
         let calm = random.percent(5);
         let share = random.pick(&[5, 15, 40]);
         for fault in FAULTS {
-            let rare = matches!(fault, Fault::TargetTruncation | Fault::SourceRecreated);
-            if !calm && random.percent(if rare { 4 } else { share }) {
+            if !calm && random.percent(if RARE.contains(&fault) { 4 } else { share }) {
                 plan.faults.push((fault, fault_phase_ms / random.between(1, 12) + 1));
             }
         }
         if plan.has(Fault::TargetTruncation) {
             // Where a commit was lost and something else stands in its place, only the instance that sees it happen can tell.
             plan.exactly_once = ExactlyOnce::Sequences;
+        }
+        if plan.has(Fault::TargetDeletes) {
+            // Who empties the log of a partition that has stopped takes away what tells the next instance why.
+            plan.faults.retain(|(fault, _)| *fault != Fault::FilledTwice);
         }
         plan
     }
@@ -202,6 +266,13 @@ impl Plan {
             waits_for_low_water: false,
         };
         plan.first_offset = 0;
+        plan.seeded_offset = 0;
+        plan.identical_percent = 0;
+        plan.seed_offsets_max = 1 << 40;
+        plan.gap_offsets_max = 1_000_000;
+        plan.cannot_fill = None;
+        (plan.hides_fills, plan.hides_producers, plan.denies_deletes) = (false, false, false);
+        plan.on_loss = OnLoss::RecordAndContinue;
         plan.batches = 30;
         plan.batch_gap_ms = 5;
         plan.backlog_percent = 50;
@@ -209,8 +280,11 @@ impl Plan {
         plan.exactly_once = ExactlyOnce::Sequences;
         plan.expiration_ms = 86_400_000;
         plan.expiration_known = true;
+        plan.transactions_percent = 0;
         plan.markers_percent = 0;
-        plan.holes = false;
+        plan.gaps_percent = 0;
+        plan.gap_max = 9;
+        plan.holes_percent = 0;
         plan.fault_phase_ms = 2_000;
         plan.faults.clear();
         plan
@@ -225,6 +299,11 @@ impl Plan {
             && !self.has(Fault::SourceRetention)
             && !self.has(Fault::TargetDeletes)
             && !self.has(Fault::TargetTruncation)
+    }
+
+    /// Whether control records may be under way, which no sequence protects: only the time keeps them out.
+    pub(super) fn fills(&self) -> bool {
+        self.identical_percent > 0
     }
 
     pub(super) fn has(&self, fault: Fault) -> bool {

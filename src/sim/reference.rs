@@ -1,6 +1,10 @@
-//! The reference model: what each source partition holds, and thus which batches the target may hold next.
+//! The reference model: what each source partition holds, and thus what the target may hold.
 
-use crate::sim::traffic::{Fate, SourceBatch};
+use crate::broker::Batch;
+use crate::sim::traffic::{Contents, Producer, Record};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Everything that was ever written to the source.
@@ -11,13 +15,71 @@ pub(super) struct Reference {
 pub(super) struct SourcePartition {
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
+    /// The configuration asks for the same offsets on the target.
+    pub(super) wants_identical: bool,
+    pub(super) first_offset: i64,
     pub(super) batches: Vec<SourceBatch>,
+    pub(super) records: Vec<SourceRecord>,
+    /// Transactions that are open.
+    pub(super) open: Vec<OpenTransaction>,
+    by_body: BTreeMap<Bytes, usize>,
     /// What lies before this was deleted at the source.
     pub(super) log_start: i64,
+    /// Offset of the next batch, if no gap comes before it.
+    pub(super) log_end: i64,
     /// How many batches were still to be written.
     pub(super) unwritten: usize,
     /// The topic was deleted and created again: what the target holds is all that it will get.
     pub(super) recreated: bool,
+    /// The target has appended a control record twice: what it holds may be too long.
+    pub(super) was_doubled: bool,
+}
+
+/// What a correct mirror does with a batch's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Pass,
+    /// Aborted, or no records at all.
+    Skip,
+    /// Of an open transaction: nothing of it may be on the target yet.
+    Undecided,
+}
+
+pub(super) struct SourceBatch {
+    pub(super) base_offset: i64,
+    pub(super) next_offset: i64,
+    /// Indices of its records, as it was written.
+    pub(super) records: Range<usize>,
+    pub(super) fate: Fate,
+    pub(super) producer: Option<Producer>,
+    /// As it was written, and as compaction left it since. Empty for a marker.
+    pub(super) versions: Vec<Contents>,
+    /// Compaction left nothing.
+    pub(super) is_gone: bool,
+}
+
+/// A batch to be written.
+pub(super) struct NewBatch {
+    /// So many it takes; compaction may have left fewer records.
+    pub(super) offsets: i32,
+    /// None: a marker.
+    pub(super) contents: Option<Contents>,
+    pub(super) producer: Option<Producer>,
+    pub(super) fate: Fate,
+}
+
+pub(super) struct SourceRecord {
+    pub(super) offset: i64,
+    pub(super) batch: usize,
+    pub(super) record: Record,
+    /// By compaction.
+    pub(super) deleted: bool,
+}
+
+pub(super) struct OpenTransaction {
+    pub(super) producer_id: i64,
+    pub(super) sequence: i32,
+    pub(super) batches: Vec<usize>,
 }
 
 impl Reference {
@@ -28,10 +90,17 @@ impl Reference {
             .map(|index| SourcePartition {
                 topic: topics[index as usize / 2 % topics.len()].clone(),
                 partition: index % 2,
+                wants_identical: false,
+                first_offset: 0,
                 batches: Vec::new(),
+                records: Vec::new(),
+                open: Vec::new(),
+                by_body: BTreeMap::new(),
                 log_start: 0,
+                log_end: 0,
                 unwritten: batches,
                 recreated: false,
+                was_doubled: false,
             })
             .collect();
         Self { partitions }
@@ -48,122 +117,128 @@ impl Reference {
         }
         topics
     }
-}
 
-/// What stands at the next place of a target partition.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// The batch with this index.
-    Batch(usize),
-    Duplicate(usize),
-    /// It comes too early: the batch with the first index should stand here.
-    Hole {
-        missing: usize,
-        found: usize,
-    },
-    /// It was to be left out.
-    NotToBeMirrored(usize),
-    Unknown,
+    /// The highest offset at which a partition of the topic begins.
+    pub(super) fn start_of(&self, topic: &str) -> i64 {
+        let of_topic = self.partitions.iter().filter(|partition| &*partition.topic == topic);
+        of_topic.map(|partition| partition.log_start).max().unwrap_or(0)
+    }
 }
 
 impl SourcePartition {
-    pub(super) fn end(&self) -> i64 {
-        self.batches.last().map_or(self.log_start, |batch| batch.next_offset)
-    }
-
-    /// Which batch a payload is, when the batches before index `from` stand on the target.
-    pub(super) fn recognise(&self, from: usize, payload: &[u8]) -> Next {
-        let mut missing = None;
-        for (index, batch) in self.batches.iter().enumerate().skip(from) {
-            if batch.payload == payload && batch.fate == Fate::Pass {
-                return match missing {
-                    None => Next::Batch(index),
-                    Some(missing) => Next::Hole { missing, found: index },
-                };
-            }
-            if batch.payload == payload && batch.fate != Fate::Pass {
-                return Next::NotToBeMirrored(index);
-            }
-            if missing.is_none() && !self.may_be_left_out(index) {
-                missing = Some(index);
-            }
+    /// A batch was written at `base_offset`.
+    pub(super) fn push(&mut self, base_offset: i64, new: NewBatch) {
+        let NewBatch { offsets, contents, producer, fate } = new;
+        let (batch, first) = (self.batches.len(), self.records.len());
+        for (delta, record) in contents.iter().flat_map(|contents| &contents.records) {
+            self.by_body.insert(record.body.clone(), self.records.len());
+            let (offset, record) = (base_offset + i64::from(*delta), record.clone());
+            self.records.push(SourceRecord { offset, batch, record, deleted: false });
         }
-        let before = self.batches.iter().take(from).position(|batch| batch.payload == payload);
-        before.map_or(Next::Unknown, Next::Duplicate)
+        let next_offset = base_offset + i64::from(offsets);
+        self.batches.push(SourceBatch {
+            base_offset,
+            next_offset,
+            records: first..self.records.len(),
+            fate,
+            producer,
+            versions: contents.into_iter().collect(),
+            is_gone: false,
+        });
+        self.log_end = next_offset;
     }
 
-    /// Nothing that passes lies in the batch, or the source has deleted it.
-    pub(super) fn may_be_left_out(&self, index: usize) -> bool {
-        let batch = &self.batches[index];
-        batch.fate == Fate::Skip || batch.next_offset <= self.log_start
+    pub(super) fn fate_of(&self, record: usize) -> Fate {
+        self.batches[self.records[record].batch].fate
     }
 
-    /// The index of the first batch from `from` on that the target should hold by now. None: it holds all it can.
-    pub(super) fn first_missing(&self, from: usize) -> Option<usize> {
-        let missing = (from..self.batches.len()).find(|&index| !self.may_be_left_out(index))?;
-        (self.batches[missing].fate == Fate::Pass).then_some(missing)
+    /// Whether the target needs this record to be complete.
+    pub(super) fn is_wanted(&self, record: usize) -> bool {
+        let SourceRecord { offset, deleted, .. } = self.records[record];
+        self.fate_of(record) == Fate::Pass && !deleted && offset >= self.log_start
     }
 
-    /// Whether there is, or was, a batch that the lane has to stop at.
-    pub(super) fn may_halt(&self) -> bool {
-        self.batches.iter().any(|batch| batch.fate == Fate::Halt)
+    /// The index of the first record from `from` on that the target should hold. None: it holds all it can.
+    pub(super) fn first_wanted(&self, from: usize) -> Option<usize> {
+        (from..self.records.len()).find(|&record| self.is_wanted(record))
     }
 
-    /// Whether the log begins within a batch, of which the rest would have to be cut out.
-    pub(super) fn begins_within_a_batch(&self) -> bool {
-        let is_cut =
-            |batch: &SourceBatch| batch.base_offset < self.log_start && self.log_start < batch.next_offset;
-        self.batches.iter().any(is_cut)
+    /// The index of the first record at or after an offset.
+    pub(super) fn first_from(&self, offset: i64) -> usize {
+        self.records.partition_point(|record| record.offset < offset)
     }
 
-    /// Whether the lane comes to a batch that it has to stop at.
-    pub(super) fn halts(&self) -> bool {
-        self.batches.iter().any(|batch| batch.fate == Fate::Halt && batch.next_offset > self.log_start)
+    /// The batch that passed through untouched, as it once stood on the source.
+    pub(super) fn passed(&self, batch: &Batch) -> Option<(usize, &Contents)> {
+        let versions = self
+            .batches
+            .iter()
+            .enumerate()
+            .flat_map(|(at, source)| source.versions.iter().map(move |version| (at, version)));
+        versions
+            .filter(|(_, version)| !version.records.is_empty())
+            .find(|(_, version)| version.payload == batch.payload)
+    }
+
+    /// The index of the record with this body.
+    pub(super) fn record_of(&self, body: &Bytes) -> Option<usize> {
+        self.by_body.get(body).copied()
+    }
+
+    /// The largest number of offsets in a row that may have no record on the target.
+    pub(super) fn gap_max(&self) -> i64 {
+        let wanted = (0..self.records.len()).filter(|&record| self.is_wanted(record));
+        let offsets = wanted.map(|record| self.records[record].offset).chain([self.log_end]);
+        let mut last = -1;
+        let mut most = 0;
+        for offset in offsets {
+            most = most.max(offset - last - 1);
+            last = offset;
+        }
+        most
+    }
+
+    /// All is written, and decided.
+    pub(super) fn is_written(&self) -> bool {
+        self.unwritten == 0 && self.open.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
+    use crate::sim::random::Random;
 
-    fn partition(fates: &[(&'static str, Fate)], log_start: i64) -> SourcePartition {
-        let mut reference = Reference::new(1, 0);
-        let mut partition = reference.partitions.remove(0);
-        partition.log_start = log_start;
-        partition.batches = (0..)
-            .zip(fates)
-            .map(|(offset, &(payload, fate))| SourceBatch {
-                base_offset: offset,
-                next_offset: offset + 1,
-                records: 1,
-                codec: 0,
-                base_timestamp_ms: 0,
-                max_timestamp_ms: 0,
-                payload: Bytes::from_static(payload.as_bytes()),
-                fate,
-            })
-            .collect();
+    fn partition() -> SourcePartition {
+        let mut random = Random::new(1, "reference");
+        let mut partition = Reference::new(1, 0).partitions.remove(0);
+        for (nth, fate) in [Fate::Pass, Fate::Skip, Fate::Undecided, Fate::Pass].into_iter().enumerate() {
+            let contents = Contents::new(&format!("{nth}"), 2, 0, &mut random);
+            let new = NewBatch { offsets: 2, contents: Some(contents), producer: None, fate };
+            partition.push(partition.log_end + 10, new);
+        }
+        let marker = NewBatch { offsets: 1, contents: None, producer: None, fate: Fate::Skip };
+        partition.push(partition.log_end, marker);
         partition
     }
 
     #[test]
-    fn a_payload_is_recognised_by_where_it_may_stand() {
-        use Fate::{Pass, Skip};
-        let source = partition(&[("a", Pass), ("b", Pass), ("m", Skip), ("c", Pass), ("d", Pass)], 0);
-        assert_eq!(source.recognise(2, b"c"), Next::Batch(3));
-        assert_eq!(source.recognise(2, b"d"), Next::Hole { missing: 3, found: 4 });
-        assert_eq!(source.recognise(2, b"a"), Next::Duplicate(0));
-        assert_eq!(source.recognise(2, b"m"), Next::NotToBeMirrored(2));
-        assert_eq!(source.recognise(2, b"z"), Next::Unknown);
-        assert_eq!(source.first_missing(5), None);
+    fn what_is_wanted_is_decided_kept_and_not_deleted() {
+        let mut source = partition();
+        assert_eq!(source.first_wanted(0), Some(0));
+        assert_eq!(source.first_wanted(2), Some(6), "neither aborted nor undecided records");
+        source.records[6].deleted = true;
+        assert_eq!(source.first_wanted(2), Some(7));
+        source.log_start = 48;
+        assert_eq!((source.first_wanted(0), source.log_end), (None, 49));
+        assert_eq!(source.first_from(46), 6);
     }
 
     #[test]
-    fn what_the_source_deleted_may_be_missing() {
-        let source = partition(&[("a", Fate::Pass), ("b", Fate::Pass), ("c", Fate::Pass)], 2);
-        assert_eq!(source.recognise(0, b"c"), Next::Batch(2));
-        assert_eq!(source.recognise(0, b"b"), Next::Batch(1), "deleted after it was read");
-        assert_eq!(source.first_missing(0), Some(2));
+    fn the_largest_gap_ends_at_a_wanted_record_or_at_the_end() {
+        let mut source = partition();
+        assert_eq!(source.gap_max(), 34, "from 12 up to 45");
+        source.log_end = 100;
+        assert_eq!(source.gap_max(), 52);
     }
 }

@@ -1,8 +1,13 @@
 //! Stories of one small link, told step by step: the simulator's world without its dice.
 
+use crate::broker::Injection;
+use crate::broker::log::Log;
+use crate::shard::{LaneId, OffsetMode, StopKind};
 use crate::sim::plan::Plan;
 use crate::sim::traffic::Ages;
 use crate::sim::world::World;
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::ApiKey;
 
 /// A world in which nothing goes wrong by itself, with one instance running.
 fn world(change: impl FnOnce(&mut Plan)) -> World {
@@ -13,7 +18,62 @@ fn world(change: impl FnOnce(&mut Plan)) -> World {
     world
 }
 
+/// The same, of a link that keeps offsets identical, with one partition of a few batches.
+fn twin(change: impl FnOnce(&mut Plan)) -> World {
+    world(|plan| {
+        plan.identical_percent = 100;
+        plan.partitions = 1;
+        plan.batches = 8;
+        plan.batch_gap_ms = 40;
+        change(plan);
+    })
+}
+
 impl World {
+    /// The next source batch lies behind a gap.
+    fn leave_gap(&mut self, offsets: i64) {
+        self.reference.partitions[0].log_end += offsets;
+    }
+
+    /// The target of the first partition.
+    fn log(&self) -> &Log {
+        &self.target.cluster.partition("orders", 0).unwrap().log
+    }
+
+    /// Where the first partition's log ends on the source.
+    fn source_end(&self) -> i64 {
+        self.reference.partitions[0].log_end
+    }
+
+    /// Runs until something is true, a tenth of a millisecond at a time.
+    fn run_until_true(&mut self, what: &str, is_true: impl Fn(&Self) -> bool) {
+        for _ in 0..300_000 {
+            if is_true(self) {
+                return;
+            }
+            let until_us = self.now_us + 100;
+            self.run_until(until_us).unwrap_or_else(|broken| panic!("{broken}"));
+        }
+        panic!("never: {what}");
+    }
+
+    fn stop_of(&self, instance: usize) -> Option<StopKind> {
+        self.instances[instance].stopped.get(&LaneId(0)).copied()
+    }
+
+    fn refuse_fills(&mut self, error: ResponseError, applied: bool, after: u32, times: u32) {
+        self.target.cluster.inject(Injection {
+            api: ApiKey::WriteTxnMarkers,
+            node: None,
+            topic: Some("orders".to_owned()),
+            partition: Some(0),
+            error,
+            applied,
+            after,
+            times,
+        });
+    }
+
     fn run_ms(&mut self, ms: u64) {
         let until_us = self.now_us + ms * 1000;
         self.run_until(until_us).unwrap_or_else(|broken| panic!("{broken}"));
@@ -25,7 +85,7 @@ impl World {
     }
 
     fn mirrored(&self) -> usize {
-        (0..self.reference.partitions.len()).map(|at| self.checks.twin(at).next_source_index()).sum()
+        self.checks.kinds.iter().sum::<u64>() as usize
     }
 }
 
@@ -98,4 +158,269 @@ fn a_clean_stop_leaves_nothing_to_wait_for() {
     assert!(!world.instances[0].is_running());
     world.ends_well();
     assert_eq!(world.mirrored(), 60);
+}
+
+#[test]
+fn offsets_stay_what_they_are_through_transactions_gaps_and_holes() {
+    let mut world = twin(|plan| {
+        plan.partitions = 3;
+        plan.batches = 60;
+        plan.batch_gap_ms = 5;
+        plan.transactions_percent = 60;
+        plan.gaps_percent = 20;
+        plan.gap_max = 3_000;
+        plan.holes_percent = 30;
+    });
+    world.ends_well();
+    for source in &world.reference.partitions {
+        let target = &world.target.cluster.partition(&source.topic, source.partition).unwrap().log;
+        assert_eq!(target.log_end_offset(), source.log_end);
+    }
+    let [control, seeds, passed, rebuilt] = world.checks.kinds;
+    assert!(control > 3_000 && passed > 50 && rebuilt > 20, "{:?}", world.checks.kinds);
+    assert_eq!(seeds, 0, "the source begins at 0");
+}
+
+#[test]
+fn an_open_transaction_holds_its_partition_back() {
+    let mut world = twin(|plan| {
+        plan.transactions_percent = 100;
+        plan.batches = 1;
+    });
+    // A plain batch follows, and the end of the transaction much later.
+    world.reference.partitions[0].unwritten = 1;
+    world.plan.transactions_percent = 0;
+    world.plan.batch_gap_ms = 1_000_000;
+    world.run_ms(3_000);
+    assert_eq!(world.reference.partitions[0].open.len(), 1);
+    assert_eq!(world.log().log_end_offset(), 0);
+    world.write_source(0);
+    world.ends_well();
+    assert_eq!(world.log().log_end_offset(), world.source_end());
+}
+
+#[test]
+fn a_log_that_begins_late_is_seeded_and_trimmed_though_the_mirror_is_killed_meanwhile() {
+    let mut world = twin(|plan| {
+        plan.seeded_offset = 450_000;
+        plan.backlog_percent = 100;
+        plan.zombie_bound_ms = 4_000;
+    });
+    for (instance, end) in [(0, 200_000), (1, 400_000)] {
+        world.run_until_true("a part of the seeds is there", |world| world.log().log_end_offset() == end);
+        world.kill(instance);
+        world.start_instance();
+    }
+    world.ends_well();
+    assert_eq!(world.log().log_start_offset(), 450_000);
+    assert_eq!(world.checks.kinds[1], 3, "batches of seeds, none twice");
+}
+
+#[test]
+fn what_the_source_deletes_is_deleted_on_the_target() {
+    let mut world = twin(|plan| plan.backlog_percent = 100);
+    world.run_ms(1_000);
+    let before = world.reference.partitions[0].batches[4].base_offset + 1;
+    world.source.cluster.delete_records("orders", 0, before);
+    world.reference.partitions[0].log_start = before;
+    world.run_ms(2_000);
+    assert_eq!(world.log().log_start_offset(), before, "within a batch, too");
+    world.ends_well();
+}
+
+#[test]
+fn a_target_that_deletes_nothing_for_the_mirror_keeps_more() {
+    let mut world = twin(|plan| {
+        plan.seeded_offset = 3_000;
+        plan.denies_deletes = true;
+    });
+    world.ends_well();
+    assert_eq!((world.log().log_start_offset(), world.stop_of(0)), (0, None));
+    assert_eq!(world.log().log_end_offset(), world.source_end());
+}
+
+#[test]
+fn killed_within_a_gap_it_waits_for_what_may_be_under_way() {
+    let mut world = twin(|_| {});
+    world.leave_gap(3_000);
+    world.run_until_true("a part of the gap is filled", |world| world.log().log_end_offset() >= 2_000);
+    let end = world.log().log_end_offset();
+    world.kill(0);
+    world.start_instance();
+    world.run_ms(world.plan.zombie_bound_ms - 100);
+    assert_eq!(world.log().log_end_offset(), end, "nothing is filled while an earlier request may come");
+    world.ends_well();
+    assert_eq!(world.log().log_end_offset(), world.source_end());
+}
+
+#[test]
+fn killed_within_a_batch_that_is_rebuilt_it_goes_on_between_two_records() {
+    let mut world = twin(|plan| {
+        plan.holes_percent = 100;
+        plan.batches = 30;
+        plan.batch_gap_ms = 500;
+    });
+    let is_within = |world: &World| {
+        let next = world.checks.twin(0).next_record();
+        let records = &world.reference.partitions[0].records;
+        next > 0 && next < records.len() && records[next - 1].batch == records[next].batch
+    };
+    for instance in 0..3 {
+        world.run_until_true("a part of a batch is there", is_within);
+        world.kill(instance);
+        world.start_instance();
+    }
+    world.ends_well();
+}
+
+/// A request that got lost is as good as one that is still under way.
+#[test]
+fn lost_control_records_are_not_written_again_before_they_cannot_come_any_more() {
+    let mut world = twin(|plan| plan.batch_gap_ms = 1_000);
+    world.run_ms(500);
+    let (end, records) = (world.log().log_end_offset(), world.reference.partitions[0].records.len());
+    world.leave_gap(100);
+    for connection in &mut world.connections {
+        connection.up.severed = connection.side == crate::shard::Side::Target;
+    }
+    world.run_until_true("the gap is there", |world| world.reference.partitions[0].records.len() > records);
+    world.run_ms(world.plan.request_timeout_ms + world.plan.zombie_bound_ms - 500);
+    assert_eq!(world.log().log_end_offset(), end);
+    world.run_ms(1_000);
+    assert!(world.log().log_end_offset() > end + 100);
+    world.ends_well();
+}
+
+#[test]
+fn of_control_records_that_were_refused_in_part_the_rest_is_written() {
+    let mut world = twin(|_| {});
+    world.leave_gap(500);
+    world.refuse_fills(ResponseError::NotEnoughReplicas, false, 100, 50);
+    world.refuse_fills(ResponseError::RequestTimedOut, true, 0, 30);
+    world.ends_well();
+    assert_eq!((world.log().log_end_offset(), world.stop_of(0)), (world.source_end(), None));
+}
+
+#[test]
+fn control_records_that_came_twice_stop_the_lane_before_a_record_is_out_of_its_place() {
+    for offsets in [1, 5] {
+        let mut world = twin(|_| {});
+        world.leave_gap(offsets);
+        world.reference.partitions[0].was_doubled = true;
+        world.target.cluster.repeat_markers("orders", 0, 1);
+        world.run_ms(10_000);
+        assert_eq!(world.stop_of(0), Some(StopKind::OtherWriter));
+        // Which instance ever looks, it finds the same.
+        world.kill(0);
+        world.start_instance();
+        world.ends_well();
+        assert_eq!(world.stop_of(1), Some(StopKind::OtherWriter));
+    }
+}
+
+/// The same where the broker does not tell what it knows of producers: the log's last batch is a control record, at the end of a
+/// gap, though not of the gap that it was for.
+#[test]
+fn a_log_that_is_too_long_is_found_by_what_stands_before_the_gap() {
+    let mut world = twin(|plan| {
+        plan.hides_producers = true;
+        plan.batch_gap_ms = 1_000;
+    });
+    world.run_ms(1_000);
+    // One record, and a gap on both sides of it.
+    world.leave_gap(10);
+    let records = world.reference.partitions[0].records.len();
+    world.run_until_true("a batch is written", |world| world.reference.partitions[0].records.len() > records);
+    world.leave_gap(1_000);
+    world.reference.partitions[0].was_doubled = true;
+    world.target.cluster.repeat_markers("orders", 0, 20);
+    world.run_ms(30_000);
+    assert_eq!(world.stop_of(0), Some(StopKind::OtherWriter));
+    world.ends_well();
+}
+
+#[test]
+fn without_the_right_to_control_records_it_appends_or_stops_at_the_first_gap() {
+    let mut world = twin(|plan| plan.cannot_fill = Some("of the scenario".to_owned()));
+    world.leave_gap(10);
+    world.ends_well();
+    let lane = world.ledger_view.lane("orders", 0).unwrap();
+    assert_eq!((lane.mode, world.stop_of(0)), (OffsetMode::Append, None));
+    assert!(world.log().log_end_offset() < world.source_end());
+
+    let mut world = twin(|plan| plan.batch_gap_ms = 1_000);
+    world.run_ms(100);
+    world.target.cluster.deny(ApiKey::WriteTxnMarkers, None);
+    world.plan.faults.push((crate::sim::plan::Fault::FillDenied, 0));
+    world.leave_gap(10);
+    world.ends_well();
+    assert_eq!(world.stop_of(0), Some(StopKind::Unauthorized));
+
+    let mut world = twin(|plan| plan.hides_fills = true);
+    world.leave_gap(10);
+    world.ends_well();
+    assert_eq!(world.stop_of(0), Some(StopKind::TargetRefuses));
+}
+
+#[test]
+fn a_gap_that_is_too_large_stops_the_lane() {
+    let mut world = twin(|plan| plan.gap_offsets_max = 100);
+    world.leave_gap(101);
+    world.ends_well();
+    assert_eq!(world.stop_of(0), Some(StopKind::GapTooLarge));
+}
+
+#[test]
+fn of_two_instances_the_second_fills_the_rest() {
+    let mut world = twin(|plan| plan.batches = 30);
+    world.leave_gap(3_000);
+    world.run_until_true("a part of the gap is filled", |world| world.log().log_end_offset() >= 2_000);
+    world.start_instance();
+    world.ends_well();
+    assert!(!world.instances[0].is_running(), "the first is locked out");
+    assert_eq!(world.log().log_end_offset(), world.source_end());
+}
+
+/// Once control has heard that nothing is under way any more, nothing is: a successor does not wait.
+#[test]
+fn an_answer_that_comes_while_the_mirror_stops_makes_it_send_nothing() {
+    for after_us in 0..40 {
+        let mut world = twin(|plan| {
+            plan.batches = 40;
+            plan.transactions_percent = 80;
+            plan.batch_gap_ms = 1;
+            plan.backlog_percent = 0;
+        });
+        let until_us = world.now_us + 20_000 + after_us * 97;
+        world.run_until(until_us).unwrap();
+        world.stop_instance(0);
+        world.run_until_true("it has ended", |world| !world.instances[0].is_running());
+        let end = world.log().log_end_offset();
+        // Whatever it sent has arrived by then.
+        world.run_until(world.now_us + 5_000).unwrap();
+        assert_eq!(world.log().log_end_offset(), end);
+    }
+}
+
+/// Where the source has lost records that were read ahead, numbers stand for others than before.
+#[test]
+fn a_position_within_a_gap_is_not_taken_from_what_was_read_before() {
+    let mut world = twin(|plan| {
+        plan.batches = 30;
+        plan.backlog_percent = 100;
+        plan.gaps_percent = 60;
+    });
+    world.run_until_true("some of it is there", |world| world.checks.twin(0).next_record() > 10);
+    // The target takes nothing for a while, and what was read ahead is deleted at the source.
+    for node in [0, 1] {
+        world.target.set_up(node, false);
+        world.target.cluster.node_down(node);
+    }
+    let source = &mut world.reference.partitions[0];
+    let before = source.batches[source.batches.len() - 4].base_offset;
+    world.source.cluster.delete_records("orders", 0, before);
+    source.log_start = before;
+    world.run_ms(300);
+    world.ends_well();
+    assert_eq!(world.stop_of(0), None);
 }

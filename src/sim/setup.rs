@@ -1,6 +1,6 @@
 //! A run from its beginning to its end: the clusters, the load, the faults, and what must be true afterwards.
 
-use crate::broker::{Batch, Cluster, SyntheticCluster};
+use crate::broker::{Cluster, SyntheticCluster};
 use crate::control::ledger::state_topic;
 use crate::shard::Side;
 use crate::sim::brokers::Half;
@@ -9,22 +9,30 @@ use crate::sim::checks::Checks;
 use crate::sim::control::LINK;
 use crate::sim::ledger_view::LedgerView;
 use crate::sim::network::address;
+use crate::sim::offsets;
 use crate::sim::plan::Plan;
 use crate::sim::random::Random;
-use crate::sim::reference::Reference;
-use crate::sim::traffic::{Fate, NewBatch};
+use crate::sim::reference::{Reference, SourcePartition};
 use crate::sim::world::{Agenda, Broken, Moment, World};
+use kafka_protocol::messages::ApiKey;
 
 /// After the faults have ended, everything must be on the target within this many zombie bounds of virtual time.
 const RECOVERY_ZOMBIE_BOUNDS: u64 = 12;
 
 impl World {
     pub(super) fn new(seed: u64, plan: Plan) -> Self {
-        let reference = Reference::new(plan.partitions, plan.batches);
+        let mut load = Random::new(seed, "load");
+        let mut reference = Reference::new(plan.partitions, plan.batches);
+        draw_offsets(&mut reference, &plan, &mut load);
         let mut chaos = Random::new(seed, "chaos");
-        // The rule about guarded batches allows the clocks to differ by an hour; half of it is tried.
-        let skew_ms = chaos.pick(&[0, 0, -1_800_000, 1_800_000]);
+        // The rule about guarded batches allows the clocks to differ by an hour; half of it is tried. (A target that forgets
+        // producers sooner than its clock is ahead forgets the link's lock at once.)
+        let skew_ms = match plan.expiration_ms {
+            7_200_000.. => chaos.pick(&[0, 0, -1_800_000, 1_800_000]),
+            _ => 0,
+        };
         let mut world = Self {
+            config: offsets::config(&plan, &reference),
             now_us: 1_000_000,
             agenda: Agenda::default(),
             source: Half::new(cluster(Side::Source, &plan, &reference), plan.source_nodes, 0),
@@ -38,18 +46,28 @@ impl World {
             expiring_until_us: 0,
             healed: false,
             net: Random::new(seed, "net"),
-            load: Random::new(seed, "load"),
+            load,
             chaos,
             steps: 0,
             observer: None,
             plan,
         };
+        world.deny_rights();
         world.write_backlog();
         for place in 0..world.plan.faults.len() {
             let first_ms = world.chaos.below(world.plan.faults[place].1 + 1);
             world.schedule(world.now_us + first_ms * 1000, Moment::Strike(place));
         }
         world
+    }
+
+    fn deny_rights(&mut self) {
+        if self.plan.denies_deletes {
+            self.target.cluster.deny(ApiKey::DeleteRecords, None);
+        }
+        if self.plan.cannot_fill.is_some() {
+            self.target.cluster.deny(ApiKey::WriteTxnMarkers, None);
+        }
     }
 
     /// The whole run: faults for a while, then peace, then the last look.
@@ -81,62 +99,23 @@ impl World {
     }
 
     fn is_written(&self) -> bool {
-        self.reference.partitions.iter().all(|source| source.unwritten == 0)
+        self.reference.partitions.iter().all(SourcePartition::is_written)
     }
+}
 
-    fn write_backlog(&mut self) {
-        for partition in 0..self.reference.partitions.len() {
-            let source = &mut self.reference.partitions[partition];
-            source.log_start = self.plan.first_offset;
-            let backlog = (self.plan.batches as u64 * self.plan.backlog_percent / 100).max(1);
-            for _ in 0..backlog {
-                self.write_batch(partition);
-            }
-            self.schedule(self.now_us + 1, Moment::Write(partition));
-        }
-    }
-
-    /// The load's next batch, and when the one after it comes.
-    pub(super) fn write_source(&mut self, partition: usize) {
-        if self.reference.partitions[partition].unwritten == 0 {
-            return;
-        }
-        self.write_batch(partition);
-        self.answer_later(Side::Source);
-        let gap_us = 1 + self.load.around(self.plan.batch_gap_ms * 1000);
-        self.schedule(self.now_us + gap_us, Moment::Write(partition));
-    }
-
-    fn write_batch(&mut self, partition: usize) {
-        let now = self.now();
-        let (load, plan) = (&mut self.load, &self.plan);
-        let source = &mut self.reference.partitions[partition];
-        source.unwritten -= 1;
-        let nth = source.batches.len();
-        let timestamp_ms = now.wall_ms - plan.ages.draw_ms(plan.expiration_ms, load);
-        let label = format!("{}-{}/{nth}:", source.topic, source.partition);
-        let (mut batch, mut fate) =
-            (NewBatch::plain(&label, load.between(1, 6) as i32, timestamp_ms, load), Fate::Pass);
-        if load.percent(plan.markers_percent) {
-            batch = NewBatch::marker(4_000_000 + load.below(3) as i64, load.percent(50), timestamp_ms);
-            fate = Fate::Skip;
-        } else if plan.holes && source.unwritten == plan.batches / 3 {
-            batch.last_offset_delta += 2;
-            fate = Fate::Halt;
-        }
-        // Compaction, or a transaction's marker, leaves a gap between batches.
-        let gap = if load.percent(plan.markers_percent / 3) { load.below(9) as i64 } else { 0 };
-        let base_offset = source.end().max(plan.first_offset) + gap;
-        let (topic, number) = (source.topic.clone(), source.partition);
-        let leader_epoch =
-            self.source.cluster.partition(&topic, number).map_or(0, |partition| partition.leader_epoch);
-        let raw = batch.encode();
-        let Some(header) = raw.first_chunk() else { return };
-        let mut stored = Batch::from_parts(*header, raw.slice(header.len()..));
-        stored.place(base_offset, leader_epoch);
-        if self.source.cluster.append_as_is(&topic, number, stored).is_some() {
-            self.reference.partitions[partition].batches.push(batch.stored_at(base_offset, fate));
-        }
+/// Which topics are to keep their offsets, and where each log begins.
+fn draw_offsets(reference: &mut Reference, plan: &Plan, load: &mut Random) {
+    for at in 0..reference.partitions.len() {
+        let topic = reference.partitions[at].topic.clone();
+        let known = reference.partitions[..at].iter().find(|partition| partition.topic == topic);
+        let wants_identical = match known {
+            Some(known) => known.wants_identical,
+            None => load.percent(plan.identical_percent),
+        };
+        let partition = &mut reference.partitions[at];
+        partition.wants_identical = wants_identical;
+        partition.first_offset = if wants_identical { plan.seeded_offset } else { plan.first_offset };
+        (partition.log_start, partition.log_end) = (partition.first_offset, partition.first_offset);
     }
 }
 
@@ -151,8 +130,12 @@ fn cluster(side: Side, plan: &Plan, reference: &Reference) -> Cluster {
         .map(|(name, partitions)| (name.to_string(), partitions as usize))
         .collect();
     topics.sort();
+    let mut max_versions = Vec::new();
     if side == Side::Target {
         topics.push((state_topic(LINK), 1));
+        let hidden =
+            [(ApiKey::WriteTxnMarkers, plan.hides_fills), (ApiKey::DescribeProducers, plan.hides_producers)];
+        max_versions.extend(hidden.iter().filter(|(_, hides)| *hides).map(|&(api, _)| (api as i16, -1)));
     }
     Cluster::new(SyntheticCluster {
         cluster_id: format!("{side:?}").to_lowercase(),
@@ -163,6 +146,7 @@ fn cluster(side: Side, plan: &Plan, reference: &Reference) -> Cluster {
         producer_id_expiration_ms: plan.expiration_ms,
         // Expiry is a fault of its own.
         producer_id_expiration_check_ms: u64::from(u32::MAX),
+        max_versions,
         ..SyntheticCluster::default()
     })
 }

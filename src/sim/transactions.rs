@@ -149,7 +149,7 @@ impl World {
                     let answer: EndTxnResponse = answer(IN_TRANSACTION, frame)?;
                     transactor.on_done(now, answer.error_code);
                 }
-                Errand::Read { .. } | Errand::Claim | Errand::Allocate | Errand::Append => return None,
+                _ => return None,
             }
             Some(())
         });
@@ -171,7 +171,7 @@ fn positions(answer: &OffsetFetchResponse) -> Option<(i16, Vec<Position>)> {
                 topic: Arc::from(topic.name.as_str()),
                 partition: partition.partition_index,
                 source_offset: partition.committed_offset,
-                metadata: partition.metadata.as_ref().map(|text| text.to_string()).unwrap_or_default(),
+                metadata: partition.metadata.as_ref().map(ToString::to_string).unwrap_or_default(),
             });
         }
     }

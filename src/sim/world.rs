@@ -1,5 +1,6 @@
 //! The world of one run: a clock that only moves when nothing is left to do, and an agenda of what happens when.
 
+use crate::config::Mirror;
 use crate::shard::Side;
 use crate::sim::brokers::Half;
 use crate::sim::calls::Calls;
@@ -84,6 +85,8 @@ impl Agenda {
 
 pub(super) struct World {
     pub(super) plan: Plan,
+    /// How the link is configured, where that chooses offsets.
+    pub(super) config: Option<Mirror>,
     pub(super) now_us: u64,
     pub(super) agenda: Agenda,
     pub(super) source: Half,

@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use twinlog::wire::batch::{BatchHeader, Stamp, restamp};
 use twinlog::wire::fetch::{FetchWalk, Walked};
-use twinlog::wire::produce::{Entry, Payload, Piece, frame};
+use twinlog::wire::produce::{Entry, Head, Payload, Piece, frame};
 use twinlog::wire::{TopicKey, control};
 
 thread_local! {
@@ -94,7 +94,14 @@ fn pass(input: &mut BytesMut, entries: &mut Vec<Entry>, scratch: &mut BytesMut) 
     }
     let batches = entries.len();
     let mut pieces = 0;
-    frame(9, 1, "twinlog", None, 1000, entries, scratch, &mut |piece| {
+    let head = Head {
+        version: 9,
+        correlation_id: 1,
+        client_id: "twinlog",
+        transactional_id: None,
+        timeout_ms: 1000,
+    };
+    frame(head, entries, scratch, &mut |piece| {
         pieces += usize::from(matches!(piece, Piece::Payload(_)));
     });
     assert_eq!(pieces, batches);

@@ -32,7 +32,7 @@ pub fn frame_bytes(prefix: [u8; SIZE_BYTES], limit: usize) -> Result<usize, BadF
 fn not_kafka(prefix: [u8; SIZE_BYTES], limit: usize) -> String {
     match &prefix {
         [0x15 | 0x16, 0x03, _, _] => {
-            "the other side speaks TLS on this port; use its plaintext listener, or configure TLS".into()
+            "the other side speaks TLS on this port; set security.protocol to SSL or SASL_SSL, or use its plaintext listener".into()
         }
         b"HTTP" => "the other side speaks HTTP on this port; use the port of a Kafka listener".into(),
         _ => format!(

@@ -399,7 +399,9 @@ proptest! {
         let mut pieces = 0;
         let mut scratch = BytesMut::new();
         let id = transactional_id.as_deref();
-        let bytes = produce::frame(version, correlation_id, &client_id, id, timeout_ms, &mut entries, &mut scratch, &mut |piece| {
+        let head =
+            produce::Head { version, correlation_id, client_id: &client_id, transactional_id: id, timeout_ms };
+        let bytes = produce::frame(head, &mut entries, &mut scratch, &mut |piece| {
             pieces += 1;
             match piece {
                 Piece::Framing(framing) => wire.extend_from_slice(&framing),

@@ -51,8 +51,19 @@ pub enum Piece {
     Payload(Payload),
 }
 
-/// Frames one request with acks=all, and empties `entries`; all of its batches are of that transactional id's producer, or none
-/// is transactional. For each batch one piece of framing,
+/// What a request says of itself, before its batches.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    pub version: i16,
+    pub correlation_id: i32,
+    pub client_id: &'a str,
+    /// Of the producer whose transaction all of the request's batches are part of; None where none is.
+    pub transactional_id: Option<&'a str>,
+    /// How long the broker may wait for replicas.
+    pub timeout_ms: i32,
+}
+
+/// Frames one request with acks=all, and empties `entries`. For each batch one piece of framing,
 /// which ends with the batch's header, and one of payload; then, if the version has any, the rest of the framing.
 /// Consecutive entries of one topic are sent as one topic; a broker accepts one batch for each partition.
 ///
@@ -63,15 +74,12 @@ pub enum Piece {
 /// For a version outside [`VERSIONS`], a topic not keyed as the version wants it, an id beyond 32,767 bytes, and a
 /// request beyond 2 GiB.
 pub fn frame(
-    version: i16,
-    correlation_id: i32,
-    client_id: &str,
-    transactional_id: Option<&str>,
-    timeout_ms: i32,
+    head: Head<'_>,
     entries: &mut Vec<Entry>,
     scratch: &mut BytesMut,
     out: &mut impl FnMut(Piece),
 ) -> usize {
+    let Head { version, correlation_id, client_id, transactional_id, timeout_ms } = head;
     assert!(VERSIONS.contains(&version), "Produce version {version} is not spoken here");
     let flexible = version >= 9;
     let sizes = Sizes::of(entries, client_id, transactional_id, flexible);

@@ -108,9 +108,10 @@ impl Cluster {
         partition.check_leader(request.node, -1)?;
         let leader_epoch = partition.leader_epoch;
         let (marker, version) = (wanted.marker, wanted.transaction_version);
-        let mut appended = self.append_marker(request.now, key, marker, version)?;
+        let appended = self.append_marker(request.now, key, marker, version)?;
         if self.faults.repeats_marker(topic, index) {
-            appended = self.append_marker(request.now, key, marker, version)?;
+            self.append_marker(request.now, key, marker, version)?;
+            return Err(ResponseError::NetworkException);
         }
         match fault {
             Some((error, _)) => Err(error),

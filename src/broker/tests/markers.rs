@@ -188,11 +188,14 @@ fn markers_fail_in_part_come_twice_and_are_refused_as_told() {
     assert_eq!(world.write_markers(vec![marker(0, 0)]), [(7, vec![19])]);
     assert_eq!(world.list(1, -1, -1), (0, 3), "appended all the same");
     world.cluster.repeat_markers("t", 0, 1);
-    assert_eq!(world.write_markers(vec![marker(0, 0); 2]), [(7, vec![0])]);
+    assert_eq!(world.write_markers(vec![marker(0, 0); 2]), [(7, vec![0])], "the last one counts");
     assert_eq!(world.list(1, -1, -1), (0, 6), "one of them twice");
+    world.cluster.repeat_markers("t", 0, 1);
+    assert_eq!(world.write_markers(vec![marker(0, 0)]), [(7, vec![13])]);
+    assert_eq!(world.list(1, -1, -1), (0, 8));
     world.cluster.deny(ApiKey::WriteTxnMarkers, None);
     assert_eq!(world.write_markers(vec![marker(0, 0)]), [(7, vec![31])]);
-    assert_eq!(world.list(1, -1, -1), (0, 6));
+    assert_eq!(world.list(1, -1, -1), (0, 8));
 
     let delete = |world: &mut World| {
         let partition = delete_records_request::DeleteRecordsPartition::default().with_offset(2);

@@ -142,10 +142,11 @@ impl From<LaneValue> for Lane {
 }
 
 /// Of two runs with one number the later counts; but seeds, or the word that there are none, tell where the log began, and so
-/// does what others wrote.
+/// does what others wrote. Whoever tells that anew has sent nothing under the runs before.
 pub(super) fn stays_before(earlier: &Run, run: &Run) -> bool {
     let tells_the_begin = earlier.source_offset == SEED || earlier.source_epoch == BEHIND_OTHERS;
-    earlier.number < run.number || (tells_the_begin && earlier.number == run.number)
+    run.source_offset != SEED
+        && (earlier.number < run.number || (tells_the_begin && earlier.number == run.number))
 }
 
 fn run_value(run: &Run) -> RunValue {

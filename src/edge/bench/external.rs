@@ -58,7 +58,7 @@ impl Clusters {
 
     /// Metadata names the leaders of a new topic before the brokers know that they lead; what is sent to them then is refused.
     fn await_leaders(&self, partitions: u32) -> Result<(), String> {
-        let cluster = Cluster { bootstrap: self.source.clone() };
+        let cluster = Cluster::from(self.source.clone());
         let mut source = Admin::new(&cluster, CLIENT_ID, Duration::from_secs(10));
         let wanted: Vec<(String, i32)> = (0..partitions as i32).map(|at| (self.topic.clone(), at)).collect();
         for _ in 0..REFUSALS_MAX {
@@ -137,16 +137,14 @@ impl Inlet for Producer {
         }];
         let correlation_id = conn.next_correlation_id();
         let mut pieces = Vec::new();
-        produce::frame(
-            PRODUCE_VERSION,
+        let head = produce::Head {
+            version: PRODUCE_VERSION,
             correlation_id,
-            CLIENT_ID,
-            None,
-            20_000,
-            &mut entries,
-            &mut self.scratch,
-            &mut |piece| pieces.push(piece),
-        );
+            client_id: CLIENT_ID,
+            transactional_id: None,
+            timeout_ms: 20_000,
+        };
+        produce::frame(head, &mut entries, &mut self.scratch, &mut |piece| pieces.push(piece));
         for piece in pieces {
             match piece {
                 Piece::Framing(bytes) => conn.write(&bytes)?,

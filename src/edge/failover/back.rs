@@ -8,7 +8,7 @@
 //! In the end the forward link is told to go on behind what came back, so that nothing goes round in a circle.
 
 use super::FailoverError;
-use crate::config::{Cluster, Mirror};
+use crate::config::Mirror;
 use crate::control::ledger::Failover;
 use crate::control::topics::is_selected;
 use crate::edge::admin::Admin;
@@ -102,8 +102,8 @@ pub fn back(
     }
     let reverse = Mirror {
         link: settings.link.clone(),
-        source: Cluster { bootstrap: config.target.bootstrap.clone() },
-        target: Cluster { bootstrap: config.source.bootstrap.clone() },
+        source: config.target.clone(),
+        target: config.source.clone(),
         topics: exactly(places.keys().map(|(topic, _)| topic.as_str())),
         exclude: Vec::new(),
         groups: Vec::new(),

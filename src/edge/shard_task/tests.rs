@@ -2,12 +2,15 @@
 
 use super::*;
 use crate::edge::runtime::{ShardHandle, spawn_machine};
+use crate::edge::security::Access;
 use crate::shard::Out;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
+
+mod tls;
 
 const SOURCE: ConnId = ConnId(1);
 const TARGET: ConnId = ConnId(2);
@@ -205,8 +208,12 @@ struct World {
 
 impl World {
     fn start(relay: impl FnOnce() -> Relay + Send + 'static) -> Self {
+        Self::start_with([Access::open(), Access::open()], relay)
+    }
+
+    fn start_with(accesses: Accesses, relay: impl FnOnce() -> Relay + Send + 'static) -> Self {
         let (tx, events) = mpsc::channel();
-        Self { shard: spawn_machine(0, 7, BUFFER_BYTES, relay, tx).unwrap(), events }
+        Self { shard: spawn_machine(0, 7, BUFFER_BYTES, relay, accesses, tx).unwrap(), events }
     }
 
     /// The next trouble that the machine heard of.

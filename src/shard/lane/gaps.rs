@@ -27,6 +27,7 @@ impl Lane {
     /// How many offsets must be filled before the next record may be sent. None: it may stand at the log end.
     pub(super) fn gap(&self) -> Option<i64> {
         let may_fill = self.mode == OffsetMode::Identical
+            && !self.is_silent
             && matches!(self.state, State::Probe | State::Stream | State::Single)
             && self.in_flight.is_empty();
         let next = self.numbering.target_of(self.send_number).filter(|_| may_fill)?;

@@ -182,6 +182,8 @@ pub(super) struct Lane {
     numbering: Numbering,
     /// The log end is to be compared with the last batch's header before it is believed.
     wants_tail: bool,
+    /// Not the last batch is wanted, which is a control record, but the one at this offset.
+    before_gap: Option<i64>,
     search: Option<shared::Search>,
     cover: Option<shared::Cover>,
     /// While the lane's batches go in transactions.
@@ -252,6 +254,8 @@ pub(super) struct Lane {
     log_start: Option<i64>,
     caught_up: bool,
     draining: bool,
+    /// Control was told that nothing is under way and nothing will be.
+    is_silent: bool,
 }
 
 impl Lane {
@@ -274,6 +278,7 @@ impl Lane {
             from: start.from,
             state: State::Waiting,
             wants_tail: false,
+            before_gap: None,
             search: None,
             cover: None,
             part: None,
@@ -316,6 +321,7 @@ impl Lane {
             batch_bytes_average: 0,
             caught_up: false,
             draining: false,
+            is_silent: false,
         }
     }
 
@@ -344,7 +350,7 @@ impl Lane {
     /// As [`Self::wants_ask`], for the last batch's header, or others: from which offset on, and how many bytes at most.
     pub(super) fn wants_tail(&self) -> Option<(i64, i32)> {
         let log_end = self.asked.log_end.filter(|_| self.wants_tail)?;
-        Some(self.search_from().unwrap_or((log_end - 1, 1)))
+        Some(self.search_from().unwrap_or((self.before_gap.unwrap_or(log_end - 1), 1)))
     }
 
     /// Where to fetch from. None: the lane wants nothing now.
@@ -515,6 +521,7 @@ impl Lane {
     fn forget_questions(&mut self) {
         self.is_asking = false;
         self.wants_tail = false;
+        self.before_gap = None;
         self.search = None;
         self.asked = Asked::default();
         self.round = self.round.wrapping_add(1);
@@ -535,6 +542,11 @@ impl Lane {
     /// Reads no more; what was accepted is still sent.
     pub(super) fn drain(&mut self) {
         self.draining = true;
+    }
+
+    /// Sends no more, whatever comes in: a successor relies on it.
+    pub(super) fn fall_silent(&mut self) {
+        self.is_silent = true;
     }
 
     /// Nothing more will come of this lane without a command: nothing in flight, and nothing that may be sent.

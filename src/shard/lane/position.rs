@@ -87,7 +87,8 @@ impl Lane {
         }
     }
 
-    /// The last batch of the target partition, asked for because the broker does not know our producer id.
+    /// The last batch of the target partition, or that before a gap at its end, asked for because the broker does not know our
+    /// producer id.
     pub(in crate::shard) fn handle_tail(
         &mut self,
         now: Now,
@@ -108,10 +109,18 @@ impl Lane {
         match end.batches.last() {
             None => self.resume(now, number, settings, events),
             // The gap before the next record is being filled, or filled.
-            Some(tail) if tail.is_control() => match self.gap_reaches(number, self.asked.log_end) {
-                true => self.resume(now, number, settings, events),
-                false => self.contradict(now, settings, events),
-            },
+            Some(tail) if tail.is_control() && self.before_gap.is_none() => {
+                if !self.gap_reaches(number, self.asked.log_end) {
+                    return self.contradict(now, settings, events);
+                }
+                // Control records do not tell what they follow: the record before the gap does.
+                let before = self.numbering.target_of(number - 1);
+                self.before_gap = before.filter(|&offset| offset >= end.log_start);
+                match self.before_gap {
+                    Some(_) => self.wants_tail = true,
+                    None => self.resume(now, number, settings, events),
+                }
+            }
             Some(tail) if tail.producer_id == settings.producer_id && follows(tail) == sequence(number) => {
                 self.resume(now, number, settings, events);
             }

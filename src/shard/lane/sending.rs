@@ -41,7 +41,9 @@ impl Lane {
         seeds: &SeedBatch,
         settings: &Settings,
     ) -> Option<(Batch, Stamp)> {
-        if !self.numbering.is_durable(self.send_number) || !self.may_send(now, lease, settings) {
+        // Where the seeds end must be known to whoever goes on with them.
+        let end = self.send_number + self.numbering.seeds_from(self.send_number);
+        if !self.numbering.is_durable(end) || !self.may_send(now, lease, settings) {
             return None;
         }
         let batch = self.seed(seeds)?;
@@ -72,7 +74,8 @@ impl Lane {
 
     /// Whether [`Self::next_batch`] would give one: cheap, and may change the state from Stream to Single or Probe.
     pub(in crate::shard) fn may_send(&mut self, now: Now, lease: Lease, settings: &Settings) -> bool {
-        let Some(timestamp_ms) = self.next_timestamp_ms(now).filter(|_| self.is_current(lease)) else {
+        let may_go = self.is_current(lease) && !self.is_silent;
+        let Some(timestamp_ms) = self.next_timestamp_ms(now).filter(|_| may_go) else {
             return false;
         };
         if self.state == State::Transact {

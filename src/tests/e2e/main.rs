@@ -31,6 +31,7 @@ mod losses;
 mod mirror;
 mod pair;
 mod plan;
+mod security;
 mod synthetic;
 mod twin;
 mod verify;
