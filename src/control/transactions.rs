@@ -5,9 +5,13 @@
 //!
 //! | step of a shard | requests |
 //! |---|---|
-//! | claim | InitProducerId for the shard's id, and at an instance's first claim for every other id that the link ever had: a lane may come from another shard. When they are answered, whatever was open is aborted, its markers are written, and no older batch can be appended. Then OffsetFetch: what is committed is final |
+//! | claim | InitProducerId, OffsetFetch |
 //! | join | AddPartitionsToTxn |
 //! | commit | AddOffsetsToTxn, TxnOffsetCommit, EndTxn |
+//!
+//! When InitProducerId is answered, whatever was open is aborted, its markers are written, and no older batch can be appended any
+//! more; so the positions that are fetched then are final. At an instance's first claim it is asked for every transactional id that
+//! the link ever had, since a lane may come from another shard.
 //!
 //! All of these may be repeated when an answer is lost: the same epoch asks for the same thing (`TransactionCoordinator`). But what
 //! was repeated may arrive a second time in the next transaction of that epoch, so that one begins with a claim. Answers

@@ -163,8 +163,8 @@ pub struct Stamp {
 }
 
 /// Makes the header of a batch of magic 2 as a broker accepts it from a producer: base offset 0, no leader epoch, the
-/// stamp's producer, transactional only if the stamp says so, and not stamped by a broker's clock. The CRC is brought up to date without reading
-/// the payload, so that damage to the payload, before or after, is still found by whoever checks it.
+/// stamp's producer, transactional only if the stamp says so, and not stamped by a broker's clock. The CRC is brought up to date
+/// without reading the payload, so that damage to the payload, before or after, is still found by whoever checks it.
 ///
 /// The header must have passed [`BatchHeader::parse`]; control batches are never passed on.
 pub fn restamp(raw: &mut [u8; BATCH_HEADER_BYTES], stamp: Stamp) {
