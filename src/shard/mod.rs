@@ -12,8 +12,8 @@
 //!
 //! A batch's way through it: [`intake`] walks the source's answer and asks the [`lane`] for a verdict; [`output`] packs one batch
 //! of every lane that may send into a request and hands the answers back to the lanes. [`questions`] finds a lane's position
-//! after a doubt, [`transactions`] sees to lanes whose records are too old for sequences. `Source`, `Sink`, `Lane` and `Numbering` are
-//! leaves: they know nothing of each other, only this file and the four beside it do.
+//! after a doubt, [`transactions`] sees to lanes whose records are too old for sequences. `Source`, `Sink`, `Lane` and `Numbering`
+//! are leaves: they know nothing of each other, only this file and the four beside it do.
 
 mod api;
 mod intake;

@@ -15,8 +15,8 @@
 //!
 //! [`position`] finds where the lane stands, [`reading`] judges the source's batches, [`sending`] says when a batch may go and
 //! what its answer means, [`gaps`] keeps offsets identical where the source has none, [`shared`] gets along with others who
-//! write to the target, [`transactions`] is for records that the broker may forget who wrote. The lane calls nobody. The shard hands
-//! in what happened and takes out what the lane wants ([`Lane::fetch_from`], [`Lane::next_batch`], [`Lane::wants_ask`], ...).
+//! write to the target, [`transactions`] is for records that the broker may forget who wrote. The lane calls nobody. The
+//! shard hands in what happened and takes out what the lane wants ([`Lane::fetch_from`], [`Lane::next_batch`], ...).
 
 mod gaps;
 mod position;
