@@ -1,7 +1,8 @@
 //! Stories of one small link, told step by step: the simulator's world without its dice.
 
-use crate::broker::Injection;
 use crate::broker::log::Log;
+use crate::broker::{Injection, Marker};
+use crate::config::ExactlyOnce;
 use crate::shard::{LaneId, OffsetMode, StopKind};
 use crate::sim::plan::Plan;
 use crate::sim::traffic::Ages;
@@ -423,4 +424,61 @@ fn a_position_within_a_gap_is_not_taken_from_what_was_read_before() {
     world.run_ms(300);
     world.ends_well();
     assert_eq!(world.stop_of(0), None);
+}
+
+/// A link whose records are too old for sequences, and that may use transactions.
+fn backlog(change: impl FnOnce(&mut Plan)) -> World {
+    world(|plan| {
+        plan.exactly_once = ExactlyOnce::Auto;
+        plan.partitions = 1;
+        plan.ages = Ages::ThreeDays;
+        plan.batch_gap_ms = 40;
+        change(plan);
+    })
+}
+
+impl World {
+    fn transactional_batches(&self) -> usize {
+        self.log().batches().filter(|batch| batch.is_transactional() && !batch.is_control()).count()
+    }
+
+    fn markers(&self, commits: bool) -> usize {
+        let markers = self.log().batches().filter_map(Marker::of_batch);
+        markers.filter(|marker| marker.commits == commits).count()
+    }
+}
+
+#[test]
+fn old_records_go_in_transactions_and_a_killed_one_is_aborted_and_sent_again() {
+    let mut world = backlog(|_| {});
+    for instance in 0..4 {
+        world.run_until_true("a batch is in a transaction", |world| world.transactional_batches() > instance);
+        world.kill(instance);
+        world.start_instance();
+    }
+    world.ends_well();
+    assert!(world.markers(true) > 0 && world.markers(false) > 0, "committed and aborted ones");
+}
+
+#[test]
+fn at_the_live_edge_a_lane_leaves_transactions_for_sequences() {
+    let mut world = backlog(|plan| plan.batches = 60);
+    world.run_until_true("records are committed", |world| world.markers(true) > 0);
+    world.plan.ages = Ages::Fresh;
+    let is_plain =
+        |world: &World| world.log().batches().last().is_some_and(|batch| !batch.is_transactional());
+    world.run_until_true("a batch goes by its sequence", is_plain);
+    world.kill(0);
+    world.start_instance();
+    world.ends_well();
+}
+
+#[test]
+fn of_two_instances_in_transactions_one_goes_on_and_nothing_is_committed_twice() {
+    let mut world = backlog(|_| {});
+    world.run_until_true("a batch is in a transaction", |world| world.transactional_batches() > 0);
+    world.start_instance();
+    world.run_ms(3_000);
+    assert!(!world.instances[0].is_running(), "the first is locked out");
+    world.ends_well();
 }
