@@ -223,6 +223,8 @@ impl Log {
             }
         }
         self.log_end_offset = self.log_end_offset.min(offset.max(self.log_start_offset));
+        // Records may have been deleted up to within a batch (`UnifiedLog.truncateTo`).
+        self.log_start_offset = self.log_start_offset.min(self.log_end_offset);
         self.high_watermark = self.high_watermark.min(self.log_end_offset);
         let end = self.log_end_offset;
         self.epochs.retain(|&(_, start)| start < end);

@@ -64,8 +64,9 @@ impl Numbering {
 
     /// Whether a log that ends there ends with the records of others that the next run begins behind.
     pub(super) fn is_behind_others(&self, number: i64, log_end: i64) -> bool {
-        let begins = |run: &&Run| run.number == number && run.target_offset == log_end;
-        self.runs.iter().rev().find(begins).is_some_and(|run| run.source_epoch == BEHIND_OTHERS)
+        // Where the source's next record came later than thought, another run begins there, too.
+        let begins = |run: &Run| run.number == number && run.target_offset == log_end;
+        self.runs.iter().any(|run| begins(run) && run.source_epoch == BEHIND_OTHERS)
     }
 
     /// Whether the last owner's last records stand in transactions.
@@ -203,6 +204,14 @@ mod tests {
         let at = |log_end| numbering.number_at(log_end);
         assert_eq!((at(27), at(30), at(31)), (Some(20), Some(20), Some(21)));
         assert_eq!((at(92), at(95)), (Some(25), Some(25)));
+    }
+
+    #[test]
+    fn what_stands_before_a_run_does_not_change_when_its_first_record_does() {
+        let mut numbering = numbering(&[(0, 0)]);
+        numbering.open(Run { source_epoch: BEHIND_OTHERS, ..run(10, 12) });
+        numbering.open(Run { source_offset: 15, ..run(10, 12) });
+        assert!(numbering.is_behind_others(10, 12) && !numbering.is_behind_others(11, 13));
     }
 
     #[test]

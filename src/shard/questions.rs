@@ -281,6 +281,7 @@ impl Shard {
                     }
                 }
                 self.take_answers(now, &lanes, &answers, |lane, last| {
+                    lane.asked.tells_producers = true;
                     lane.asked.last_sequence = last.map(|(sequence, _)| sequence);
                     lane.asked.last_timestamp_ms = last.map_or(i64::MIN, |(_, timestamp_ms)| timestamp_ms);
                 });

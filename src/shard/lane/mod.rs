@@ -120,6 +120,8 @@ enum State {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Asked {
     pub(super) high_watermark: Option<i64>,
+    /// Whether it says at all what it remembers of producers; before Kafka 2.8 it does not.
+    pub(super) tells_producers: bool,
     /// Last sequence of our producer id at our epoch.
     pub(super) last_sequence: Option<i32>,
     /// Largest timestamp of the batch that it belongs to, by which the broker dates its memory of us.

@@ -50,6 +50,7 @@ impl Lane {
             last_sequence,
             last_timestamp_ms,
             log_end: Some(log_end),
+            ..
         } = self.asked
         else {
             return self.hold(now, ASK_AGAIN_MS);

@@ -21,7 +21,7 @@
 //!   out every batch that may still be under way. Nothing has to be waited for.
 //! - **Numbers.** They count records across both ways of writing; the transaction's producer has sequences of its own. When the
 //!   lane leaves, the link's producer goes on with the number. A broker that still remembers an older sequence of it would refuse
-//!   that, so the lane stays until it is forgotten.
+//!   that, so the lane stays until it is forgotten; and where the broker does not tell, it stays.
 
 use super::{ASK_AGAIN_MS, Asked, Lane, RUNS_KEPT, Sent, State};
 use crate::config::ExactlyOnce;
@@ -232,7 +232,7 @@ impl Lane {
             return self.stop_for_lost_commit(log_end, last + 1, events);
         }
         match self.part.as_ref().is_some_and(|part| part.leaving) {
-            true => self.leave(now, log_end, asked.last_sequence, settings, events),
+            true => self.leave(now, log_end, asked, settings, events),
             false => self.begin_to_transact(log_end, events),
         }
     }
@@ -398,12 +398,16 @@ impl Lane {
         &mut self,
         now: Now,
         log_end: i64,
-        remembered: Option<i32>,
+        asked: Asked,
         settings: &Settings,
         events: &mut VecDeque<Event>,
     ) {
         let number = self.settled.number;
-        if remembered.is_some_and(|last| sequence(number - 1) != last) {
+        let may_be_refused = match asked.last_sequence {
+            Some(last) => last != sequence(number - 1),
+            None => !asked.tells_producers,
+        };
+        if may_be_refused {
             if let Some(part) = &mut self.part {
                 part.leaving = false;
                 part.leave_at_us = now.after_ms(LEAVE_AGAIN_MS);
