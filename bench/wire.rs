@@ -11,7 +11,7 @@ use std::hint::black_box;
 use twinlog::wire::batch::{BatchHeader, Stamp, restamp};
 use twinlog::wire::crc::change_in_software;
 use twinlog::wire::fetch::{FetchWalk, Walked};
-use twinlog::wire::produce::{Entry, Head, Payload, frame};
+use twinlog::wire::produce::{ACKS_ALL, Entry, Head, Payload, frame};
 use twinlog::wire::{TopicKey, control};
 use uuid::Uuid;
 
@@ -83,6 +83,7 @@ fn frame_all(entries: &mut Vec<Entry>, scratch: &mut BytesMut) -> usize {
         correlation_id: 1,
         client_id: "twinlog",
         transactional_id: None,
+        acks: ACKS_ALL,
         timeout_ms: 30_000,
     };
     frame(head, entries, scratch, &mut |piece| drop(black_box(piece)))

@@ -1,8 +1,8 @@
 //! The commands that look at a link, or tidy up after it: each reads the link's state, does its work, and says what came of it.
 
 use crate::cli::{
-    FailbackArgs, FailoverArgs, GroupsArgs, GroupsCommand, GroupsLink, LedgerArgs, OffsetsArgs,
-    OffsetsCommand, PlanArgs, TranslateArgs, VerifyArgs,
+    FailbackArgs, FailoverArgs, GroupsArgs, GroupsCommand, GroupsLink, LedgerArgs, LoadArgs, LoadPlan,
+    OffsetsArgs, OffsetsCommand, PlanArgs, TranslateArgs, VerifyArgs,
 };
 use crate::{Failure, SOME_STOPPED};
 use std::io::{BufRead, BufReader, Read};
@@ -14,6 +14,7 @@ use twinlog::control::forecast;
 use twinlog::control::topics::is_selected;
 use twinlog::edge::failover::{self, FailoverError, Kind};
 use twinlog::edge::groups::{self, GroupSync};
+use twinlog::edge::load::{self, Outcome, PerfWatch, Show, Watch};
 use twinlog::edge::logging;
 use twinlog::edge::mirror::MirrorError;
 use twinlog::edge::offsets::LinkState;
@@ -201,6 +202,59 @@ fn of_failover(error: FailoverError) -> Failure {
         FailoverError::Link(_) | FailoverError::Refused(_) => 1,
     };
     Failure { exit_code, message: error.to_string() }
+}
+
+pub fn load(args: LoadArgs) -> Result<ExitCode, Failure> {
+    let LoadPlan { settings, json, name, perf, notes } = args.plan()?;
+    logging::start(LogFormat::Text);
+    notes.iter().for_each(|note| tracing::warn!("{note}"));
+    let stop = Stop::on_signals().map_err(Failure::new)?;
+    let outcome = match &perf {
+        Some(output) => {
+            let mut watch = PerfWatch::new(output.warmup_records, output.reporting_ms);
+            let outcome = run_load(&settings, &mut watch, &stop)?;
+            watch.finish(&outcome, &settings.client_id, output.print_metrics);
+            outcome
+        }
+        None => {
+            let progress = Progress::new(LogFormat::Text);
+            let outcome = run_load(&settings, &mut Show::new(&progress), &stop);
+            progress.finish();
+            let outcome = outcome?;
+            println!("{}", outcome.report);
+            outcome
+        }
+    };
+    let Outcome { report, total, omb } = outcome;
+    if perf.is_some()
+        && let Some(trouble) = &report.trouble
+    {
+        eprintln!("error: {trouble}");
+    }
+    if let Some(path) = json {
+        let value_bytes = report.value_bytes / report.records.max(1);
+        let text = serde_json::to_string_pretty(&omb.json(&report, &name, value_bytes, &total));
+        write_results(&path, &text.map_err(Failure::new)?)?;
+    }
+    Ok(match () {
+        () if stop.was_interrupt() => ExitCode::from(INTERRUPTED),
+        () if report.is_clean() => ExitCode::SUCCESS,
+        () => ExitCode::FAILURE,
+    })
+}
+
+/// A load that was stopped before it began has nothing to tell.
+fn run_load(settings: &load::Settings, watch: &mut dyn Watch, stop: &Stop) -> Result<Outcome, Failure> {
+    load::run(settings, watch, stop.flag()).map_err(|message| match stop.was_interrupt() {
+        true => Failure { exit_code: INTERRUPTED, message },
+        false => Failure::new(message),
+    })
+}
+
+/// Writes a file of results.
+pub fn write_results(path: &std::path::Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, format!("{text}\n"))
+        .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
 }
 
 pub fn ledger(args: LedgerArgs) -> Result<ExitCode, Failure> {

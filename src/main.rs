@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Broker(args) => broker(args),
         Command::Sim(args) => Ok(sim(&args)),
         Command::Bench(args) => run_bench(args),
+        Command::Load(args) => commands::load(*args),
     };
     ended.unwrap_or_else(|failure| {
         eprintln!("error: {}", failure.message);

@@ -1,7 +1,7 @@
 //! `twinlog bench`.
 
 use super::{Addresses, Cores};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::path::PathBuf;
 use twinlog::config::{Mover, text};
 use twinlog::edge::bench::Settings;
@@ -35,9 +35,9 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, default_value = "1024", help_heading = "Load")]
     record_bytes: usize,
 
-    /// Compression of the batches
-    #[arg(long, value_enum, default_value_t = CodecName::None, help_heading = "Load")]
-    codec: CodecName,
+    /// Compression of the batches: none, gzip, snappy, lz4 or zstd
+    #[arg(long, value_name = "CODEC", default_value_t = Codec::None, help_heading = "Load")]
+    codec: Codec,
 
     /// Share of each record that is random and so hardly shrinks, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100),
@@ -69,15 +69,6 @@ pub struct BenchArgs {
     json: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum CodecName {
-    None,
-    Gzip,
-    Snappy,
-    Lz4,
-    Zstd,
-}
-
 fn megabytes_per_second(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 1e6 => Ok(rate),
@@ -98,18 +89,8 @@ The exit code is 1 if anything was lost, doubled, out of order or changed.";
 impl BenchArgs {
     /// What to measure, and the file for the results.
     pub fn settings(self) -> (Settings, Option<PathBuf>) {
-        let shape = Shape {
-            batch_bytes: self.batch_bytes,
-            record_bytes: self.record_bytes,
-            codec: match self.codec {
-                CodecName::None => Codec::None,
-                CodecName::Gzip => Codec::Gzip,
-                CodecName::Snappy => Codec::Snappy,
-                CodecName::Lz4 => Codec::Lz4,
-                CodecName::Zstd => Codec::Zstd,
-            },
-            random_percent: usize::from(self.random_percent),
-        };
+        let shape =
+            Shape::plain(self.batch_bytes, self.record_bytes, self.codec, usize::from(self.random_percent));
         let settings = Settings {
             external: self.source.zip(self.target),
             size_bytes: self.size,

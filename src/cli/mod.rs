@@ -6,8 +6,10 @@ mod failover;
 mod groups;
 mod ledger;
 mod link;
+mod load;
 mod mirror;
 mod offsets;
+mod perf_test;
 mod plan;
 mod sim;
 mod verify;
@@ -17,6 +19,7 @@ pub use broker::BrokerArgs;
 pub use failover::{FailbackArgs, FailoverArgs};
 pub use groups::{GroupsArgs, GroupsCommand, GroupsLink};
 pub use ledger::LedgerArgs;
+pub use load::{LoadArgs, LoadPlan};
 pub use mirror::MirrorArgs;
 pub use offsets::{OffsetsArgs, OffsetsCommand, TranslateArgs};
 pub use plan::PlanArgs;
@@ -47,6 +50,7 @@ Examples:
   twinlog mirror --source east:9092 --target west:9092 --topics 'orders,clicks\\..*'
   twinlog plan   --source east:9092 --target west:9092 --topics 'orders,clicks\\..*'      # what would that do?
   twinlog bench                  # needs nothing else: two synthetic clusters, every record checked
+  twinlog load   --target west:9092 --topic t --create --rate 50MB/s      # how fast are the brokers?
   twinlog broker --port 9092     # a Kafka cluster in memory, to try things with
 
 Exit codes:
@@ -82,6 +86,12 @@ pub enum Command {
     /// the throughput and the cost; then at an even rate, for the latency from the moment each batch was meant to be sent.
     /// Without --source and --target, both clusters are synthetic ones inside this process.
     Bench(BenchArgs),
+    /// Send a load to a cluster by a schedule, and measure the latency of every record.
+    ///
+    /// An open loop: what is due when is set beforehand, by a rate, steps, at random or in bursts, and does not wait for the
+    /// brokers. Batches are encoded beforehand, so that one core fills a cluster. Reads workload files of OpenMessaging Benchmark,
+    /// and can stand in for kafka-producer-perf-test.
+    Load(Box<LoadArgs>),
     /// Serve a synthetic Kafka cluster from memory on 127.0.0.1.
     ///
     /// A cluster for laptops, tests and demos: it lives in memory, keeps the newest records only, and forgets everything when it

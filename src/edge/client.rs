@@ -15,7 +15,7 @@ use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
 use rustls::{ClientConnection, StreamOwned};
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,6 +137,55 @@ impl Client {
         });
         self.has_answers = true;
         answer
+    }
+
+    // For those who frame requests themselves and do not wait for each answer.
+
+    /// Whether writing and reading return at once when they would have to wait.
+    pub fn set_nonblocking(&mut self, is_nonblocking: bool) -> io::Result<()> {
+        self.stream.socket().set_nonblocking(is_nonblocking)
+    }
+
+    /// The socket, to wait for.
+    pub fn socket(&self) -> &TcpStream {
+        self.stream.socket()
+    }
+
+    /// Whether something that was taken for sending is still here.
+    pub fn has_unsent(&self) -> bool {
+        matches!(&self.stream, Stream::Tls(stream) if stream.conn.wants_write())
+    }
+
+    pub fn write_raw(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.stream.write_vectored(slices)
+    }
+
+    pub fn flush_raw(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+
+    pub fn read_raw(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+
+    /// What went wrong with the connection while it was used for this API.
+    pub fn explain(&self, api_key: i16, cause: io::Error) -> ClientError {
+        self.broken(api_key, cause)
+    }
+
+    /// The correlation id for a request that is framed elsewhere.
+    pub fn take_correlation_id(&mut self) -> i32 {
+        self.next_correlation_id()
+    }
+
+    /// When the broker wants another login (steady clock, µs), between two requests and with nothing unanswered.
+    pub fn login_at_us(&self) -> u64 {
+        self.login_at_us
+    }
+
+    /// Logs in again, and waits until that is done.
+    pub fn renew_login(&mut self) -> Result<(), ClientError> {
+        self.log_in()
     }
 
     /// Says who we are, if the cluster wants to know.
@@ -346,6 +395,15 @@ impl ClusterClient {
     }
 }
 
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -360,6 +418,13 @@ impl Write for Stream {
         match self {
             Self::Plain(stream) => stream.write(buffer),
             Self::Tls(stream) => stream.write(buffer),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write_vectored(slices),
+            Self::Tls(stream) => stream.write_vectored(slices),
         }
     }
 

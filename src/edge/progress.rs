@@ -53,6 +53,11 @@ impl Progress {
         }
     }
 
+    /// There is a terminal to draw on.
+    pub fn is_live(&self) -> bool {
+        self.display.is_some()
+    }
+
     /// Announces a new part of the work.
     pub fn begin(&self, what: &str) {
         match &self.display {

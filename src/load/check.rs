@@ -1,6 +1,6 @@
 //! The judge: reads what arrived on the target, batch by batch, and counts what is not exactly as it was sent.
 
-use super::batches::{ATTRIBUTES, BASE_TIMESTAMP, Batches, CRC, MAX_TIMESTAMP};
+use super::batches::{ATTRIBUTES, BASE_TIMESTAMP, Batches, CRC, LAST_OFFSET_DELTA, MAX_TIMESTAMP};
 use crate::limits::BATCH_HEADER_BYTES;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -89,7 +89,8 @@ impl Checker {
     ) -> Found {
         let base_offset = i64::from_be_bytes(field(header, 0));
         let in_place = base_offset == self.next_offset;
-        self.next_offset = base_offset.saturating_add(i64::from(batches.records_per_batch()));
+        let last_offset_delta = i32::from_be_bytes(field(header, LAST_OFFSET_DELTA));
+        self.next_offset = base_offset.saturating_add(i64::from(last_offset_delta) + 1);
 
         let timestamp_ms = i64::from_be_bytes(field(header, BASE_TIMESTAMP));
         let index = u64::try_from(timestamp_ms.saturating_sub(batches.first_timestamp_ms()));
@@ -126,7 +127,7 @@ impl Checker {
     ) -> bool {
         let timestamp_ms = i64::from_be_bytes(field(header, BASE_TIMESTAMP));
         let index = timestamp_ms.wrapping_sub(batches.first_timestamp_ms()) as u64;
-        let variant = batches.variant(self.partition, index);
+        let Some(variant) = batches.variant(self.partition, index) else { return false };
         let mut expected: &[u8] = &variant.payload;
         for piece in payload {
             match expected.split_at_checked(piece.len()) {
@@ -164,7 +165,7 @@ fn field<const N: usize>(header: &[u8; BATCH_HEADER_BYTES], at: usize) -> [u8; N
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Codec, Shape};
+    use super::super::{Codec, ReadyBatch, Shape};
     use super::*;
 
     const PARTITION: u32 = 2;
@@ -177,10 +178,9 @@ mod tests {
 
     impl Target {
         fn new() -> Self {
-            let shape =
-                Shape { batch_bytes: 1000, record_bytes: 100, codec: Codec::None, random_percent: 50 };
+            let shape = Shape::plain(1000, 100, Codec::None, 50);
             Self {
-                batches: Batches::new(shape, 5_000).unwrap(),
+                batches: Batches::new(shape, 3, 5_000).unwrap(),
                 checker: Checker::new(PARTITION, 70),
                 end: 70,
             }
@@ -188,7 +188,7 @@ mod tests {
 
         /// Appends a batch as a mirror would, damaged by `damage`, and has it checked.
         fn append(&mut self, index: u64, damage: impl FnOnce(&mut [u8], &mut Vec<u8>)) -> Found {
-            let (mut header, payload) = self.batches.batch(PARTITION, index);
+            let ReadyBatch { mut header, payload, .. } = self.batches.batch(PARTITION, index);
             header[..8].copy_from_slice(&self.end.to_be_bytes());
             self.end += i64::from(self.batches.records_per_batch());
             // Another producer id, with the checksum to match.

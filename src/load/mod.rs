@@ -6,13 +6,28 @@
 //! - its base timestamp, [`Batches::first_timestamp_ms`] + `index`, which makes the index readable from the header;
 //! - its intended send time, by [`Schedule`].
 
+mod arrivals;
 mod batches;
 mod check;
+mod keys;
+mod measures;
+pub mod omb;
+mod outcome;
 mod payload;
+pub mod perf_test;
 mod report;
 mod schedule;
+mod sizes;
+mod workload;
 
-pub use batches::{Batches, Codec, Shape};
+pub use arrivals::{Arrivals, Pattern, Profile};
+pub use batches::{Batches, Codec, Headers, ReadyBatch, Shape};
 pub use check::{Checker, Found, Tally};
+pub use keys::{Keys, Turn};
+pub use measures::Measures;
+pub use outcome::{LoadReport, LoadSettings, Rate, ReadBack, Step};
+pub use payload::Values;
 pub use report::{BenchReport, Checked, LatencyRun, LoadFacts, MirrorFacts, Throughput};
 pub use schedule::Schedule;
+pub use sizes::Sizes;
+pub use workload::{KeyDistributor, Workload};

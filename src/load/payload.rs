@@ -1,6 +1,46 @@
-//! Records that look like what people log: JSON with field names that repeat and values that mostly do not.
+//! What is in the records: mostly what people log, JSON with field names that repeat and values that mostly do not.
+
+use super::sizes::Sizes;
+use bytes::Bytes;
+
+/// The records' values.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// JSON of which so many percent are random and so hardly shrink.
+    Json { random_percent: usize },
+    /// Random bytes, this share of the record, and zeros, as OpenMessaging Benchmark makes them.
+    RandomAndZeros { random_ratio: f64 },
+    /// Random capital letters, as kafka-producer-perf-test makes them.
+    Letters,
+    /// Each is one of these, whatever its size.
+    Pool(Vec<Bytes>),
+}
+
+impl Values {
+    pub fn value(&self, random: &mut Random, sizes: &Sizes) -> Bytes {
+        match self {
+            Self::Json { random_percent } => {
+                let bytes = sizes.draw(random);
+                value(random, bytes, *random_percent).into()
+            }
+            Self::RandomAndZeros { random_ratio } => {
+                let mut bytes = vec![0; sizes.draw(random)];
+                let random_bytes = (bytes.len() as f64 * random_ratio) as usize;
+                bytes.iter_mut().take(random_bytes).for_each(|byte| *byte = random.next() as u8);
+                bytes.into()
+            }
+            Self::Letters => {
+                let bytes = sizes.draw(random);
+                (0..bytes).map(|_| b'A' + random.below(26) as u8).collect::<Vec<_>>().into()
+            }
+            Self::Pool(pool) if pool.is_empty() => Bytes::new(),
+            Self::Pool(pool) => pool[random.below(pool.len() as u64) as usize].clone(),
+        }
+    }
+}
 
 /// A small generator of pseudo-random numbers (SplitMix64); the load must be the same in every run.
+#[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
@@ -19,6 +59,22 @@ impl Random {
     /// Below `bound`, which must not be 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
+    }
+
+    /// From 0, which is included, to 1, which is not.
+    pub fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Exponentially distributed, with mean 1.
+    pub fn exponential(&mut self) -> f64 {
+        -(1.0 - self.unit()).ln()
+    }
+
+    /// Normally distributed, with mean 0 and standard deviation 1 (Box and Muller).
+    pub fn normal(&mut self) -> f64 {
+        let radius = (2.0 * self.exponential()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 }
 

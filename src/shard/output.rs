@@ -11,7 +11,7 @@ use crate::time::Now;
 use crate::wire::TopicKey;
 use crate::wire::batch::{Stamp, restamp};
 use crate::wire::produce::{
-    Entry, Head, Payload, Piece, TopicRef, VERSIONS, answer_bytes_min, frame, read_answer,
+    ACKS_ALL, Entry, Head, Payload, Piece, TopicRef, VERSIONS, answer_bytes_min, frame, read_answer,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -315,7 +315,7 @@ fn send(
     let Scratch { framing, entries, .. } = scratch;
     let timeout_ms = i32::try_from(timeout_ms).unwrap_or(i32::MAX);
     let client_id = &settings.client_id;
-    let head = Head { version, correlation_id, client_id, transactional_id, timeout_ms };
+    let head = Head { version, correlation_id, client_id, transactional_id, acks: ACKS_ALL, timeout_ms };
     let mut out = |piece| match (piece, splice_from) {
         (Piece::Framing(bytes), _) => sink.conn.queue(Out::Bytes(bytes)),
         (Piece::Payload(Payload::Ranges(ranges)), _) => {

@@ -34,6 +34,32 @@ impl Latency {
         self.0.saturating_record(duration_us);
     }
 
+    /// Counts one duration for `count` things that all took it.
+    pub fn record_many_us(&mut self, duration_us: u64, count: u64) {
+        self.0.saturating_record_n(duration_us, count);
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The duration that so large a share (0.99 for 99 %) does not exceed; 0 when nothing was recorded.
+    pub fn at_us(&self, quantile: f64) -> u64 {
+        self.0.value_at_quantile(quantile)
+    }
+
+    pub fn mean_us(&self) -> f64 {
+        self.0.mean()
+    }
+
+    pub fn max_us(&self) -> u64 {
+        self.0.max()
+    }
+
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.0
+    }
+
     pub fn merge(&mut self, other: &Latency) {
         self.0.add(&other.0).expect("all have the same bounds");
     }

@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use twinlog::wire::batch::{BatchHeader, Stamp, restamp};
 use twinlog::wire::fetch::{FetchWalk, Walked};
-use twinlog::wire::produce::{Entry, Head, Payload, Piece, frame};
+use twinlog::wire::produce::{ACKS_ALL, Entry, Head, Payload, Piece, frame};
 use twinlog::wire::{TopicKey, control};
 
 thread_local! {
@@ -99,6 +99,7 @@ fn pass(input: &mut BytesMut, entries: &mut Vec<Entry>, scratch: &mut BytesMut) 
         correlation_id: 1,
         client_id: "twinlog",
         transactional_id: None,
+        acks: ACKS_ALL,
         timeout_ms: 1000,
     };
     frame(head, entries, scratch, &mut |piece| {

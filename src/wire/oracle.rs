@@ -383,6 +383,7 @@ proptest! {
         timeout_ms: i32,
         client_id in name(),
         transactional_id in proptest::option::of(name()),
+        acks in -1i16..2,
         batches in vec((0usize..3, any::<i32>(), batch(), any::<prop::sample::Index>()), 0..9),
     ) {
         let mut entries: Vec<_> = batches.iter().map(|(topic, partition, (header, payload), cut)| {
@@ -399,8 +400,9 @@ proptest! {
         let mut pieces = 0;
         let mut scratch = BytesMut::new();
         let id = transactional_id.as_deref();
+        let client = &client_id[..];
         let head =
-            produce::Head { version, correlation_id, client_id: &client_id, transactional_id: id, timeout_ms };
+            produce::Head { version, correlation_id, client_id: client, transactional_id: id, acks, timeout_ms };
         let bytes = produce::frame(head, &mut entries, &mut scratch, &mut |piece| {
             pieces += 1;
             match piece {
@@ -416,7 +418,7 @@ proptest! {
         prop_assert_eq!(header.request_api_key, 0);
         prop_assert_eq!(header.correlation_id, correlation_id);
         prop_assert_eq!(header.client_id.as_deref(), Some(&client_id[..]));
-        prop_assert_eq!((read.acks, read.timeout_ms), (-1, timeout_ms));
+        prop_assert_eq!((read.acks, read.timeout_ms), (acks, timeout_ms));
         prop_assert_eq!(read.transactional_id.as_ref().map(|id| id.as_str()), id);
         for pair in read.topic_data.windows(2) {
             prop_assert!((&pair[0].name, pair[0].topic_id) != (&pair[1].name, pair[1].topic_id));

@@ -12,7 +12,8 @@ use uuid::Uuid;
 pub const VERSIONS: std::ops::RangeInclusive<i16> = 3..=13;
 
 const PRODUCE_KEY: i16 = 0;
-const ACKS_ALL: i16 = -1;
+/// A batch is acknowledged once all replicas in sync have it.
+pub const ACKS_ALL: i16 = -1;
 /// More tagged fields than this in one place are damage; the answer's largest are the brokers' addresses.
 const TAGGED_BYTES_MAX: usize = 1 << 20;
 
@@ -59,11 +60,13 @@ pub struct Head<'a> {
     pub client_id: &'a str,
     /// Of the producer whose transaction all of the request's batches are part of; None where none is.
     pub transactional_id: Option<&'a str>,
+    /// Kafka's `acks`: [`ACKS_ALL`], 1 for the leader alone, 0 for no answer at all.
+    pub acks: i16,
     /// How long the broker may wait for replicas.
     pub timeout_ms: i32,
 }
 
-/// Frames one request with acks=all, and empties `entries`. For each batch one piece of framing,
+/// Frames one request, and empties `entries`. For each batch one piece of framing,
 /// which ends with the batch's header, and one of payload; then, if the version has any, the rest of the framing.
 /// Consecutive entries of one topic are sent as one topic; a broker accepts one batch for each partition.
 ///
@@ -79,7 +82,7 @@ pub fn frame(
     scratch: &mut BytesMut,
     out: &mut impl FnMut(Piece),
 ) -> usize {
-    let Head { version, correlation_id, client_id, transactional_id, timeout_ms } = head;
+    let Head { version, correlation_id, client_id, transactional_id, acks, timeout_ms } = head;
     assert!(VERSIONS.contains(&version), "Produce version {version} is not spoken here");
     let flexible = version >= 9;
     let sizes = Sizes::of(entries, client_id, transactional_id, flexible);
@@ -96,7 +99,7 @@ pub fn frame(
         Some(id) => put_string(scratch, id.as_bytes(), flexible),
         None => put_null_string(scratch, flexible),
     }
-    scratch.put_i16(ACKS_ALL);
+    scratch.put_i16(acks);
     scratch.put_i32(timeout_ms);
     put_length(scratch, sizes.topics, flexible);
 

@@ -195,10 +195,10 @@ impl<'a> Course<'a> {
     }
 
     fn send(&self, inlet: &mut impl Inlet, partition: u32, index: u64) -> Result<(), String> {
-        let (header, payload) = self.batches.batch(partition, index);
-        self.sent_bytes.fetch_add((header.len() + payload.len()) as u64, Ordering::Relaxed);
+        let batch = self.batches.batch(partition, index);
+        self.sent_bytes.fetch_add(batch.wire_bytes() as u64, Ordering::Relaxed);
         lock(&self.sent[partition as usize]).push_back((index, clock::now().mono_us));
-        inlet.send(partition, header, payload)?;
+        inlet.send(partition, batch.header, batch.payload)?;
         self.sent_counts[partition as usize].fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -262,8 +262,7 @@ mod tests {
     }
 
     fn course(drop_index: Option<u64>) -> (Tally, Verdict) {
-        let shape = Shape { batch_bytes: 512, record_bytes: 100, codec: Codec::None, random_percent: 50 };
-        let batches = Batches::new(shape, 1_000).unwrap();
+        let batches = Batches::new(Shape::plain(512, 100, Codec::None, 50), 3, 1_000).unwrap();
         assert_eq!(batches.records_per_batch(), 4);
         let over = AtomicBool::new(false);
         let course = Course::new(&batches, 3, 10_000, &over);

@@ -142,6 +142,7 @@ impl Inlet for Producer {
             correlation_id,
             client_id: CLIENT_ID,
             transactional_id: None,
+            acks: produce::ACKS_ALL,
             timeout_ms: 20_000,
         };
         produce::frame(head, &mut entries, &mut self.scratch, &mut |piece| pieces.push(piece));

@@ -11,9 +11,7 @@ use super::progress::Progress;
 use super::{clock, usage};
 use crate::config::{Address, Draft, Mirror, Mover};
 use crate::limits::BATCH_HEADER_BYTES;
-use crate::load::{
-    Batches, BenchReport, Checked, Codec, LatencyRun, LoadFacts, MirrorFacts, Shape, Throughput,
-};
+use crate::load::{Batches, BenchReport, Checked, LatencyRun, LoadFacts, MirrorFacts, Shape, Throughput};
 use crate::stats::units;
 use bytes::Bytes;
 use drive::{Course, Verdict};
@@ -37,6 +35,12 @@ pub struct Settings {
     pub cores: Vec<usize>,
     pub mover: Mover,
     pub buffer_bytes: usize,
+}
+
+impl Settings {
+    fn record_bytes(&self) -> usize {
+        self.shape.sizes.mean() as usize
+    }
 }
 
 /// The door through which the load goes into the source.
@@ -120,9 +124,9 @@ pub fn problem(settings: &Settings) -> Option<&'static str> {
         Some("--size 0 and --seconds 0 leave nothing to measure")
     } else if settings.size_bytes == 0 && settings.bytes_per_second.is_none() {
         Some("--size 0 leaves out the part that the rate of the second part comes from; add --rate MB/S")
-    } else if settings.shape.record_bytes > settings.shape.batch_bytes {
+    } else if settings.record_bytes() > settings.shape.batch_bytes {
         Some("--record-bytes is more than --batch-bytes; a batch must hold a record")
-    } else if settings.shape.record_bytes == 0 {
+    } else if settings.record_bytes() == 0 {
         Some("--record-bytes must not be 0")
     } else if settings.shape.batch_bytes > BATCH_BYTES_MAX {
         Some("--batch-bytes must be 16MiB or less")
@@ -140,7 +144,7 @@ fn measure<I: Inlet, O: Outlet>(
 ) -> Result<BenchReport, String> {
     let config = mirror_config(settings, &stage)?;
     // Dated shortly before now: old enough not to lie in the future, young enough to be today's data.
-    let batches = Batches::new(settings.shape, clock::now().wall_ms - 60_000)?;
+    let batches = Batches::new(settings.shape.clone(), settings.partitions, clock::now().wall_ms - 60_000)?;
     let over = AtomicBool::new(false);
     let course = Course::new(&batches, settings.partitions, stage.window_bytes, &over);
     let stop_mirror = AtomicBool::new(false);
@@ -325,9 +329,9 @@ fn report(
     BenchReport {
         load: LoadFacts {
             partitions: settings.partitions,
-            record_bytes: settings.shape.record_bytes,
+            record_bytes: settings.record_bytes(),
             records_per_batch: batches.records_per_batch(),
-            codec: codec_name(settings.shape.codec),
+            codec: settings.shape.codec.name(),
             batch_wire_bytes: batches.mean_bytes() as u64,
         },
         mirror: MirrorFacts {
@@ -354,16 +358,6 @@ fn report(
     }
 }
 
-fn codec_name(codec: Codec) -> &'static str {
-    match codec {
-        Codec::None => "none",
-        Codec::Gzip => "gzip",
-        Codec::Snappy => "snappy",
-        Codec::Lz4 => "lz4",
-        Codec::Zstd => "zstd",
-    }
-}
-
 fn machine_cores() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
@@ -373,6 +367,7 @@ mod tests {
     use super::*;
     use crate::config::LogFormat;
     use crate::edge::mirror;
+    use crate::load::Codec;
 
     fn settings() -> Settings {
         Settings {
@@ -381,7 +376,7 @@ mod tests {
             seconds: 1,
             bytes_per_second: Some(1e6),
             partitions: 3,
-            shape: Shape { batch_bytes: 10_000, record_bytes: 300, codec: Codec::Lz4, random_percent: 50 },
+            shape: Shape::plain(10_000, 300, Codec::Lz4, 50),
             cores: Vec::new(),
             mover: Mover::Auto,
             buffer_bytes: 16 << 20,

@@ -27,6 +27,7 @@ mod failover;
 mod groups;
 mod judge;
 mod kafka;
+mod load;
 mod losses;
 mod mirror;
 mod pair;

@@ -25,7 +25,7 @@ fn base_port() -> u64 {
 }
 
 /// Runs one of Kafka's tools by its class, with Kafka 4.3.1's jars; its output.
-fn kafka_tool(class: &str, arguments: &[&str], input: &str) -> String {
+pub fn kafka_tool(class: &str, arguments: &[&str], input: &str) -> String {
     let class_path = script(&["classpath"]).unwrap_or_else(|error| panic!("{error}"));
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), input).expect("a temporary file");

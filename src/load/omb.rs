@@ -1,0 +1,111 @@
+//! The result of a load in the shape of OpenMessaging Benchmark's result files (its `TestResult`), for the tools that draw them.
+//!
+//! As there, `publishLatency` is in ms and begins at the actual send, `publishDelayLatency` in µs is from the intended send to the
+//! actual one, and `endToEndLatency` is in ms. What is missing there stands beside: `publishLatencyFromIntended` in the same form,
+//! and everything that Twinlog knows under `twinlog`.
+
+use super::{LoadReport, Measures};
+use crate::stats::Latency;
+use serde_json::{Map, Value, json};
+
+/// How long one entry of the lists is about, as in OpenMessaging Benchmark.
+pub const PERIOD_US: u64 = 10_000_000;
+
+const QUANTILES: [(&str, f64); 7] = [
+    ("50pct", 0.5),
+    ("75pct", 0.75),
+    ("95pct", 0.95),
+    ("99pct", 0.99),
+    ("999pct", 0.999),
+    ("9999pct", 0.9999),
+    ("99999pct", 0.99999),
+];
+const ALL_QUANTILES: [f64; 17] =
+    [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999, 1.0];
+
+/// A result in the making: period by period.
+#[derive(Debug, Default)]
+pub struct OmbResult {
+    lists: Map<String, Value>,
+    sent_records: u64,
+    consumed_records: u64,
+}
+
+/// One family of fields, the histogram behind it, and whether it is in ms.
+fn families(measures: &Measures) -> [(&'static str, &Latency, bool); 4] {
+    [
+        ("publishLatency", &measures.from_sent, true),
+        ("publishLatencyFromIntended", &measures.from_intended, true),
+        ("publishDelayLatency", &measures.delay, false),
+        ("endToEndLatency", &measures.end_to_end, true),
+    ]
+}
+
+/// Whole µs, or ms with decimals.
+fn value(us: u64, in_ms: bool) -> Value {
+    if in_ms { json!(us as f64 / 1e3) } else { json!(us) }
+}
+
+impl OmbResult {
+    /// No period has been added.
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
+    /// Adds what was measured in a period.
+    pub fn period(&mut self, measures: &Measures, seconds: f64) {
+        let rate = |count: u64| json!(count as f64 / seconds.max(1e-6));
+        self.sent_records += measures.records;
+        self.consumed_records += measures.consumed_records;
+        self.push("publishRate", rate(measures.records));
+        self.push("publishErrorRate", rate(measures.failed_records));
+        self.push("consumeRate", rate(measures.consumed_records));
+        let has_consumer = self.consumed_records > 0;
+        let backlog = if has_consumer { self.sent_records.saturating_sub(self.consumed_records) } else { 0 };
+        self.push("backlog", json!(backlog));
+        for (family, latency, in_ms) in families(measures) {
+            let mean = latency.mean_us();
+            self.push(&format!("{family}Avg"), json!(if in_ms { mean / 1e3 } else { mean }));
+            for (name, quantile) in QUANTILES {
+                self.push(&format!("{family}{name}"), value(latency.at_us(quantile), in_ms));
+            }
+            self.push(&format!("{family}Max"), value(latency.max_us(), in_ms));
+        }
+    }
+
+    fn push(&mut self, name: &str, value: Value) {
+        let list = self.lists.entry(name).or_insert_with(|| json!([]));
+        if let Some(list) = list.as_array_mut() {
+            list.push(value);
+        }
+    }
+
+    /// The whole file.
+    pub fn json(self, report: &LoadReport, workload: &str, message_bytes: u64, total: &Measures) -> Value {
+        let mut all = Map::new();
+        all.insert("workload".into(), json!(workload));
+        all.insert("driver".into(), json!("twinlog"));
+        all.insert("messageSize".into(), json!(message_bytes));
+        all.insert("topics".into(), json!(report.load.topics.len()));
+        all.insert("partitions".into(), json!(report.load.partitions));
+        all.insert("producersPerTopic".into(), json!(1));
+        all.insert("consumersPerTopic".into(), json!(u8::from(report.checked.is_some())));
+        all.extend(self.lists);
+        for (family, latency, in_ms) in families(total) {
+            let mut capital = family.to_owned();
+            capital[..1].make_ascii_uppercase();
+            let mean = latency.mean_us();
+            let name = |suffix: &str| format!("aggregated{capital}{suffix}");
+            all.insert(name("Avg"), json!(if in_ms { mean / 1e3 } else { mean }));
+            for (suffix, quantile) in QUANTILES {
+                all.insert(name(suffix), value(latency.at_us(quantile), in_ms));
+            }
+            all.insert(name("Max"), value(latency.max_us(), in_ms));
+            let quantiles = ALL_QUANTILES
+                .map(|quantile| (format!("{:?}", quantile * 100.0), value(latency.at_us(quantile), in_ms)));
+            all.insert(name("Quantiles"), Value::Object(quantiles.into_iter().collect()));
+        }
+        all.insert("twinlog".into(), json!(report));
+        Value::Object(all)
+    }
+}
