@@ -20,8 +20,9 @@ const QUANTILES: [(&str, f64); 7] = [
     ("9999pct", 0.9999),
     ("99999pct", 0.99999),
 ];
+/// In percent.
 const ALL_QUANTILES: [f64; 17] =
-    [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999, 1.0];
+    [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 75.0, 80.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999, 100.0];
 
 /// A result in the making: period by period.
 #[derive(Debug, Default)]
@@ -102,7 +103,7 @@ impl OmbResult {
             }
             all.insert(name("Max"), value(latency.max_us(), in_ms));
             let quantiles = ALL_QUANTILES
-                .map(|quantile| (format!("{:?}", quantile * 100.0), value(latency.at_us(quantile), in_ms)));
+                .map(|percent| (format!("{percent:?}"), value(latency.at_us(percent / 100.0), in_ms)));
             all.insert(name("Quantiles"), Value::Object(quantiles.into_iter().collect()));
         }
         all.insert("twinlog".into(), json!(report));

@@ -6,7 +6,8 @@ use crate::edge::clock;
 use crate::load::perf_test::{PerfStats, metrics_table};
 
 pub struct PerfWatch {
-    all: PerfStats,
+    /// From the first batch on.
+    all: Option<PerfStats>,
     /// What comes after the warm-up.
     steady: Option<PerfStats>,
     warmup_records: u64,
@@ -14,17 +15,15 @@ pub struct PerfWatch {
 }
 
 impl PerfWatch {
-    /// Begins to count now.
     pub fn new(warmup_records: u64, reporting_ms: u64) -> Self {
-        let reporting_us = reporting_ms * 1000;
-        let all = PerfStats::new(clock::now().mono_us, reporting_us, false);
-        Self { all, steady: None, warmup_records, reporting_us }
+        Self { all: None, steady: None, warmup_records, reporting_us: reporting_ms * 1000 }
     }
 
     /// Prints the last lines.
     pub fn finish(&self, outcome: &Outcome, client_id: &str, with_metrics: bool) {
         let now_us = clock::now().mono_us;
-        print!("{}", self.all.total(now_us));
+        let nothing = PerfStats::new(now_us, self.reporting_us, false);
+        print!("{}", self.all.as_ref().unwrap_or(&nothing).total(now_us));
         if let Some(steady) = &self.steady {
             print!("{}", steady.total(now_us));
         }
@@ -36,13 +35,15 @@ impl PerfWatch {
 
 impl Watch for PerfWatch {
     fn landed(&mut self, flight: &Flight, at_us: u64) {
-        if self.warmup_records > 0 && self.steady.is_none() && self.all.count() >= self.warmup_records {
-            self.steady = Some(PerfStats::new(clock::now().mono_us, self.reporting_us, true));
-            self.all.silence();
+        let begin_us = flight.intended_us.unwrap_or(flight.sent_us);
+        let all = self.all.get_or_insert_with(|| PerfStats::new(begin_us, self.reporting_us, false));
+        if self.warmup_records > 0 && self.steady.is_none() && all.count() >= self.warmup_records {
+            self.steady = Some(PerfStats::new(begin_us, self.reporting_us, true));
+            all.silence();
         }
-        let latency_us = at_us.saturating_sub(flight.intended_us.unwrap_or(flight.sent_us));
+        let latency_us = at_us.saturating_sub(begin_us);
         let records = u64::from(flight.records);
-        print!("{}", self.all.record(at_us, latency_us, records, flight.value_bytes));
+        print!("{}", all.record(at_us, latency_us, records, flight.value_bytes));
         if let Some(steady) = &mut self.steady {
             print!("{}", steady.record(at_us, latency_us, records, flight.value_bytes));
         }

@@ -210,7 +210,7 @@ impl<'a> Sender<'a> {
         }
         let now_us = clock::now().mono_us;
         let is_sending = self.leads.iter().any(|lead| lead.connection.as_ref().is_some_and(|c| !c.is_idle()));
-        if self.stop.load(Ordering::Relaxed) || (self.is_scheduled && now_us >= self.sending_ends_us()) {
+        if self.stop.load(Ordering::Relaxed) || now_us >= self.sending_ends_us() {
             return !is_sending;
         }
         self.is_scheduled && self.queued == 0 && !is_sending
@@ -318,6 +318,7 @@ impl<'a> Sender<'a> {
     // To the brokers and back.
 
     fn advance(&mut self, at: usize, now_us: u64, landed: &mut Vec<Landed>) {
+        let sending_ends_us = self.sending_ends_us();
         let lead = &mut self.leads[at];
         let Some(connection) = &mut lead.connection else {
             if now_us >= lead.retry_at_us && (!lead.queue.is_empty() || !self.is_scheduled) {
@@ -326,7 +327,7 @@ impl<'a> Sender<'a> {
             return;
         };
         let may_begin = !self.stop.load(Ordering::Relaxed)
-            && now_us < self.end_us.saturating_add(GRACE_US)
+            && now_us < sending_ends_us
             && !connection.wants_login(now_us);
         // After a request is on its way the socket may take the next one at once.
         loop {
