@@ -52,7 +52,8 @@ pub struct LoadArgs {
 
     /// How much: 10000 is records a second, 50MB/s bytes of batches; several, one after the other: 1000,2000,4000 (see --step)
     /// [default: as much as is taken]
-    #[arg(long, value_name = "RATE[,…]", value_parser = rates, conflicts_with = "perf_test", help_heading = "When")]
+    #[arg(long, value_name = "RATE[,…]", value_parser = rates, allow_negative_numbers = true, conflicts_with = "perf_test",
+          help_heading = "When")]
     rate: Option<Rates>,
 
     /// How long each of several rates holds [default: 10]

@@ -326,9 +326,8 @@ impl<'a> Sender<'a> {
             }
             return;
         };
-        let may_begin = !self.stop.load(Ordering::Relaxed)
-            && now_us < sending_ends_us
-            && !connection.wants_login(now_us);
+        let may_begin =
+            !self.stop.load(Ordering::Relaxed) && now_us < sending_ends_us && !connection.wants_login(now_us);
         // After a request is on its way the socket may take the next one at once.
         loop {
             let begins =
