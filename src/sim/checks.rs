@@ -99,12 +99,16 @@ impl World {
         else {
             return Err(broken("something is on the target that the ledger did not announce".to_owned()));
         };
+        let was_marked_again =
+            self.target.cluster.transactions.has_marked_again(&source.topic, source.partition);
         for batch in held.log.read(twin.next_offset, i64::MAX) {
             let ledger = &self.ledger_view;
             let mut against = Against { source, lane, pids, ledger, seeds };
             match twin.check(batch, &mut against) {
                 Ok(kind) => kinds[kind as usize] += 1,
-                Err(Wrong::Overfilled(_)) if source.was_doubled || twin.is_first_after_cut(batch) => {
+                Err(Wrong::Overfilled(_))
+                    if source.was_doubled || was_marked_again || twin.is_first_after_cut(batch) =>
+                {
                     twin.overfill(batch);
                 }
                 Err(Wrong::Always(what)) if twin.is_first_after_cut(batch) && !batch.is_control() => {
