@@ -196,7 +196,9 @@ impl Client {
             }
             Stream::Tls(stream) => {
                 let room = self.scratch.len().min(at_most).min(into.capacity() - into.len());
-                stream.read(&mut self.scratch[..room]).inspect(|n| into.extend_from_slice(&self.scratch[..*n]))
+                stream
+                    .read(&mut self.scratch[..room])
+                    .inspect(|n| into.extend_from_slice(&self.scratch[..*n]))
             }
         };
         self.counted(api_key, received).map(|_| ())
@@ -207,10 +209,10 @@ impl Client {
         let room = self.scratch.len().min(at_most);
         let scratch = &mut self.scratch[..room];
         let dropped = match &mut self.stream {
-            // TCP takes so many bytes for received and copies none of them: see tcp(7).
+            // TCP takes so many bytes for received and copies none of them: see tcp(7). That costs less than splicing them away, and
+            // waiting in the kernel for all of them costs more.
             Stream::Plain(stream) => {
-                let flags = RecvFlags::TRUNC | RecvFlags::WAITALL;
-                rustix::net::recv(stream, scratch, flags).map(|(_, n)| n).map_err(io::Error::from)
+                rustix::net::recv(stream, scratch, RecvFlags::TRUNC).map(|(_, n)| n).map_err(io::Error::from)
             }
             Stream::Tls(stream) => stream.read(scratch),
         };

@@ -203,7 +203,8 @@ fn tails(places: &BTreeMap<(String, i32), Place>, primary: &mut Admin) -> Result
         while !reader.is_done() && tail.batches.len() < TAIL_BATCHES_MAX {
             let Some(held) = reader.next(primary).map_err(FailoverError::Refused)? else { continue };
             let header = &held.header;
-            let batch = (header.base_offset, header.last_offset(), header.record_count, header.max_timestamp_ms);
+            let batch =
+                (header.base_offset, header.last_offset(), header.record_count, header.max_timestamp_ms);
             tail.batches.push(batch);
         }
         reader.close(primary);

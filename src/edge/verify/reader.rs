@@ -216,7 +216,9 @@ impl Reader {
                 }
                 Walked::OldFormat { .. } => {
                     let at = self.reading.position();
-                    return Err(Failure::Log(format!("the batch at offset {at} is of an old message format")));
+                    return Err(Failure::Log(format!(
+                        "the batch at offset {at} is of an old message format"
+                    )));
                 }
                 Walked::Damaged(bad) => return Err(Failure::Log(bad.to_string())),
                 Walked::Cut { bytes } => tap.skip(bytes)?,
