@@ -9,7 +9,7 @@
 // A yardstick is nothing but sockets, threads and a clock.
 #![allow(clippy::disallowed_methods)]
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use rustix::net::RecvFlags;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -191,7 +191,11 @@ impl<'a> Connection<'a> {
     }
 
     fn pass(&mut self, bytes: usize) {
-        let mut left = bytes;
+        // What was cut is shorter than a header, and may have been received as one.
+        let here = bytes.min(self.input.len());
+        self.input.advance(here);
+        self.walk.take_payload(here);
+        let mut left = bytes - here;
         while left > 0 {
             let room = left.min(SCRATCH_BYTES);
             let room = &mut self.scratch[..room];
