@@ -1,9 +1,10 @@
 //! The yardstick of `twinlog verify`: reads a topic from two clusters as fast as they give it, and throws it away.
 //!
-//! `cargo bench --bench fetch -- --source HOST:PORT --target HOST:PORT --topic NAME --partitions N [--threads N] [--how read|drop]`.
-//! Each cluster is one broker, spoken to without TLS. Both are read at once, each by so many threads with a connection of their own,
-//! a partition after the other, 8 MiB a request, the next one sent when the answer is there. `read` receives payloads into memory,
-//! `drop` has the kernel drop them. Batch headers are read to know where to go on, and nothing is compared.
+//! `cargo bench --bench fetch -- --source HOST:PORT --target HOST:PORT --topic NAME --partitions N [--threads N]
+//! [--how read|drop]`. Each cluster is one broker, spoken to without TLS. Both are read at once, each by so many threads with a
+//! connection of their own, a partition after the other, 8 MiB a request, the next one sent when the answer is there. `read`
+//! receives payloads into memory, `drop` has the kernel drop them. Batch headers are read to know where to go on, and nothing
+//! is compared.
 //! Prints one line of JSON.
 
 // A yardstick is nothing but sockets, threads and a clock.
