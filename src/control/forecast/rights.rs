@@ -197,7 +197,10 @@ fn target_cluster(config: &Mirror, target: &Side<'_>) -> Vec<Option<Finding>> {
     }
     let wants_identical = config.offsets == Offsets::Identical || !config.identical.is_empty();
     let (fill_weight, without_fill) = match wants_identical {
-        true => (Weight::Stops, "topics for which identical offsets are demanded are left out"),
+        true => (
+            Weight::Warning,
+            "gaps in the offsets are filled with transactions where identical offsets are demanded; else `auto` appends",
+        ),
         false => (Weight::Warning, "gaps in the offsets cannot be filled, so `auto` appends"),
     };
     // Whoever may write to a topic gets a producer id, too (KIP-679).
