@@ -209,8 +209,8 @@ impl Client {
         let room = self.scratch.len().min(at_most);
         let scratch = &mut self.scratch[..room];
         let dropped = match &mut self.stream {
-            // TCP takes so many bytes for received and copies none of them: see tcp(7). That costs less than splicing them away, and
-            // waiting in the kernel for all of them costs more.
+            // TCP takes so many bytes for received and copies none of them: see tcp(7). That costs less than splicing them
+            // away, and waiting in the kernel for all of them costs more.
             Stream::Plain(stream) => {
                 rustix::net::recv(stream, scratch, RecvFlags::TRUNC).map(|(_, n)| n).map_err(io::Error::from)
             }
