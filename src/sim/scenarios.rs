@@ -388,7 +388,8 @@ fn without_the_right_to_control_records_transactions_fill_gaps_on_demand() {
     assert!(world.markers(false) >= 30 && world.transactional_batches() == 0);
 }
 
-/// A kill, a second instance and brokers that go away in the middle of a transaction that fills a gap: the log end tells how far it got.
+/// A kill, a second instance and brokers that go away in the middle of a transaction that fills a gap: the log end tells how far
+/// it got.
 #[test]
 fn a_gap_that_transactions_fill_is_filled_exactly_whatever_happens() {
     for (large_gaps, trouble) in [

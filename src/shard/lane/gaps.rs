@@ -149,8 +149,8 @@ impl Lane {
         let gap = self.whole_gap().unwrap_or(0);
         let before = self.numbering.source_of(self.send_number).unwrap_or(self.read_offset);
         let gap = format!("the source has no records in {gap} offsets before {before}");
-        let ways = "fill it with aborted records, which consumers of committed records do not see (--large-gaps aborted-records), or \
-                    mirror the topic with --append into a new target topic";
+        let ways = "fill it with records of aborted transactions, which consumers of committed records do not see (--large-gaps \
+                    aborted-records), or mirror the topic with --append into a new target topic";
         match &self.markers_refused {
             None => {
                 let max = settings.gap_offsets_max;
@@ -160,7 +160,8 @@ impl Lane {
             Some(refused) => {
                 let max = settings.gap_transactions_max;
                 let detail = format!(
-                    "{}; without that only gaps of up to gap-transactions-max ({max}) offsets are filled, and {gap}: raise it, {ways}",
+                    "{}; without that only gaps of up to gap-transactions-max ({max}) offsets are filled, and {gap}: raise it, \
+                     {ways}",
                     refused.detail
                 );
                 self.stop(refused.kind, detail, events);

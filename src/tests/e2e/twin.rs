@@ -112,7 +112,7 @@ fn a_large_gap(pair: &mut Pair) {
     pair.on_source("produce", "holed 2 100000");
     let mirror = pair.mirror("holed", "holed");
     mirror.run().ended_with(3, &["more than gap-offsets-max (1000000)", "--large-gaps aborted-records"]);
-    let filling = mirror.with(&["--large-gaps", "aborted-records", "--zombie-bound-ms", "2000"]);
+    let filling = mirror.with(&["--large-gaps", "aborted-records"]);
     let mut chance = Chance::new();
     for _ in 0..3 {
         let running = filling.start();
