@@ -14,7 +14,7 @@ use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use twinlog::broker::{Cluster, Reply, Response, SyntheticCluster, Ticket};
-use twinlog::config::{Address, ExactlyOnce, Isolation, Mover, OnLoss, StartFrom};
+use twinlog::config::{Address, ExactlyOnce, Isolation, LargeGaps, Mover, OnLoss, StartFrom};
 use twinlog::load::{Batches, Codec, Shape};
 use twinlog::shard::{
     Action, Command, ConnId, Event, LaneId, LaneStart, Lease, OffsetMode, Out, Settings, Shard, Side, Want,
@@ -251,6 +251,9 @@ fn settings() -> Settings {
         request_timeout_ms: 20_000,
         zombie_bound_ms: 30_000,
         gap_offsets_max: 0,
+        gap_transactions_max: 0,
+        large_gaps: LargeGaps::Halt,
+        may_have_open_gaps: false,
         isolation: Isolation::ReadCommitted,
         exactly_once: ExactlyOnce::Auto,
         transactional_id: "bench".into(),

@@ -29,6 +29,11 @@ def relay():
     return os.environ.get("RELAY_BIN") or built(["cargo", "bench", "--bench", "relay", "--no-run"], "relay")
 
 
+def fetch():
+    """The raw fetch bench: FETCH_BIN, or it is built."""
+    return os.environ.get("FETCH_BIN") or built(["cargo", "bench", "--bench", "fetch", "--no-run"], "fetch")
+
+
 def built(command, name):
     lines = subprocess.run([*command, "--message-format=json"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
     for line in lines.splitlines():

@@ -123,7 +123,7 @@ pub struct Cluster {
     faults: Faults,
     /// The producer id that is given out next.
     producer_ids: i64,
-    transactions: Transactions,
+    pub(crate) transactions: Transactions,
     topics_created: u64,
     /// Batches in the order they were stored, for eviction.
     stored: VecDeque<(PartitionKey, i64)>,

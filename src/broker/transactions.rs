@@ -29,6 +29,8 @@ pub type Place = (String, i32);
 #[derive(Debug, Default)]
 pub struct Transactions {
     by_id: BTreeMap<String, Transaction>,
+    /// Partitions that got a marker once more, because their leader changed before the first one was found replicated.
+    marked_again: BTreeSet<Place>,
 }
 
 /// What the coordinator knows of one transactional id.
@@ -145,6 +147,11 @@ impl Transactions {
 
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Transaction)> {
         self.by_id.iter()
+    }
+
+    /// Whether a transaction left more than one marker in the partition (KAFKA-19999).
+    pub fn has_marked_again(&self, topic: &str, partition: i32) -> bool {
+        self.marked_again.iter().any(|place| place.0 == topic && place.1 == partition)
     }
 
     /// When a transaction runs out of time, or its markers are due.
@@ -366,6 +373,9 @@ impl Cluster {
         let key = self.topics.key(topic, *index)?;
         let (leader, leader_epoch) =
             self.topics.partition(key).map(|partition| (partition.leader, partition.leader_epoch))?;
+        if written.is_some_and(|(offset, epoch)| offset >= 0 && epoch != leader_epoch) && leader >= 0 {
+            self.transactions.marked_again.insert((topic.clone(), *index));
+        }
         let written = written.filter(|&(_, epoch)| epoch == leader_epoch);
         let (offset, _) = match written {
             Some(written) => written,

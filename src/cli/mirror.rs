@@ -3,7 +3,9 @@
 use super::link::{GroupArgs, LinkArgs};
 use super::{Cores, Patterns, some_of};
 use clap::Args;
-use twinlog::config::{ConfigError, Draft, ExactlyOnce, Isolation, Mover, Offsets, OnLoss, StartFrom, text};
+use twinlog::config::{
+    ConfigError, Draft, ExactlyOnce, Isolation, LargeGaps, Mover, Offsets, OnLoss, StartFrom, text,
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = MIRROR_AFTER_HELP)]
@@ -50,6 +52,12 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "POLICY", value_parser = text::on_loss, help_heading = "What to mirror")]
     on_loss: Option<OnLoss>,
 
+    /// Identical offsets: what becomes of a gap in the source's offsets above --gap-offsets-max: halt stops the partition,
+    /// aborted-records fills it with empty records in aborted transactions, which consumers of uncommitted records see
+    /// [default: halt]
+    #[arg(long, value_name = "POLICY", value_parser = text::large_gaps, help_heading = "What to mirror")]
+    large_gaps: Option<LargeGaps>,
+
     #[command(flatten)]
     groups: GroupArgs,
 
@@ -78,10 +86,15 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     zombie_bound_ms: Option<u64>,
 
-    /// The largest gap between two source records that is filled with control records, in offsets; a partition with a larger one
-    /// stops [default: 1000000]
+    /// The largest gap between two source records that is filled with control records, in offsets; see --large-gaps
+    /// [default: 1000000]
     #[arg(long, value_name = "N", value_parser = text::offset_count, help_heading = "Seldom needed")]
     gap_offsets_max: Option<i64>,
+
+    /// The same without the right to write control records: the largest gap that is filled with empty transactions, a few dozen
+    /// a second [default: 1000]
+    #[arg(long, value_name = "N", value_parser = text::offset_count, help_heading = "Seldom needed")]
+    gap_transactions_max: Option<i64>,
 
     /// Where a source partition begins at a higher offset than this, --offsets auto appends [default: 10000000000]
     #[arg(long, value_name = "N", value_parser = text::offset_count, help_heading = "Seldom needed")]
@@ -141,6 +154,8 @@ impl MirrorArgs {
             append: some_of(self.append),
             both_directions: some_of(self.both_directions),
             gap_offsets_max: self.gap_offsets_max,
+            gap_transactions_max: self.gap_transactions_max,
+            large_gaps: self.large_gaps,
             seed_offsets_max: self.seed_offsets_max,
             exactly_once: self.exactly_once,
             isolation: self.isolation,

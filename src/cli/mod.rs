@@ -166,6 +166,7 @@ mod tests {
             format!("[default: {}]", mirror.request_timeout_ms),
             format!("[default: {}]", mirror.connections_per_broker),
             format!("[default: {}]", mirror.gap_offsets_max),
+            format!("[default: {}]", mirror.gap_transactions_max),
             format!("[default: {}]", mirror.groups_interval_ms),
             format!("[default: {}]", mirror.seed_offsets_max),
             format!("[default: {}MiB]", mirror.buffer_bytes >> 20),

@@ -2,8 +2,8 @@
 
 use super::placeholder::Machine;
 use super::{
-    Address, Cluster, ExactlyOnce, Isolation, Mirror, Mover, Offsets, OnLoss, Properties, Security,
-    StartFrom, text,
+    Address, Cluster, ExactlyOnce, Isolation, LargeGaps, Mirror, Mover, Offsets, OnLoss, Properties,
+    Security, StartFrom, text,
 };
 use crate::limits::CHUNK_BYTES;
 use regex::Regex;
@@ -24,6 +24,8 @@ pub struct Draft {
     pub append: Option<Vec<Regex>>,
     pub both_directions: Option<Vec<Regex>>,
     pub gap_offsets_max: Option<i64>,
+    pub gap_transactions_max: Option<i64>,
+    pub large_gaps: Option<LargeGaps>,
     pub seed_offsets_max: Option<i64>,
     pub exactly_once: Option<ExactlyOnce>,
     pub isolation: Option<Isolation>,
@@ -85,6 +87,8 @@ impl Draft {
             append: self.append.or(other.append),
             both_directions: self.both_directions.or(other.both_directions),
             gap_offsets_max: self.gap_offsets_max.or(other.gap_offsets_max),
+            gap_transactions_max: self.gap_transactions_max.or(other.gap_transactions_max),
+            large_gaps: self.large_gaps.or(other.large_gaps),
             seed_offsets_max: self.seed_offsets_max.or(other.seed_offsets_max),
             exactly_once: self.exactly_once.or(other.exactly_once),
             isolation: self.isolation.or(other.isolation),
@@ -131,6 +135,8 @@ impl Draft {
             append: self.append.unwrap_or_default(),
             both_directions: self.both_directions.unwrap_or_default(),
             gap_offsets_max: self.gap_offsets_max.unwrap_or(1_000_000),
+            gap_transactions_max: self.gap_transactions_max.unwrap_or(1_000),
+            large_gaps: self.large_gaps.unwrap_or_default(),
             seed_offsets_max: self.seed_offsets_max.unwrap_or(10_000_000_000),
             exactly_once: self.exactly_once.unwrap_or_default(),
             isolation: self.isolation.unwrap_or_default(),

@@ -67,6 +67,8 @@ const KEYS: &[Key] = keys! {
     mirror."append" => append: list, text::patterns;
     mirror."both-directions" => both_directions: list, text::patterns;
     mirror."gap-offsets-max" => gap_offsets_max: integer, text::offset_count;
+    mirror."gap-transactions-max" => gap_transactions_max: integer, text::offset_count;
+    mirror."large-gaps" => large_gaps: string, text::large_gaps;
     mirror."seed-offsets-max" => seed_offsets_max: integer, text::offset_count;
     mirror."exactly-once" => exactly_once: string, text::exactly_once;
     mirror."isolation" => isolation: string, text::isolation;
@@ -221,7 +223,7 @@ impl File<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ExactlyOnce, Isolation, LogFormat, Mover, Offsets, OnLoss, StartFrom};
+    use crate::config::{ExactlyOnce, Isolation, LargeGaps, LogFormat, Mover, Offsets, OnLoss, StartFrom};
 
     #[test]
     fn every_key_is_read() {
@@ -239,6 +241,8 @@ mod tests {
             append = ["a"]
             both-directions = ["b"]
             gap-offsets-max = 5
+            gap-transactions-max = 7
+            large-gaps = "aborted-records"
             seed-offsets-max = 6
             exactly-once = "sequences"
             isolation = "read-committed"
@@ -279,6 +283,7 @@ mod tests {
         assert_eq!((mirror.groups_rewind, mirror.groups_interval_ms), (true, 77));
         assert_eq!(mirror.on_loss, OnLoss::RecordAndContinue);
         assert_eq!((mirror.gap_offsets_max, mirror.seed_offsets_max), (5, 6));
+        assert_eq!((mirror.gap_transactions_max, mirror.large_gaps), (7, LargeGaps::AbortedRecords));
         assert_eq!((mirror.mover, mirror.cores), (Mover::Splice, vec![0, 2]));
         assert_eq!((mirror.buffer_bytes, mirror.replication_factor), (64 << 20, Some(2)));
         assert_eq!((mirror.metadata_refresh_ms, mirror.zombie_bound_ms), (1000, 5000));

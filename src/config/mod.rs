@@ -95,6 +95,17 @@ pub enum OnLoss {
     RecordAndContinue,
 }
 
+/// What becomes of a gap in a source's offsets that is too large to be filled with control records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LargeGaps {
+    /// Its partition stops, with the cause; the others go on.
+    #[default]
+    Halt,
+    /// It is filled with empty records in transactions that are aborted: consumers of committed records do not see them, others
+    /// do.
+    AbortedRecords,
+}
+
 /// How records reach the target exactly once that are so old that its brokers may forget who wrote them (where offsets are
 /// appended; younger records need no help, and identical offsets leave no room for the markers of transactions).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,6 +152,10 @@ pub struct Mirror {
     pub both_directions: Vec<regex::Regex>,
     /// The largest gap between two records that is filled with control records, in offsets.
     pub gap_offsets_max: i64,
+    /// The same where the target does not let the link write control records: the largest gap that empty transactions fill, each
+    /// of which leaves one.
+    pub gap_transactions_max: i64,
+    pub large_gaps: LargeGaps,
     /// Where a source partition begins at a higher offset than this, `Offsets::Auto` appends instead of seeding.
     pub seed_offsets_max: i64,
     pub exactly_once: ExactlyOnce,

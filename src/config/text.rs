@@ -1,7 +1,7 @@
 //! Single values as people type them, on the command line and in the config file alike.
 //! Every error is one sentence that can follow "invalid value: ".
 
-use super::{Address, ExactlyOnce, Isolation, LogFormat, Mover, Offsets, OnLoss, StartFrom};
+use super::{Address, ExactlyOnce, Isolation, LargeGaps, LogFormat, Mover, Offsets, OnLoss, StartFrom};
 use crate::limits::TOPIC_NAME_BYTES_MAX;
 use regex::Regex;
 
@@ -174,6 +174,15 @@ pub fn on_loss(text: &str) -> Result<OnLoss, String> {
         "halt" => Ok(OnLoss::Halt),
         "record-and-continue" => Ok(OnLoss::RecordAndContinue),
         _ => Err(format!("`{text}` is none of: halt, record-and-continue")),
+    }
+}
+
+/// `halt` or `aborted-records`.
+pub fn large_gaps(text: &str) -> Result<LargeGaps, String> {
+    match text {
+        "halt" => Ok(LargeGaps::Halt),
+        "aborted-records" => Ok(LargeGaps::AbortedRecords),
+        _ => Err(format!("`{text}` is none of: halt, aborted-records")),
     }
 }
 

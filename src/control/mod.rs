@@ -10,6 +10,7 @@ pub mod metadata;
 pub mod offset_map;
 pub mod offsets;
 pub mod planner;
+pub mod reading;
 pub mod topics;
 pub mod transactions;
 pub mod verify;

@@ -1,6 +1,6 @@
 //! Which offsets a topic's records get on the target: the source's, one after the other, or between those of others.
 
-use crate::config::{ExactlyOnce, Isolation, Mirror, Offsets};
+use crate::config::{ExactlyOnce, Isolation, LargeGaps, Mirror, Offsets};
 use crate::shard::OffsetMode;
 
 /// What was chosen for a topic, and why if it was for Twinlog to choose.
@@ -17,39 +17,39 @@ impl Choice {
     }
 }
 
-/// Decides for a topic that was never mirrored. `cannot_fill` says why the target does not let gaps be filled, if so;
-/// `source_start` is the highest source offset from which one of its partitions is mirrored.
-///
-/// # Errors
-/// The configuration demands identical offsets and the target does not allow them: what to do about it.
-pub fn choose(
-    config: &Mirror,
-    topic: &str,
-    cannot_fill: Option<&str>,
-    source_start: i64,
-) -> Result<Choice, String> {
+/// Decides for a topic that was never mirrored. `cannot_fill` says why the target does not let control records be written into
+/// gaps, if so; `source_start` is the highest source offset from which one of its partitions is mirrored.
+pub fn choose(config: &Mirror, topic: &str, cannot_fill: Option<&str>, source_start: i64) -> Choice {
+    let chosen = |mode: OffsetMode, why: Option<String>| Choice { mode, why };
     if is_in(&config.both_directions, topic) {
-        return Ok(Choice {
-            mode: OffsetMode::Shared,
-            why: Some("it is mirrored in both directions".into()),
-        });
+        return chosen(OffsetMode::Shared, Some("it is mirrored in both directions".into()));
     }
-    let append = |why: String| Ok(Choice { mode: OffsetMode::Append, why: Some(why) });
+    let append = |why: String| chosen(OffsetMode::Append, Some(why));
     match (wanted(config, topic), cannot_fill) {
-        (Offsets::Append, _) => Ok(Choice { mode: OffsetMode::Append, why: None }),
-        (Offsets::Identical, None) => Ok(Choice { mode: OffsetMode::Identical, why: None }),
-        (Offsets::Identical, Some(cause)) => Err(format!(
-            "identical offsets are demanded, but gaps cannot be filled: {cause}; or mirror the topic with --append"
-        )),
-        (Offsets::Auto, Some(cause)) => append(format!("gaps cannot be filled: {cause}")),
+        (Offsets::Append, _) => chosen(OffsetMode::Append, None),
+        (Offsets::Identical, None) => chosen(OffsetMode::Identical, None),
+        (Offsets::Identical, Some(cause)) => {
+            let beyond = match config.large_gaps {
+                LargeGaps::Halt => "a larger one stops its partition",
+                LargeGaps::AbortedRecords => "larger ones with records of aborted transactions",
+            };
+            let how = format!(
+                "it is demanded; gaps of up to {} offsets are filled with empty transactions, {beyond}: {cause}",
+                config.gap_transactions_max
+            );
+            chosen(OffsetMode::Identical, Some(how))
+        }
+        (Offsets::Auto, Some(cause)) => {
+            append(format!("gaps cannot be filled with control records: {cause}"))
+        }
         (Offsets::Auto, None) if source_start > config.seed_offsets_max => append(format!(
             "the source begins at offset {source_start}, above seed-offsets-max ({})",
             config.seed_offsets_max
         )),
-        (Offsets::Auto, None) => Ok(Choice {
-            mode: OffsetMode::Identical,
-            why: Some("the target lets gaps be filled with control records".into()),
-        }),
+        (Offsets::Auto, None) => {
+            let why = "the target lets gaps be filled with control records".into();
+            chosen(OffsetMode::Identical, Some(why))
+        }
     }
 }
 
@@ -86,13 +86,16 @@ mod tests {
             seed_offsets_max: 100,
             ..config(&[".*"], &[])
         };
-        let mode = |topic, cannot, start| choose(&auto, topic, cannot, start).map(|choice| choice.mode);
-        assert_eq!(mode("t", None, 100), Ok(OffsetMode::Identical));
-        assert_eq!(mode("t", None, 101), Ok(OffsetMode::Append));
-        assert_eq!(mode("t", Some("old"), 0), Ok(OffsetMode::Append));
-        assert_eq!(mode("a1", None, 0), Ok(OffsetMode::Append));
-        assert_eq!(mode("ab", Some("old"), 0), Ok(OffsetMode::Shared));
-        assert_eq!(mode("i", None, 1_000), Ok(OffsetMode::Identical), "who demands it waits for the seeding");
-        assert!(mode("i", Some("the target is old"), 0).unwrap_err().contains("the target is old"));
+        let mode = |topic, cannot, start| choose(&auto, topic, cannot, start).mode;
+        assert_eq!(mode("t", None, 100), OffsetMode::Identical);
+        assert_eq!(mode("t", None, 101), OffsetMode::Append);
+        assert_eq!(mode("t", Some("old"), 0), OffsetMode::Append);
+        assert_eq!(mode("a1", None, 0), OffsetMode::Append);
+        assert_eq!(mode("ab", Some("old"), 0), OffsetMode::Shared);
+        assert_eq!(mode("i", None, 1_000), OffsetMode::Identical, "who demands it waits for the seeding");
+        let demanded = choose(&auto, "i", Some("the target is old"), 0);
+        assert_eq!(demanded.mode, OffsetMode::Identical);
+        let why = demanded.why.unwrap();
+        assert!(why.contains("empty transactions") && why.contains("the target is old"), "{why}");
     }
 }

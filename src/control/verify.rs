@@ -10,28 +10,18 @@ use crate::wire::rebuild::records;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// A batch as a cluster holds it, with the offset that its first record has, or should have, on the target.
+/// A batch as a cluster holds it.
 #[derive(Clone, Debug)]
 pub struct Held {
     pub header: BatchHeader,
     raw: [u8; BATCH_HEADER_BYTES],
-    payload: Bytes,
+    /// None: it was not kept, and is read again if it has to be seen.
+    payload: Option<Bytes>,
 }
 
 impl Held {
-    /// Takes the batch at the front. None: it is not there whole.
-    pub fn take(bytes: &mut Bytes) -> Result<Option<Self>, String> {
-        let Some(raw) = bytes.first_chunk::<BATCH_HEADER_BYTES>().copied() else { return Ok(None) };
-        let header = BatchHeader::parse(&raw).map_err(|bad| bad.to_string())?;
-        if header.magic < 2 {
-            return Err(format!("the batch at offset {} is of an old message format", header.base_offset));
-        }
-        if bytes.len() < header.batch_bytes {
-            return Ok(None);
-        }
-        let mut batch = bytes.split_to(header.batch_bytes);
-        let payload = batch.split_off(BATCH_HEADER_BYTES);
-        Ok(Some(Self { header, raw, payload }))
+    pub fn new(header: BatchHeader, raw: [u8; BATCH_HEADER_BYTES], payload: Option<Bytes>) -> Self {
+        Self { header, raw, payload }
     }
 }
 
@@ -71,6 +61,20 @@ pub struct Difference {
     pub what: String,
 }
 
+/// Why a comparison does not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Halt {
+    Different(Difference),
+    /// Records have to be looked at, and a batch is held without its payload: see [`Comparison::forget_unseen`].
+    Unseen,
+}
+
+impl From<Difference> for Halt {
+    fn from(difference: Difference) -> Self {
+        Self::Different(difference)
+    }
+}
+
 /// Compares one partition's two logs as they are read. Both are handed in from the same position on, in order.
 pub struct Comparison<'a> {
     /// The target offset of a record of the source.
@@ -83,6 +87,10 @@ pub struct Comparison<'a> {
     range: std::ops::Range<i64>,
     source: VecDeque<Unit>,
     target: VecDeque<Unit>,
+    /// No more comes of the source, of the target.
+    ended: (bool, bool),
+    /// The source is compared up to here.
+    source_to: Option<i64>,
     pub tally: Tally,
 }
 
@@ -100,6 +108,8 @@ impl<'a> Comparison<'a> {
             range,
             source: VecDeque::new(),
             target: VecDeque::new(),
+            ended: (false, false),
+            source_to: None,
             tally: Tally::default(),
         }
     }
@@ -124,52 +134,51 @@ impl<'a> Comparison<'a> {
         self.target.is_empty()
     }
 
-    /// Compares as far as both sides go.
-    pub fn step(&mut self) -> Result<(), Difference> {
-        while let (Some(source), Some(target)) = (self.source.front(), self.target.front()) {
-            if let (Unit::Batch(source), Unit::Batch(target)) = (source, target)
-                && self.are_alike(source, target)
-            {
-                self.tally.batches += 1;
-                self.tally.records += u64::from(source.header.record_count.unsigned_abs());
-                if self.deep {
-                    let (source, target) = (source.clone(), target.clone());
-                    self.check_intact(&source, "source")?;
-                    self.check_intact(&target, "target")?;
-                }
-                self.source.pop_front();
-                self.target.pop_front();
-                continue;
-            }
-            if matches!(source, Unit::Batch(_)) {
-                self.open_source()?;
-                continue;
-            }
-            if matches!(target, Unit::Batch(_)) {
-                self.open_target()?;
-                continue;
-            }
-            self.compare_records()?;
-        }
-        Ok(())
+    /// Whether either side is read to the end of the range. What the other one has beyond has no counterpart then.
+    pub fn set_ended(&mut self, source: bool, target: bool) {
+        self.ended = (source, target);
     }
 
-    /// Both sides are read to the end of the range: nothing may be left on either.
-    pub fn finish(&mut self) -> Result<(), Difference> {
-        self.step()?;
-        while matches!(self.source.front(), Some(Unit::Batch(_))) {
-            self.open_source()?;
+    /// Everything of both sides below this source offset is compared. None: nothing yet.
+    pub fn source_to(&self) -> Option<i64> {
+        self.source_to
+    }
+
+    /// Compares as far as both sides go.
+    pub fn step(&mut self) -> Result<(), Halt> {
+        loop {
+            match (self.source.front(), self.target.front()) {
+                (Some(Unit::Batch(source)), Some(Unit::Batch(target))) if self.are_alike(source, target) => {
+                    if self.deep {
+                        check_intact(source, "source")?;
+                        check_intact(target, "target")?;
+                    }
+                    self.tally.batches += 1;
+                    self.tally.records += u64::from(source.header.record_count.unsigned_abs());
+                    self.source_to = Some(source.header.next_offset());
+                    self.source.pop_front();
+                    self.target.pop_front();
+                }
+                (Some(Unit::Batch(_)), Some(_)) => self.open_source()?,
+                (Some(Unit::Record(_)), Some(Unit::Batch(_))) => self.open_target()?,
+                (Some(Unit::Record(_)), Some(Unit::Record(_))) => self.compare_records()?,
+                (Some(unit), None) if self.ended.1 => match unit {
+                    Unit::Batch(_) => self.open_source()?,
+                    Unit::Record(_) => self.missing()?,
+                },
+                (None, Some(unit)) if self.ended.0 => match unit {
+                    Unit::Batch(_) => self.open_target()?,
+                    Unit::Record(_) => self.surplus()?,
+                },
+                _ => return Ok(()),
+            }
         }
-        while matches!(self.target.front(), Some(Unit::Batch(_))) {
-            self.open_target()?;
-        }
-        while let Some(Unit::Record(record)) = self.source.pop_front() {
-            self.missing(&record)?;
-        }
-        while let Some(Unit::Record(record)) = self.target.pop_front() {
-            self.surplus(&record)?;
-        }
-        Ok(())
+    }
+
+    /// After [`Halt::Unseen`]: lets go of what is held without its payload, and of all behind it. Returns from where on the source
+    /// and the target have to be read again, now with payloads.
+    pub fn forget_unseen(&mut self) -> (Option<i64>, Option<i64>) {
+        (forget(&mut self.source, &mut self.tally), forget(&mut self.target, &mut self.tally))
     }
 
     /// The target's batch is the source's with another header.
@@ -188,23 +197,10 @@ impl<'a> Comparison<'a> {
             && has_same_payload(&source.raw, &target.raw)
     }
 
-    fn check_intact(&self, batch: &Held, side: &str) -> Result<(), Difference> {
-        match is_intact(&batch.raw, &batch.payload) {
-            true => Ok(()),
-            false => Err(Difference {
-                source_offset: None,
-                target_offset: batch.header.base_offset,
-                what: format!("the {side}'s batch there is damaged: its checksum is wrong"),
-            }),
-        }
-    }
-
-    fn open_source(&mut self) -> Result<(), Difference> {
-        let Some(Unit::Batch(batch)) = self.source.pop_front() else { return Ok(()) };
-        if self.deep {
-            self.check_intact(&batch, "source")?;
-        }
-        let mut opened = open(&batch)?;
+    fn open_source(&mut self) -> Result<(), Halt> {
+        let Some(Unit::Batch(batch)) = self.source.front() else { return Ok(()) };
+        let mut opened = open(batch, self.deep, "source")?;
+        self.source.pop_front();
         opened.retain_mut(|record| match (self.target_of)(record.source_offset) {
             Some(target_offset) => {
                 record.target_offset = target_offset;
@@ -216,12 +212,10 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    fn open_target(&mut self) -> Result<(), Difference> {
-        let Some(Unit::Batch(batch)) = self.target.pop_front() else { return Ok(()) };
-        if self.deep {
-            self.check_intact(&batch, "target")?;
-        }
-        let mut opened = open(&batch)?;
+    fn open_target(&mut self) -> Result<(), Halt> {
+        let Some(Unit::Batch(batch)) = self.target.front() else { return Ok(()) };
+        let mut opened = open(batch, self.deep, "target")?;
+        self.target.pop_front();
         opened.retain(|record| self.range.contains(&record.target_offset));
         opened.into_iter().rev().for_each(|record| self.target.push_front(Unit::Record(record)));
         Ok(())
@@ -234,12 +228,10 @@ impl<'a> Comparison<'a> {
             return Ok(());
         };
         if source.target_offset < target.target_offset {
-            let Some(Unit::Record(source)) = self.source.pop_front() else { return Ok(()) };
-            return self.missing(&source);
+            return self.missing();
         }
         if source.target_offset > target.target_offset {
-            let Some(Unit::Record(target)) = self.target.pop_front() else { return Ok(()) };
-            return self.surplus(&target);
+            return self.surplus();
         }
         if (source.timestamp_ms, &source.body) != (target.timestamp_ms, &target.body) {
             let what = match source.body == target.body {
@@ -257,16 +249,23 @@ impl<'a> Comparison<'a> {
         }
         self.tally.records += 1;
         self.tally.opened += 1;
+        self.source_to = Some(source.source_offset + 1);
         self.source.pop_front();
         self.target.pop_front();
         Ok(())
     }
 
-    fn missing(&mut self, record: &Seen) -> Result<(), Difference> {
-        self.absent(Some(record.source_offset), record.target_offset, "the record is not on the target")
+    /// The source's next record has no counterpart.
+    fn missing(&mut self) -> Result<(), Difference> {
+        let Some(Unit::Record(record)) = self.source.pop_front() else { return Ok(()) };
+        self.absent(Some(record.source_offset), record.target_offset, "the record is not on the target")?;
+        self.source_to = Some(record.source_offset + 1);
+        Ok(())
     }
 
-    fn surplus(&mut self, record: &Seen) -> Result<(), Difference> {
+    /// The target's next record has no counterpart.
+    fn surplus(&mut self) -> Result<(), Difference> {
+        let Some(Unit::Record(record)) = self.target.pop_front() else { return Ok(()) };
         self.absent(None, record.target_offset, "the target has a record that is not on the source")
     }
 
@@ -284,15 +283,43 @@ impl<'a> Comparison<'a> {
     }
 }
 
-fn open(batch: &Held) -> Result<Vec<Seen>, Difference> {
+fn forget(units: &mut VecDeque<Unit>, tally: &mut Tally) -> Option<i64> {
+    let unseen = |unit: &Unit| matches!(unit, Unit::Batch(batch) if batch.payload.is_none());
+    let at = units.iter().position(unseen)?;
+    let mut from = None;
+    for unit in units.drain(at..) {
+        if let Unit::Batch(batch) = unit {
+            tally.bytes -= batch.header.batch_bytes as u64;
+            from.get_or_insert(batch.header.base_offset);
+        }
+    }
+    from
+}
+
+fn check_intact(batch: &Held, side: &str) -> Result<(), Halt> {
+    match is_intact(&batch.raw, batch.payload.as_ref().ok_or(Halt::Unseen)?) {
+        true => Ok(()),
+        false => Err(Halt::Different(Difference {
+            source_offset: None,
+            target_offset: batch.header.base_offset,
+            what: format!("the {side}'s batch there is damaged: its checksum is wrong"),
+        })),
+    }
+}
+
+fn open(batch: &Held, deep: bool, side: &str) -> Result<Vec<Seen>, Halt> {
+    if deep {
+        check_intact(batch, side)?;
+    }
     let header = &batch.header;
+    let payload = batch.payload.as_ref().ok_or(Halt::Unseen)?;
     let damaged = |what: String| Difference {
         source_offset: None,
         target_offset: header.base_offset,
         what: format!("the batch there cannot be read: {what}"),
     };
-    let bytes = decompress(header.codec(), &batch.payload, RECORDS_BYTES_MAX)
-        .map_err(|bad| damaged(bad.to_string()))?;
+    let bytes =
+        decompress(header.codec(), payload, RECORDS_BYTES_MAX).map_err(|bad| damaged(bad.to_string()))?;
     let bytes = Bytes::from(bytes);
     let records = records(header, &bytes).map_err(|bad| damaged(bad.to_string()))?;
     let seen = records.iter().map(|record| Seen {
@@ -340,7 +367,7 @@ mod tests {
         let mut raw = header.to_raw();
         seal(&mut raw, &payload);
         header = BatchHeader::parse(&raw).unwrap();
-        Held { header, raw, payload: payload.into() }
+        Held::new(header, raw, Some(payload.into()))
     }
 
     /// The same with the header that it gets on its way, at this offset.
@@ -351,7 +378,7 @@ mod tests {
             Stamp { producer_id: 9, producer_epoch: 0, base_sequence: 1, is_transactional: false },
         );
         raw[..8].copy_from_slice(&base_offset.to_be_bytes());
-        Held { header: BatchHeader::parse(&raw).unwrap(), raw, payload: source.payload.clone() }
+        Held::new(BatchHeader::parse(&raw).unwrap(), raw, source.payload.clone())
     }
 
     fn compare(
@@ -362,7 +389,12 @@ mod tests {
         let mut comparison = Comparison::new(target_of, true, false, EVERYTHING);
         source.iter().for_each(|batch| comparison.push_source(batch.clone()));
         target.iter().for_each(|batch| comparison.push_target(batch.clone()));
-        comparison.finish().map(|()| comparison.tally)
+        comparison.set_ended(true, true);
+        match comparison.step() {
+            Ok(()) => Ok(comparison.tally),
+            Err(Halt::Different(difference)) => Err(difference),
+            Err(Halt::Unseen) => panic!("all payloads are there"),
+        }
     }
 
     #[test]
@@ -376,13 +408,13 @@ mod tests {
     #[test]
     fn rebuilt_batches_are_compared_record_by_record() {
         let source = batch(&[3, 5, 6], b'a');
-        let rebuilt = rebuild(&source.header, &source.payload, 0, Holes::Split).unwrap();
+        let rebuilt = rebuild(&source.header, source.payload.as_ref().unwrap(), 0, Holes::Split).unwrap();
         let target: Vec<Held> = rebuilt
             .iter()
             .map(|batch| {
                 let mut raw = batch.header.to_raw();
                 raw[..8].copy_from_slice(&batch.runs[0].0.to_be_bytes());
-                Held { header: BatchHeader::parse(&raw).unwrap(), raw, payload: batch.payload.clone() }
+                Held::new(BatchHeader::parse(&raw).unwrap(), raw, Some(batch.payload.clone()))
             })
             .collect();
         assert_eq!(target.len(), 2);
@@ -411,6 +443,58 @@ mod tests {
         target.payload = batch(&[3], b'b').payload;
         let found = compare(std::slice::from_ref(&source), &[target], &Some).unwrap_err();
         assert!(found.what.contains("checksum"), "{}", found.what);
+    }
+
+    fn unseen(batch: &Held) -> Held {
+        Held { payload: None, ..batch.clone() }
+    }
+
+    #[test]
+    fn payloads_are_asked_for_only_where_batches_are_not_alike() {
+        let source = [batch(&[3, 4], b'a'), batch(&[5, 7], b'a')];
+        let mut comparison = Comparison::new(&Some, false, false, EVERYTHING);
+        source.iter().for_each(|batch| comparison.push_source(unseen(batch)));
+        let target = [mirrored(&source[0], 3), batch(&[5], b'a'), batch(&[7], b'a')];
+        comparison.push_target(unseen(&target[0]));
+        assert_eq!(comparison.step(), Ok(()));
+        assert_eq!((comparison.tally.batches, comparison.source_to()), (1, Some(5)));
+
+        comparison.push_target(target[1].clone());
+        comparison.push_target(unseen(&target[2]));
+        let bytes = comparison.tally.bytes;
+        assert_eq!(comparison.step(), Err(Halt::Unseen));
+        assert_eq!(comparison.forget_unseen(), (Some(5), Some(7)), "what is there with its payload stays");
+        assert!(comparison.tally.bytes < bytes);
+        comparison.push_source(source[1].clone());
+        comparison.push_target(target[2].clone());
+        comparison.set_ended(true, true);
+        assert_eq!(comparison.step(), Ok(()));
+        let tally = comparison.tally;
+        assert_eq!((tally.records, tally.opened, tally.bytes), (4, 2, bytes));
+        assert_eq!(comparison.source_to(), Some(8));
+    }
+
+    #[test]
+    fn a_deep_comparison_takes_no_batch_unseen() {
+        let source = batch(&[3, 4], b'a');
+        let mut comparison = Comparison::new(&Some, true, false, EVERYTHING);
+        comparison.push_source(source.clone());
+        comparison.push_target(unseen(&mirrored(&source, 3)));
+        assert_eq!(comparison.step(), Err(Halt::Unseen));
+        assert_eq!(comparison.forget_unseen(), (None, Some(3)));
+        comparison.push_target(mirrored(&source, 3));
+        assert_eq!(comparison.step(), Ok(()));
+        assert_eq!(comparison.tally.batches, 1);
+    }
+
+    #[test]
+    fn what_one_side_has_beyond_the_other_s_end_is_told_at_once() {
+        let mut comparison = Comparison::new(&Some, false, false, EVERYTHING);
+        comparison.push_target(batch(&[3], b'a'));
+        assert_eq!(comparison.step(), Ok(()), "the source may still have it");
+        comparison.set_ended(true, false);
+        let Err(Halt::Different(found)) = comparison.step() else { panic!("that is a surplus") };
+        assert_eq!((found.source_offset, found.target_offset), (None, 3));
     }
 
     #[test]

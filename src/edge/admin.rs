@@ -136,6 +136,11 @@ impl Admin {
         }
     }
 
+    /// Something else than a call went wrong.
+    pub(super) fn look_up_leaders_again(&mut self) {
+        self.is_stale = true;
+    }
+
     /// Passes a result on; an error means that the leaders are to be looked up again.
     pub(super) fn noted<T>(&mut self, result: Result<T, ClientError>) -> Result<T, AdminError> {
         self.note(result.map_err(AdminError::from))

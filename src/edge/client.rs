@@ -2,6 +2,7 @@
 
 use super::clock;
 use super::security::Access;
+use super::sys;
 use super::tls::{self, CLOSED_IN_HANDSHAKE};
 use crate::config::{Address, Cluster};
 use crate::conn::login_due_us;
@@ -10,18 +11,22 @@ use crate::limits::ANSWER_BYTES_MAX;
 use crate::wire::control;
 use crate::wire::frame::{SIZE_BYTES, frame_bytes};
 use crate::wire::versions::{Versions, api_name};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
+use rustix::net::RecvFlags;
 use rustls::{ClientConnection, StreamOwned};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The newest ApiVersions that is asked for first.
 const API_VERSIONS_MAX: i16 = 3;
+/// Memory that is reserved and, on plain connections, never touched.
+const SCRATCH_BYTES: usize = 1 << 20;
 
 /// Why a request has no answer. Every one of them but `Unsupported` leaves the connection useless.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +67,8 @@ pub struct Client {
     login_at_us: u64,
     /// Something else than the handshake was answered.
     has_answers: bool,
+    /// Where bytes go that nobody looks at.
+    scratch: Box<[u8]>,
 }
 
 /// What requests go through.
@@ -94,6 +101,7 @@ impl Client {
             timeout,
             login_at_us: u64::MAX,
             has_answers: false,
+            scratch: vec![0; SCRATCH_BYTES].into(),
         };
         client.negotiate()?;
         client.log_in()?;
@@ -119,11 +127,8 @@ impl Client {
     where
         R::Response: Decodable + HeaderVersion,
     {
-        let Some(version) = self.versions.pick(R::KEY, min, max) else {
-            let cause = self.versions.why_not(R::KEY, min, max);
-            return Err(ClientError::Unsupported { address: self.address.clone(), cause });
-        };
-        if clock::now().mono_us >= self.login_at_us {
+        let version = self.pick(R::KEY, min, max)?;
+        if self.is_login_due() {
             self.log_in()?;
         }
         let answer = self.exchange(version, &request(version)).map_err(|error| match error {
@@ -139,57 +144,21 @@ impl Client {
         answer
     }
 
-    // For those who frame requests themselves and do not wait for each answer.
-
-    /// Whether writing and reading return at once when they would have to wait.
-    pub fn set_nonblocking(&mut self, is_nonblocking: bool) -> io::Result<()> {
-        self.stream.socket().set_nonblocking(is_nonblocking)
+    /// The newest version of an API that both sides speak.
+    pub fn pick(&self, api_key: i16, min: i16, max: i16) -> Result<i16, ClientError> {
+        self.versions.pick(api_key, min, max).ok_or_else(|| ClientError::Unsupported {
+            address: self.address.clone(),
+            cause: self.versions.why_not(api_key, min, max),
+        })
     }
 
-    /// The socket, to wait for.
-    pub fn socket(&self) -> &TcpStream {
-        self.stream.socket()
-    }
-
-    /// Whether something that was taken for sending is still here.
-    pub fn has_unsent(&self) -> bool {
-        matches!(&self.stream, Stream::Tls(stream) if stream.conn.wants_write())
-    }
-
-    pub fn write_raw(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.stream.write_vectored(slices)
-    }
-
-    pub fn flush_raw(&mut self) -> io::Result<()> {
-        self.stream.flush()
-    }
-
-    pub fn read_raw(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buffer)
-    }
-
-    /// What went wrong with the connection while it was used for this API.
-    pub fn explain(&self, api_key: i16, cause: io::Error) -> ClientError {
-        self.broken(api_key, cause)
-    }
-
-    /// The correlation id for a request that is framed elsewhere.
-    pub fn take_correlation_id(&mut self) -> i32 {
-        self.next_correlation_id()
-    }
-
-    /// When the broker wants another login (steady clock, µs), between two requests and with nothing unanswered.
-    pub fn login_at_us(&self) -> u64 {
-        self.login_at_us
-    }
-
-    /// Logs in again, and waits until that is done.
-    pub fn renew_login(&mut self) -> Result<(), ClientError> {
-        self.log_in()
+    /// Whether the broker wants to know again who we are, before the next request and with no answer under way.
+    pub fn is_login_due(&self) -> bool {
+        clock::now().mono_us >= self.login_at_us
     }
 
     /// Says who we are, if the cluster wants to know.
-    fn log_in(&mut self) -> Result<(), ClientError> {
+    pub fn log_in(&mut self) -> Result<(), ClientError> {
         let address = self.address.clone();
         let login = self.access.login();
         let login = login.map_err(|cause| ClientError::NoLogin { address: address.clone(), cause })?;
@@ -208,7 +177,92 @@ impl Client {
         }
     }
 
-    fn next_correlation_id(&mut self) -> i32 {
+    // For requests that are made, and answers that are read, somewhere else.
+
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    pub fn send(&mut self, api_key: i16, request: &[u8]) -> Result<(), ClientError> {
+        let sent = self.stream.write_all(request).and_then(|()| self.stream.flush());
+        sent.map_err(|cause| self.broken(api_key, cause))
+    }
+
+    /// Waits for bytes, and puts those that are there into the spare capacity of `into`, `at_most` of them.
+    pub fn receive(&mut self, api_key: i16, into: &mut BytesMut, at_most: usize) -> Result<(), ClientError> {
+        let received = match &mut self.stream {
+            Stream::Plain(stream) => {
+                sys::receive(stream.as_fd(), into, at_most, RecvFlags::empty()).map_err(io::Error::from)
+            }
+            Stream::Tls(stream) => {
+                let room = self.scratch.len().min(at_most).min(into.capacity() - into.len());
+                stream
+                    .read(&mut self.scratch[..room])
+                    .inspect(|n| into.extend_from_slice(&self.scratch[..*n]))
+            }
+        };
+        self.counted(api_key, received).map(|_| ())
+    }
+
+    /// Waits for bytes, and drops those that are there, `at_most` of them. On a plain connection they never leave the kernel.
+    pub fn discard(&mut self, api_key: i16, at_most: usize) -> Result<usize, ClientError> {
+        let room = self.scratch.len().min(at_most);
+        let scratch = &mut self.scratch[..room];
+        let dropped = match &mut self.stream {
+            // TCP takes so many bytes for received and copies none of them: see tcp(7). That costs less than splicing them
+            // away, and waiting in the kernel for all of them costs more.
+            Stream::Plain(stream) => {
+                rustix::net::recv(stream, scratch, RecvFlags::TRUNC).map(|(_, n)| n).map_err(io::Error::from)
+            }
+            Stream::Tls(stream) => stream.read(scratch),
+        };
+        self.counted(api_key, dropped)
+    }
+
+    fn counted(&self, api_key: i16, received: io::Result<usize>) -> Result<usize, ClientError> {
+        match received {
+            Ok(0) => Err(self.broken(api_key, io::ErrorKind::UnexpectedEof.into())),
+            Ok(n) => Ok(n),
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => Ok(0),
+            Err(cause) => Err(self.broken(api_key, cause)),
+        }
+    }
+
+    /// Whether writing and reading return at once when they would have to wait.
+    pub fn set_nonblocking(&mut self, is_nonblocking: bool) -> io::Result<()> {
+        self.stream.socket().set_nonblocking(is_nonblocking)
+    }
+
+    /// The socket, to wait for.
+    pub fn socket(&self) -> &TcpStream {
+        self.stream.socket()
+    }
+
+    /// Whether something that was taken for sending is still here.
+    pub fn has_unsent(&self) -> bool {
+        matches!(&self.stream, Stream::Tls(stream) if stream.conn.wants_write())
+    }
+
+    /// As much as the socket takes.
+    pub fn write_raw(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.stream.write_vectored(slices)
+    }
+
+    pub fn flush_raw(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+
+    /// What there is.
+    pub fn read_raw(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+
+    /// What went wrong with the connection while it was used for this API.
+    pub fn explain(&self, api_key: i16, cause: io::Error) -> ClientError {
+        self.broken(api_key, cause)
+    }
+
+    pub fn next_correlation_id(&mut self) -> i32 {
         let correlation_id = self.correlation_id;
         self.correlation_id = self.correlation_id.wrapping_add(1) & i32::MAX;
         correlation_id
@@ -292,7 +346,7 @@ impl Client {
         }
     }
 
-    fn not_kafka(&self, cause: String) -> ClientError {
+    pub fn not_kafka(&self, cause: String) -> ClientError {
         ClientError::NotKafka { address: self.address.clone(), cause }
     }
 
@@ -374,6 +428,18 @@ impl ClusterClient {
             self.clients.insert(broker, client);
         }
         self.clients.get_mut(&broker).ok_or(ClientError::UnknownBroker(broker))
+    }
+
+    /// The connection to a broker, taken away, to be used otherwise than for calls. Meanwhile calls go through another one.
+    pub fn lend(&mut self, broker: i32) -> Result<Client, ClientError> {
+        self.clients.remove(&broker).map_or_else(|| self.connect(broker), Ok)
+    }
+
+    /// A lent connection, on which no answer is under way.
+    pub fn give_back(&mut self, broker: i32, client: Client) {
+        if self.brokers.get(&broker) == Some(client.address()) {
+            self.clients.insert(broker, client);
+        }
     }
 
     /// Any broker: those of the last metadata first, since bootstrap addresses may be out of date, then the bootstrap list.

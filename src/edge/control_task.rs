@@ -21,9 +21,8 @@ use crate::control::configs::{self, TopicConfigs};
 use crate::control::ledger::{self, Effect, Ledger, Peers};
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
-use crate::shard::{
-    Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop, TransactionDone,
-};
+use crate::control::transactions::{Done, Step};
+use crate::shard::{Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop};
 use crate::stats::{Counters, Lag, LaneCounts, Report};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -90,9 +89,11 @@ pub(super) struct Session<'a> {
     /// Producer ids whose owners lanes wait to hear of.
     writers_wanted: BTreeSet<i64>,
     writers_at_us: u64,
-    /// Asks for the shards' transactions, since the first of them; and answers that are not passed on yet.
+    /// Asks for transactions, since the first of them; and answers that are not passed on yet.
     transactions: Option<TransactionTask>,
-    transactions_done: Vec<(usize, TransactionDone)>,
+    transactions_done: Vec<(usize, Done)>,
+    told_of_transactions: bool,
+    told_of_aborted_records: bool,
     /// Mirrors consumer groups, and asks where their offsets are on the target.
     groups: Option<GroupTask>,
     zombies_until_us: u64,
@@ -185,6 +186,8 @@ impl<'a> Session<'a> {
             writers_at_us: 0,
             transactions: None,
             transactions_done: Vec::new(),
+            told_of_transactions: false,
+            told_of_aborted_records: false,
             groups: None,
             zombies_until_us: 0,
             ledger_retry_us: 0,
@@ -217,6 +220,9 @@ impl<'a> Session<'a> {
                 producer_epoch,
                 marker_producer_id,
                 gap_offsets_max: config.gap_offsets_max,
+                gap_transactions_max: config.gap_transactions_max,
+                large_gaps: config.large_gaps,
+                may_have_open_gaps: session.ledger.has_transactions(),
                 isolation: config.isolation,
                 exactly_once: config.exactly_once,
                 transactional_id: ledger::shard_transactional_id(
@@ -691,7 +697,8 @@ impl<'a> Session<'a> {
             Event::LeaseWanted { .. } => self.ledger.renew(),
             Event::RunWanted { lane, run } => self.ledger.want_run(lane, run),
             Event::WriterWanted { producer_id } => drop(self.writers_wanted.insert(producer_id)),
-            Event::Transaction(step) => self.take_step(shard, step),
+            Event::Transaction(step) => self.take_step(shard, Step::Transaction(step)),
+            Event::Gaps(step) => self.take_step(shard, Step::Gaps(step)),
             Event::Settled { lane, checkpoint } => {
                 self.ledger.settle(lane, checkpoint);
                 if let Some(lane) = self.lanes.get_mut(&lane) {

@@ -114,6 +114,8 @@ pub enum MirrorError {
     OtherClusters { link: String, source_id: String, target_id: String },
     #[error("the thread for consumer groups cannot be started: {0}")]
     Groups(std::io::Error),
+    #[error("the thread for transactions cannot be started: {0}")]
+    Transactions(std::io::Error),
     #[error("the link's ledger (topic __twinlog.{link} on the target): {cause}")]
     Ledger { link: String, cause: String },
 }

@@ -153,7 +153,8 @@ impl Socket {
         if let Some(tls) = &self.tls {
             return self.receive_tls(&mut tls.borrow_mut(), buffer);
         }
-        let received = self.with_fd(|fd| ended_at_zero(sys::receive(fd, buffer, at_most)))?;
+        let received =
+            self.with_fd(|fd| ended_at_zero(sys::receive(fd, buffer, at_most, RecvFlags::DONTWAIT)))?;
         self.took(received);
         Ok(received)
     }

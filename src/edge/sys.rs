@@ -24,11 +24,12 @@ pub(super) fn receive(
     fd: BorrowedFd<'_>,
     buffer: &mut BytesMut,
     at_most: usize,
+    flags: RecvFlags,
 ) -> rustix::io::Result<usize> {
     let spare = buffer.spare_capacity_mut();
     let room = spare.len().min(at_most);
     let received = {
-        let ((filled, _), _) = rustix::net::recv(fd, &mut spare[..room], RecvFlags::DONTWAIT)?;
+        let ((filled, _), _) = rustix::net::recv(fd, &mut spare[..room], flags)?;
         filled.len()
     };
     // SAFETY: the kernel has just written `received` bytes at the start of the spare capacity.

@@ -1,20 +1,22 @@
-//! The thread that asks the target's coordinators for the shards' transactions. Control hands it the shards' steps, and hears
-//! what became of them.
+//! The thread that asks the target's coordinators for the link's transactions. Control hands it the shards' steps, and hears what
+//! became of them.
 
 use super::admin::{Admin, AdminError, check};
 use super::client::ANY_BROKER;
 use super::clock;
 use crate::config::Mirror;
-use crate::control::transactions::{Place, Position, Producer, Todo, Transactor};
-use crate::shard::{TransactionDone, TransactionStep};
+use crate::control::transactions::{Coordination, Done, Place, Position, Producer, Step, Todo};
+use crate::wire::batch::Stamp;
+use crate::wire::seed::SeedBatch;
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, FindCoordinatorRequest, GroupId,
-    InitProducerIdRequest, OffsetFetchRequest, ProducerId, TopicName, TransactionalId,
+    InitProducerIdRequest, OffsetFetchRequest, ProduceRequest, ProducerId, TopicName, TransactionalId,
     TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::StrBytes;
@@ -36,6 +38,10 @@ const ADD_OFFSETS: (i16, i16) = (0, 3);
 /// Later versions belong to transactions that end with a new epoch each (KIP-890).
 const TXN_OFFSET_COMMIT: (i16, i16) = (0, 3);
 const END_TXN: (i16, i16) = (0, 3);
+/// The same; and from 13 on topics have ids instead of names.
+const PRODUCE: (i16, i16) = (3, 11);
+const ALL_REPLICAS: i16 = -1;
+const PRODUCE_TIMEOUT_MS: i32 = 10_000;
 /// From 7 on with `require_stable` (KIP-447), which is not needed after InitProducerId, but costs nothing.
 const OFFSET_FETCH: (i16, i16) = (2, 9);
 const OFFSET_FETCH_GROUPS_MIN: i16 = 8;
@@ -46,12 +52,12 @@ const GROUP_ID_NOT_FOUND: i16 = 69;
 /// The longest wait for a step before the thread looks whether it is to end.
 const NAP: Duration = Duration::from_millis(500);
 
-type Step = (usize, TransactionStep, Vec<Place>);
+type Asked = (usize, Step, Vec<Place>);
 
 /// Seen from control.
 pub(super) struct TransactionTask {
-    steps: Option<Sender<Step>>,
-    pub(super) done: Receiver<(usize, TransactionDone)>,
+    steps: Option<Sender<Asked>>,
+    pub(super) done: Receiver<(usize, Done)>,
     /// Steps without an answer.
     pub(super) open: usize,
     thread: Option<JoinHandle<()>>,
@@ -66,15 +72,16 @@ impl TransactionTask {
         let mut coordinators = Coordinators {
             admin: Admin::new(&config.target, &config.client_id, timeout),
             known: BTreeMap::new(),
+            seeds: None,
         };
-        let mut transactor = Transactor::new(&config.link, ids);
+        let mut coordination = Coordination::new(&config.link, ids);
         let thread = std::thread::Builder::new()
             .name("transactions".into())
-            .spawn(move || run(&mut transactor, &mut coordinators, &queue, &tell))?;
+            .spawn(move || run(&mut coordination, &mut coordinators, &queue, &tell))?;
         Ok(Self { steps: Some(steps), done, open: 0, thread: Some(thread) })
     }
 
-    pub(super) fn send(&mut self, shard: usize, step: TransactionStep, places: Vec<Place>) {
+    pub(super) fn send(&mut self, shard: usize, step: Step, places: Vec<Place>) {
         if let Some(steps) = &self.steps {
             // The thread ends only when this end is dropped.
             let _ = steps.send((shard, step, places));
@@ -93,28 +100,28 @@ impl Drop for TransactionTask {
 }
 
 fn run(
-    transactor: &mut Transactor,
+    coordination: &mut Coordination,
     coordinators: &mut Coordinators,
-    steps: &Receiver<Step>,
-    tell: &Sender<(usize, TransactionDone)>,
+    steps: &Receiver<Asked>,
+    tell: &Sender<(usize, Done)>,
 ) {
     loop {
         let now = clock::now();
-        let wait = transactor.poll_timeout().map_or(NAP, |at_us| clock::until(now, at_us).min(NAP));
+        let wait = coordination.poll_timeout().map_or(NAP, |at_us| clock::until(now, at_us).min(NAP));
         match steps.recv_timeout(wait) {
-            Ok((shard, step, places)) => transactor.handle(shard, step, places),
+            Ok((shard, step, places)) => coordination.handle(shard, step, places),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        while let Some(todo) = transactor.poll(clock::now()) {
-            if let Err(error) = coordinators.carry_out(transactor, todo) {
+        while let Some(todo) = coordination.poll(clock::now()) {
+            if let Err(error) = coordinators.carry_out(coordination, todo) {
                 match error.is_passing() {
-                    true => transactor.on_failed(clock::now()),
-                    false => transactor.on_refused(error.to_string()),
+                    true => coordination.on_failed(clock::now()),
+                    false => coordination.on_refused(error.to_string()),
                 }
                 tracing::debug!(%error, "asking a coordinator of the target");
             }
-            while let Some(done) = transactor.poll_done() {
+            while let Some(done) = coordination.poll_done() {
                 // Who waited may be gone.
                 let _ = tell.send(done);
             }
@@ -126,20 +133,28 @@ fn run(
 struct Coordinators {
     admin: Admin,
     known: BTreeMap<(i8, String), i32>,
+    /// What gaps were last filled with.
+    seeds: Option<SeedBatch>,
 }
 
 impl Coordinators {
     /// Asks, and hands the answer in. An error is no answer.
-    fn carry_out(&mut self, transactor: &mut Transactor, todo: Todo) -> Result<(), AdminError> {
+    fn carry_out(&mut self, coordination: &mut Coordination, todo: Todo) -> Result<(), AdminError> {
+        if let Todo::Append { producer, topic, partition, base_sequence, records } = &todo {
+            let code = self.append(producer, topic, *partition, *base_sequence, *records)?;
+            coordination.on_done(clock::now(), code);
+            return Ok(());
+        }
         let key = match &todo {
             Todo::Init { transactional_id } => (TRANSACTION_KEY, transactional_id.clone()),
             Todo::Positions { group } | Todo::CommitPositions { group, .. } => (GROUP_KEY, group.clone()),
             Todo::AddPartitions { producer, .. }
             | Todo::AddGroup { producer, .. }
-            | Todo::End { producer } => (TRANSACTION_KEY, producer.transactional_id.clone()),
+            | Todo::End { producer, .. }
+            | Todo::Append { producer, .. } => (TRANSACTION_KEY, producer.transactional_id.clone()),
         };
         let broker = self.coordinator(&key)?;
-        let answered = self.ask(broker, transactor, todo);
+        let answered = self.ask(broker, coordination, todo);
         // It may have moved.
         if !matches!(answered, Ok(0)) {
             self.known.remove(&key);
@@ -147,8 +162,8 @@ impl Coordinators {
         answered.map(drop)
     }
 
-    /// Returns the answer's error code, which the transactor has been told.
-    fn ask(&mut self, broker: i32, transactor: &mut Transactor, todo: Todo) -> Result<i16, AdminError> {
+    /// Returns the answer's error code, which is handed in.
+    fn ask(&mut self, broker: i32, coordination: &mut Coordination, todo: Todo) -> Result<i16, AdminError> {
         let client = self.admin.client();
         match todo {
             Todo::Init { transactional_id } => {
@@ -159,12 +174,12 @@ impl Coordinators {
                         .with_transaction_timeout_ms(TRANSACTION_TIMEOUT_MS)
                 })?;
                 let code = answer.error_code;
-                transactor.on_producer(clock::now(), code, answer.producer_id.0, answer.producer_epoch);
+                coordination.on_producer(clock::now(), code, answer.producer_id.0, answer.producer_epoch);
                 Ok(code)
             }
             Todo::Positions { group } => {
                 let (code, positions) = self.positions(broker, &group)?;
-                transactor.on_positions(clock::now(), code, &positions);
+                coordination.on_positions(clock::now(), code, &positions);
                 Ok(code)
             }
             Todo::AddPartitions { producer, partitions } => {
@@ -193,7 +208,7 @@ impl Coordinators {
                         codes.insert(place, partition.partition_error_code);
                     }
                 }
-                transactor.on_joined(clock::now(), &codes);
+                coordination.on_joined(clock::now(), &codes);
                 Ok(codes.values().copied().find(|&code| code != 0).unwrap_or(0))
             }
             Todo::AddGroup { producer, group } => {
@@ -205,27 +220,68 @@ impl Coordinators {
                         .with_producer_epoch(producer.epoch)
                         .with_group_id(group_id(&group))
                 })?;
-                transactor.on_done(clock::now(), answer.error_code);
+                coordination.on_done(clock::now(), answer.error_code);
                 Ok(answer.error_code)
             }
             Todo::CommitPositions { producer, group, positions } => {
                 let code = self.commit_positions(broker, &producer, &group, positions)?;
-                transactor.on_done(clock::now(), code);
+                coordination.on_done(clock::now(), code);
                 Ok(code)
             }
-            Todo::End { producer } => {
+            Todo::End { producer, commits } => {
                 let (min, max) = END_TXN;
                 let answer = client.call(broker, min, max, |_| {
                     EndTxnRequest::default()
                         .with_transactional_id(id(&producer.transactional_id))
                         .with_producer_id(ProducerId(producer.id))
                         .with_producer_epoch(producer.epoch)
-                        .with_committed(true)
+                        .with_committed(commits)
                 })?;
-                transactor.on_done(clock::now(), answer.error_code);
+                coordination.on_done(clock::now(), answer.error_code);
                 Ok(answer.error_code)
             }
+            // Not a coordinator's.
+            Todo::Append { .. } => Ok(0),
         }
+    }
+
+    /// Empty records, for the partition's leader.
+    fn append(
+        &mut self,
+        producer: &Producer,
+        topic: &str,
+        partition: i32,
+        base_sequence: i32,
+        records: i32,
+    ) -> Result<i16, AdminError> {
+        let stamp = Stamp {
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            base_sequence,
+            is_transactional: true,
+        };
+        let known = self.seeds.take().filter(|seeds| seeds.header.record_count == records);
+        let seeds = known.map_or_else(|| SeedBatch::new(records, clock::now().wall_ms), Ok);
+        let seeds = seeds.map_err(|_| AdminError::Missing("the memory for records that fill a gap"))?;
+        let batch = seeds.stamped(stamp);
+        self.seeds = Some(seeds);
+        let leader = self.admin.leader(topic, usize::try_from(partition).unwrap_or(usize::MAX))?;
+        let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
+        let data = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
+        let (min, max) = PRODUCE;
+        let answer = self.admin.client().call(leader, min, max, |_| {
+            ProduceRequest::default()
+                .with_transactional_id(Some(id(&producer.transactional_id)))
+                .with_acks(ALL_REPLICAS)
+                .with_timeout_ms(PRODUCE_TIMEOUT_MS)
+                .with_topic_data(vec![data])
+        });
+        let answer = self.admin.noted(answer)?;
+        let code = answer.responses.first().and_then(|topic| topic.partition_responses.first());
+        let code = code.ok_or(AdminError::Missing("what became of records that fill a gap"))?.error_code;
+        // The leader may have moved.
+        let _ = self.admin.note(check(code, "filling a gap"));
+        Ok(code)
     }
 
     fn positions(&mut self, broker: i32, group: &str) -> Result<(i16, Vec<Position>), AdminError> {

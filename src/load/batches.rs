@@ -504,7 +504,7 @@ mod tests {
                 seed,
             };
             let batches = Batches::new(shape, partitions, 1_000).unwrap();
-            let partition = Turn::new(&keys, 1, partitions, seed).next();
+            let partition = Turn::new(&keys, 1, partitions, seed).take();
             let batch = batches.batch(partition, index);
             let records = decoded(&batch);
             prop_assert_eq!(records.len(), batch.records as usize);

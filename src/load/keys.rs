@@ -138,7 +138,7 @@ impl Turn {
         Self { next: 0, topics, partitions, weighted }
     }
 
-    pub fn next(&mut self) -> u32 {
+    pub fn take(&mut self) -> u32 {
         let turn = self.next;
         match &mut self.weighted {
             None => {
@@ -242,13 +242,13 @@ mod tests {
     #[test]
     fn turns_follow_the_weights_or_go_round() {
         let mut round = Turn::new(&Keys::Unique, 1, 3, 0);
-        assert_eq!([round.next(), round.next(), round.next(), round.next()], [0, 1, 2, 0]);
+        assert_eq!([round.take(), round.take(), round.take(), round.take()], [0, 1, 2, 0]);
         let keys = Keys::Zipf { count: 50, exponent: 1.5 };
         let weights = by_partition(&keys, 4).unwrap();
         let mut turn = Turn::new(&keys, 1, 4, 9);
         let mut counts = [0u32; 4];
         for _ in 0..40_000 {
-            counts[turn.next() as usize] += 1;
+            counts[turn.take() as usize] += 1;
         }
         let total: f64 = weights.iter().map(Weights::total).sum();
         for (count, keys) in counts.iter().zip(&weights) {
@@ -257,7 +257,7 @@ mod tests {
         }
         let mut topics = Turn::new(&Keys::Uniform(1), 2, 3, 0);
         let only = partition_of(&name(0), 3);
-        assert_eq!([topics.next(), topics.next(), topics.next()], [only, 3 + only, only]);
+        assert_eq!([topics.take(), topics.take(), topics.take()], [only, 3 + only, only]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The words that a shard and whoever drives it exchange.
 
-use crate::config::{Address, ExactlyOnce, Isolation, Mover, OnLoss, StartFrom};
+use crate::config::{Address, ExactlyOnce, Isolation, LargeGaps, Mover, OnLoss, StartFrom};
 pub use crate::conn::{ConnId, Out};
 pub use crate::error::{Stop, StopKind};
 use serde::{Deserialize, Serialize};
@@ -28,8 +28,13 @@ pub struct Settings {
     pub fetch_wait_ms: i32,
     pub request_timeout_ms: u64,
     pub zombie_bound_ms: u64,
-    /// The largest gap that is filled with control records; a lane with a larger one stops.
+    /// The largest gap that is filled with control records, and the largest that empty transactions fill where the link may not
+    /// write those; what becomes of larger ones.
     pub gap_offsets_max: i64,
+    pub gap_transactions_max: i64,
+    pub large_gaps: LargeGaps,
+    /// The link may have a transaction open that fills gaps: it is to be aborted before a lane's position is asked for.
+    pub may_have_open_gaps: bool,
     pub isolation: Isolation,
     pub exactly_once: ExactlyOnce,
     /// The shard's transactional id on the target: no other shard of the link has it.
@@ -189,6 +194,8 @@ pub enum Command {
     },
     /// The answer to [`Event::Transaction`].
     Transaction(TransactionDone),
+    /// The answer to [`Event::Gaps`].
+    Gaps(GapsDone),
     /// The lane is not this shard's any more (its topic is gone, or another shard's turn).
     Remove {
         lane: LaneId,
@@ -209,6 +216,8 @@ pub enum Event {
     WriterWanted { producer_id: i64 },
     /// The next step of the shard's transaction on the target. The next one follows when this one is answered.
     Transaction(TransactionStep),
+    /// Gaps are to be filled by transactions. The next step follows when this one is answered.
+    Gaps(GapsStep),
     /// The lane's position moved; for the next checkpoint, and for progress displays.
     Settled { lane: LaneId, checkpoint: Checkpoint },
     /// The lane's leader on that side is not where it was said to be: read the metadata now.
@@ -257,6 +266,31 @@ pub enum TransactionDone {
     /// The fate of the transaction is not known: only another claim tells.
     Broken,
     /// The target refuses, and will again.
+    Refused(Stop),
+}
+
+/// A step of filling gaps by transactions that are aborted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GapsStep {
+    /// Abort whatever may be open, so that nothing of before can be appended any more.
+    Claim,
+    /// Fill, unless there was another claim since this one: the lanes asked for their log ends under it. Then claim again.
+    Fill { claim: u64, lanes: Vec<(LaneId, GapFill)> },
+}
+
+/// `times` transactions one after the other, each of so many empty records and the marker that aborts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GapFill {
+    pub records: i64,
+    pub times: i64,
+}
+
+/// What became of a [`GapsStep`]. How much was filled is for the log ends to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GapsDone {
+    /// Nothing of before is under way any more. `stopped` are lanes whose partitions the target refuses.
+    Claimed { producer_id: i64, claim: u64, stopped: Vec<(LaneId, Stop)> },
+    /// The target refuses such transactions, and will again.
     Refused(Stop),
 }
 

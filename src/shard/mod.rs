@@ -12,10 +12,12 @@
 //!
 //! A batch's way through it: [`intake`] walks the source's answer and asks the [`lane`] for a verdict; [`output`] packs one batch
 //! of every lane that may send into a request and hands the answers back to the lanes. [`questions`] finds a lane's position
-//! after a doubt, [`transactions`] sees to lanes whose records are too old for sequences. `Source`, `Sink`, `Lane` and `Numbering`
+//! after a doubt, [`transactions`] sees to lanes whose records are too old for sequences, [`gaps`] to those whose gaps transactions
+//! fill. `Source`, `Sink`, `Lane` and `Numbering`
 //! are leaves: they know nothing of each other, only this file and the four beside it do.
 
 mod api;
+mod gaps;
 mod intake;
 mod lane;
 mod output;
@@ -38,6 +40,7 @@ use crate::stats::Counters;
 use crate::time::Now;
 use crate::wire::TopicKey;
 use bytes::{Bytes, BytesMut};
+use gaps::Gaps;
 use lane::{Lane, Leader, Path};
 use seeds::Seeds;
 use sink::Sink;
@@ -92,6 +95,7 @@ pub struct Shard {
     seeds: Seeds,
     writers: Writers,
     transactions: Transactions,
+    gaps: Gaps,
     counters: Counters,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -168,6 +172,7 @@ impl Shard {
             seeds: Seeds::default(),
             writers: Writers::default(),
             transactions: Transactions::default(),
+            gaps: Gaps::default(),
             counters: Counters::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -204,6 +209,7 @@ impl Shard {
                 }
             }
             Command::Transaction(done) => self.handle_transaction(now, done),
+            Command::Gaps(done) => self.handle_gaps(now, done),
             Command::Remove { lane } => self.remove(now, lane),
             Command::Drain => {
                 self.draining = true;
@@ -363,6 +369,9 @@ impl Shard {
         self.slots.insert(start.lane, slot);
         let name = Bytes::copy_from_slice(start.topic.as_bytes());
         let mut lane = Lane::new(start, Path::Copy);
+        if self.settings.may_have_open_gaps {
+            lane.want_gaps_claim();
+        }
         if self.draining {
             lane.drain();
         }
@@ -669,6 +678,7 @@ impl Shard {
             }
         }
         self.transact(now);
+        self.fill_gaps(now);
         self.ask(now);
         self.produce(now);
         self.fetch(now);

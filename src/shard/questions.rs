@@ -74,7 +74,7 @@ impl Shard {
                     tails.push((key, slot));
                 } else if lane.wants_ask(now) {
                     targets.entry(key).or_default().push((slot, lane.round));
-                } else if let Some(count) = lane.wants_fill(now, self.lease) {
+                } else if let Some(count) = lane.wants_fill(now, self.lease, &self.settings) {
                     fills.entry(key).or_default().push((slot, count));
                 }
             }

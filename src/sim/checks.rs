@@ -1,6 +1,6 @@
 //! What must hold after every step, and what must hold at the end.
 
-use crate::config::OnLoss;
+use crate::config::{LargeGaps, OnLoss};
 use crate::control::ledger::state_topic;
 use crate::shard::{Event, LaneId, LossCause, OffsetMode, StopKind};
 use crate::sim::Outcome;
@@ -99,12 +99,16 @@ impl World {
         else {
             return Err(broken("something is on the target that the ledger did not announce".to_owned()));
         };
+        let was_marked_again =
+            self.target.cluster.transactions.has_marked_again(&source.topic, source.partition);
         for batch in held.log.read(twin.next_offset, i64::MAX) {
             let ledger = &self.ledger_view;
             let mut against = Against { source, lane, pids, ledger, seeds };
             match twin.check(batch, &mut against) {
                 Ok(kind) => kinds[kind as usize] += 1,
-                Err(Wrong::Overfilled(_)) if source.was_doubled || twin.is_first_after_cut(batch) => {
+                Err(Wrong::Overfilled(_))
+                    if source.was_doubled || was_marked_again || twin.is_first_after_cut(batch) =>
+                {
                     twin.overfill(batch);
                 }
                 Err(Wrong::Always(what)) if twin.is_first_after_cut(batch) && !batch.is_control() => {
@@ -125,7 +129,8 @@ impl World {
     fn check_mode(&self, index: usize) -> Result<(), Broken> {
         let source = &self.reference.partitions[index];
         let Some(lane) = self.ledger_view.lane(&source.topic, source.partition) else { return Ok(()) };
-        let may_be_identical = source.wants_identical && self.plan.cannot_fill.is_none();
+        let can_fill = self.plan.cannot_fill.is_none() || self.plan.demands_identical;
+        let may_be_identical = source.wants_identical && can_fill;
         match lane.mode {
             OffsetMode::Append if !may_be_identical => Ok(()),
             // The source may have begun above what is seeded when the link first looked.
@@ -228,14 +233,21 @@ impl World {
     fn may_stop(&self, lane: LaneId, kind: StopKind) -> bool {
         let source = &self.reference.partitions[lane.0 as usize];
         let twin = self.checks.twin(lane.0 as usize);
-        let is_identical = source.wants_identical && self.plan.cannot_fill.is_none();
+        let may_be_identical = self.plan.cannot_fill.is_none() || self.plan.demands_identical;
+        let halts = source.wants_identical && may_be_identical && self.plan.large_gaps == LargeGaps::Halt;
         match kind {
             StopKind::OtherWriter => twin.was_damaged || source.was_doubled,
             StopKind::SourceRecreated => source.recreated,
             StopKind::PositionUnknown => self.plan.has(Fault::TargetTruncation),
-            StopKind::GapTooLarge => is_identical && source.gap_max() > self.plan.gap_offsets_max,
-            StopKind::Unauthorized => is_identical && self.plan.has(Fault::FillDenied),
-            StopKind::TargetRefuses => is_identical && self.plan.hides_fills,
+            StopKind::GapTooLarge => halts && source.gap_max() > self.plan.gap_offsets_max,
+            StopKind::Unauthorized => {
+                halts
+                    && (self.plan.has(Fault::FillDenied) || self.plan.cannot_fill.is_some())
+                    && source.gap_max() > self.plan.gap_transactions_max
+            }
+            StopKind::TargetRefuses => {
+                halts && self.plan.hides_fills && source.gap_max() > self.plan.gap_transactions_max
+            }
             // The mirror cannot know whether there were records.
             StopKind::SourceDeleted => {
                 let last = twin.next_record().checked_sub(1);

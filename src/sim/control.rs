@@ -3,8 +3,8 @@
 
 use crate::config::{Isolation, StartFrom};
 use crate::control::ledger::{self, Effect, Ledger};
-use crate::control::transactions::Transactor;
-use crate::shard::{Command, Event, LaneId, LaneStart, Settings, Shard, Side, StopKind, TransactionDone};
+use crate::control::transactions::{Coordination, Done, Step};
+use crate::shard::{Command, Event, LaneId, LaneStart, Settings, Shard, Side, StopKind};
 use crate::sim::network::address;
 use crate::sim::offsets::Trims;
 use crate::sim::plan::Fault;
@@ -23,10 +23,10 @@ pub(super) struct Instance {
     pub(super) ledger: Ledger,
     /// The ledger's request under way.
     pub(super) call: Option<u64>,
-    pub(super) transactor: Option<Transactor>,
+    pub(super) coordination: Option<Coordination>,
     pub(super) transaction_call: Option<u64>,
     /// What became of the shards' steps and is not passed on yet.
-    pub(super) transactions_done: Vec<(usize, TransactionDone)>,
+    pub(super) transactions_done: Vec<(usize, Done)>,
     /// When control was last told to look at them again.
     pub(super) transactions_due_us: u64,
     pub(super) ledger_pause_until_us: u64,
@@ -81,6 +81,12 @@ impl Instance {
         self.phase != Phase::Gone
     }
 
+    /// The partition's leader on the target, as last seen.
+    pub(super) fn target_leader(&self, topic: &str, partition: i32) -> Option<i32> {
+        let (leader, _) = self.seen[1].leaders.get(&(topic.to_owned(), partition))?;
+        Some(*leader).filter(|leader| *leader >= 0)
+    }
+
     pub(super) fn target_topic_id(&self, topic: &str) -> Option<Uuid> {
         self.seen[1].ids.get(topic).copied()
     }
@@ -110,7 +116,7 @@ impl World {
                 shards: self.plan.shards as u32,
             }),
             call: None,
-            transactor: None,
+            coordination: None,
             transaction_call: None,
             transactions_done: Vec::new(),
             transactions_due_us: 0,
@@ -239,7 +245,8 @@ impl World {
             Event::Trim { lane, offset } => self.want_trim(index, lane, offset),
             // In a mode that is not simulated.
             Event::WriterWanted { .. } => {}
-            Event::Transaction(step) => self.take_step(index, shard, step),
+            Event::Transaction(step) => self.take_step(index, shard, Step::Transaction(step)),
+            Event::Gaps(step) => self.take_step(index, shard, Step::Gaps(step)),
             Event::Lost { lane, from_offset, to_offset, cause } => {
                 instance.ledger.lost(now, lane, from_offset, to_offset, cause);
             }
@@ -341,6 +348,9 @@ impl World {
             producer_epoch,
             marker_producer_id,
             gap_offsets_max: self.plan.gap_offsets_max,
+            gap_transactions_max: self.plan.gap_transactions_max,
+            large_gaps: self.plan.large_gaps,
+            may_have_open_gaps: self.instances[index].ledger.has_transactions(),
             isolation: Isolation::ReadCommitted,
             exactly_once: self.plan.exactly_once,
             transactional_id: String::new(),
@@ -354,7 +364,7 @@ impl World {
         };
         self.instances[index].slots = (0..shards).map(shard).collect();
         let ids = self.instances[index].ledger.transactional_ids();
-        self.instances[index].transactor = Some(Transactor::new(LINK, ids));
+        self.instances[index].coordination = Some(Coordination::new(LINK, ids));
         for side in [Side::Source, Side::Target] {
             let nodes = self.half(side).nodes();
             let brokers = (0..nodes).map(|node| (node, address(side, node))).collect();

@@ -38,6 +38,7 @@ pub(super) enum Errand {
     AddGroup,
     CommitPositions,
     EndTransaction,
+    AppendToGap,
 }
 
 impl Errand {
@@ -48,7 +49,8 @@ impl Errand {
             | Self::AddPartitions
             | Self::AddGroup
             | Self::CommitPositions
-            | Self::EndTransaction => true,
+            | Self::EndTransaction
+            | Self::AppendToGap => true,
             Self::Read { .. } | Self::Claim | Self::Allocate | Self::Append | Self::Trim { .. } => false,
         }
     }

@@ -1,7 +1,7 @@
 //! What control does so that offsets are the same on both sides: it chooses how each topic's are to be, and has the target delete
 //! what the source has no more (`src/edge/control_task/twin.rs`).
 
-use crate::config::{Draft, Mirror, text};
+use crate::config::{Draft, Mirror, Offsets, text};
 use crate::control::offsets;
 use crate::error;
 use crate::shard::{LaneId, OffsetMode, Side};
@@ -37,6 +37,7 @@ pub(super) fn config(plan: &Plan, reference: &Reference) -> Option<Mirror> {
         target: text::addresses("target.sim:9092").ok(),
         topics: text::patterns(".*").ok(),
         append: Some(appended.filter_map(|partition| text::pattern(&partition.topic).ok()).collect()),
+        offsets: plan.demands_identical.then_some(Offsets::Identical),
         seed_offsets_max: Some(plan.seed_offsets_max),
         ..Draft::default()
     };
@@ -48,8 +49,7 @@ impl World {
     pub(super) fn choose_mode(&self, topic: &str) -> OffsetMode {
         let start = self.reference.start_of(topic);
         let cannot_fill = self.plan.cannot_fill.as_deref();
-        let choice =
-            self.config.as_ref().and_then(|config| offsets::choose(config, topic, cannot_fill, start).ok());
+        let choice = self.config.as_ref().map(|config| offsets::choose(config, topic, cannot_fill, start));
         choice.map_or(OffsetMode::Append, |choice| choice.mode)
     }
 

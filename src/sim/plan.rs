@@ -2,7 +2,7 @@
 //!
 //! Each run enables a random subset of the faults (swarm testing): a fault that is always on hides what others would show.
 
-use crate::config::{ExactlyOnce, Mover, OnLoss};
+use crate::config::{ExactlyOnce, LargeGaps, Mover, OnLoss};
 use crate::sim::network::Weather;
 use crate::sim::random::Random;
 use crate::sim::traffic::Ages;
@@ -61,7 +61,7 @@ pub(super) enum Fault {
     /// A control record is appended twice. Where it stands in a record's place the lane must stop before any record is out of
     /// its place.
     FilledTwice,
-    /// The right to append control records is taken away, for good: lanes must stop at their next gap.
+    /// The right to append control records is taken away, for good: lanes go on by transactions, or stop at their next gap.
     FillDenied,
 }
 
@@ -119,8 +119,12 @@ pub(super) struct Plan {
     pub(super) seeded_offset: i64,
     /// Share of the topics (in percent) whose offsets are to be the same on the target.
     pub(super) identical_percent: u64,
+    /// They are demanded, whatever the target allows.
+    pub(super) demands_identical: bool,
     pub(super) seed_offsets_max: i64,
     pub(super) gap_offsets_max: i64,
+    pub(super) gap_transactions_max: i64,
+    pub(super) large_gaps: LargeGaps,
     /// Why control finds that gaps cannot be filled on the target, if so.
     pub(super) cannot_fill: Option<String>,
     /// The target's brokers turn out not to know WriteTxnMarkers.
@@ -179,10 +183,13 @@ impl Plan {
             first_offset: random.pick(&[0, 0, 1_000, (1 << 31) - 40, (1 << 32) - 40]),
             seeded_offset: random.pick(&[0, 0, 7, 1_000, 1_001, 3_000]),
             identical_percent: random.pick(&[0, 100, 100, 50]),
+            demands_identical: false,
             seed_offsets_max: random.pick(&[2_000, 1 << 40, 1 << 40]),
             gap_offsets_max: random.pick(&[400, 1_000_000, 1_000_000, 1_000_000]),
+            gap_transactions_max: 0,
+            large_gaps: LargeGaps::Halt,
             cannot_fill: random.percent(4).then(|| "of the plan".to_owned()),
-            hides_fills: random.percent(2),
+            hides_fills: random.percent(6),
             hides_producers: random.percent(5),
             denies_deletes: random.percent(5),
             on_loss: random.pick(&[OnLoss::RecordAndContinue, OnLoss::RecordAndContinue, OnLoss::Halt]),
@@ -228,6 +235,9 @@ impl Plan {
             ExactlyOnce::Transactions,
             ExactlyOnce::Sequences,
         ]);
+        plan.gap_transactions_max = random.pick(&[0, 20, 20, 1_000_000]);
+        plan.large_gaps = random.pick(&[LargeGaps::Halt, LargeGaps::AbortedRecords]);
+        plan.demands_identical = plan.cannot_fill.is_some() && random.percent(50);
         let calm = random.percent(5);
         let share = random.pick(&[5, 15, 40]);
         for fault in FAULTS {
@@ -270,6 +280,7 @@ impl Plan {
         plan.identical_percent = 0;
         plan.seed_offsets_max = 1 << 40;
         plan.gap_offsets_max = 1_000_000;
+        (plan.gap_transactions_max, plan.large_gaps) = (1_000, LargeGaps::Halt);
         plan.cannot_fill = None;
         (plan.hides_fills, plan.hides_producers, plan.denies_deletes) = (false, false, false);
         plan.on_loss = OnLoss::RecordAndContinue;

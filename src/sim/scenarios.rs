@@ -2,7 +2,7 @@
 
 use crate::broker::log::Log;
 use crate::broker::{Injection, Marker};
-use crate::config::ExactlyOnce;
+use crate::config::{ExactlyOnce, LargeGaps};
 use crate::shard::{LaneId, OffsetMode, StopKind};
 use crate::sim::plan::Plan;
 use crate::sim::traffic::Ages;
@@ -349,7 +349,7 @@ fn without_the_right_to_control_records_it_appends_or_stops_at_the_first_gap() {
     assert_eq!((lane.mode, world.stop_of(0)), (OffsetMode::Append, None));
     assert!(world.log().log_end_offset() < world.source_end());
 
-    let mut world = twin(|plan| plan.batch_gap_ms = 1_000);
+    let mut world = twin(|plan| (plan.batch_gap_ms, plan.gap_transactions_max) = (1_000, 9));
     world.run_ms(100);
     world.target.cluster.deny(ApiKey::WriteTxnMarkers, None);
     world.plan.faults.push((crate::sim::plan::Fault::FillDenied, 0));
@@ -357,7 +357,7 @@ fn without_the_right_to_control_records_it_appends_or_stops_at_the_first_gap() {
     world.ends_well();
     assert_eq!(world.stop_of(0), Some(StopKind::Unauthorized));
 
-    let mut world = twin(|plan| plan.hides_fills = true);
+    let mut world = twin(|plan| (plan.hides_fills, plan.gap_transactions_max) = (true, 9));
     world.leave_gap(10);
     world.ends_well();
     assert_eq!(world.stop_of(0), Some(StopKind::TargetRefuses));
@@ -369,6 +369,71 @@ fn a_gap_that_is_too_large_stops_the_lane() {
     world.leave_gap(101);
     world.ends_well();
     assert_eq!(world.stop_of(0), Some(StopKind::GapTooLarge));
+}
+
+/// Where control records may not be written, empty transactions leave as many.
+#[test]
+fn without_the_right_to_control_records_transactions_fill_gaps_on_demand() {
+    let mut world = twin(|plan| {
+        plan.cannot_fill = Some("of the scenario".to_owned());
+        plan.demands_identical = true;
+        plan.partitions = 2;
+        plan.gaps_percent = 40;
+        plan.transactions_percent = 30;
+    });
+    world.leave_gap(30);
+    world.ends_well();
+    assert_eq!(world.stop_of(0), None);
+    assert_eq!(world.log().log_end_offset(), world.source_end());
+    assert!(world.markers(false) >= 30 && world.transactional_batches() == 0);
+}
+
+/// A kill, a second instance and brokers that go away in the middle of a transaction that fills a gap: the log end tells how far
+/// it got.
+#[test]
+fn a_gap_that_transactions_fill_is_filled_exactly_whatever_happens() {
+    for (large_gaps, trouble) in [
+        (LargeGaps::Halt, 0),
+        (LargeGaps::Halt, 1),
+        (LargeGaps::Halt, 2),
+        (LargeGaps::AbortedRecords, 0),
+        (LargeGaps::AbortedRecords, 1),
+        (LargeGaps::AbortedRecords, 2),
+    ] {
+        for after in 0..12 {
+            let mut world = twin(|plan| {
+                plan.hides_fills = true;
+                plan.gap_transactions_max = if large_gaps == LargeGaps::Halt { 1_000 } else { 0 };
+                plan.large_gaps = large_gaps;
+                plan.batches = 30;
+            });
+            world.leave_gap(60);
+            world.run_until_true("the gap is being filled", |world| {
+                world.log().log_end_offset() > 0
+                    && world.log().batches().any(|batch| batch.is_transactional())
+            });
+            let until_us = world.now_us + after * 173;
+            world.run_until(until_us).unwrap();
+            match trouble {
+                0 => {
+                    world.kill(0);
+                    world.start_instance();
+                }
+                1 => world.start_instance(),
+                _ => {
+                    // What is under way is lost, or done without anybody hearing of it.
+                    for node in [0, 1] {
+                        world.target.set_up(node, false);
+                        world.target.cluster.node_down(node);
+                    }
+                    world.run_ms(300);
+                }
+            }
+            world.ends_well();
+            assert_eq!(world.stop_of(0), None, "{large_gaps:?}, trouble {trouble} after {after}");
+            assert_eq!(world.log().log_end_offset(), world.source_end());
+        }
+    }
 }
 
 #[test]

@@ -190,7 +190,12 @@ impl Twin {
         if let Some(marker) = Marker::of_batch(batch)
             && against.ledger.has_transactions_of(marker.producer_id)
         {
-            return self.end_transaction(batch, marker);
+            let is_identical = against.lane.mode == OffsetMode::Identical;
+            if is_identical {
+                self.was_damaged |= self.is_first_after_cut(batch);
+                check_gap(batch.base_offset(), against.source)?;
+            }
+            return self.end_transaction(batch, marker, is_identical);
         }
         if batch.is_transactional() && !batch.is_control() {
             return self.check_in_transaction(batch, against);
@@ -224,8 +229,18 @@ impl Twin {
     /// A batch that counts if its transaction is committed.
     fn check_in_transaction(&mut self, batch: &Batch, against: &Against<'_>) -> Result<Kind, Wrong> {
         let producer_id = batch.producer_id();
-        if against.lane.mode != OffsetMode::Append || !against.ledger.has_transactions_of(producer_id) {
+        if !against.ledger.has_transactions_of(producer_id) {
             return Err(format!("producer {producer_id} has a transaction and is not known").into());
+        }
+        if against.lane.mode == OffsetMode::Identical {
+            for offset in batch.base_offset()..=batch.last_offset() {
+                check_gap(offset, against.source)?;
+            }
+            let wrong = Some("records that fill a gap stand".to_owned());
+            let next_record = self.next_record();
+            let next_sequence = self.next_sequence();
+            self.stand(batch, Standing::Open { producer_id, wrong }, Vec::new(), next_record, next_sequence);
+            return Ok(Kind::Control);
         }
         let next_record = self.next_record_in_transaction();
         let is_transactional_alone = batch.attributes() & !0x17 == 0;
@@ -243,7 +258,7 @@ impl Twin {
         Ok(kind)
     }
 
-    fn end_transaction(&mut self, batch: &Batch, marker: Marker) -> Result<Kind, Wrong> {
+    fn end_transaction(&mut self, batch: &Batch, marker: Marker, is_identical: bool) -> Result<Kind, Wrong> {
         for stand in &mut self.stands {
             match &mut stand.standing {
                 Standing::Open { producer_id, .. } if *producer_id != marker.producer_id => {}
@@ -255,7 +270,9 @@ impl Twin {
                 Standing::Counts | Standing::Aborted => {}
             }
         }
-        self.stand(batch, Standing::Counts, Vec::new(), self.next_record(), -1);
+        // Where offsets are identical the link's sequences go on behind a gap.
+        let next_sequence = if is_identical { self.next_sequence() } else { -1 };
+        self.stand(batch, Standing::Counts, Vec::new(), self.next_record(), next_sequence);
         Ok(Kind::Control)
     }
 }
@@ -266,14 +283,18 @@ impl Stand {
     }
 }
 
-/// A control record stands where the source has nothing, and never will.
+/// A control record stands where the source has nothing.
 fn check_control(batch: &Batch, against: &Against<'_>) -> Result<(), Wrong> {
     let Against { source, lane, pids, .. } = against;
     let ours = Marker { producer_id: pids.marker, producer_epoch: 0, commits: false, coordinator_epoch: 0 };
     if lane.mode != OffsetMode::Identical || Marker::of_batch(batch) != Some(ours) {
         return Err(format!("a control record came that nobody wrote: {:?}", Marker::of_batch(batch)).into());
     }
-    let offset = batch.base_offset();
+    check_gap(batch.base_offset(), source)
+}
+
+/// The source has nothing there, and never will.
+fn check_gap(offset: i64, source: &SourcePartition) -> Result<(), Wrong> {
     let record = source.first_from(offset);
     if source.records.get(record).is_some_and(|record| record.offset == offset) {
         match source.fate_of(record) {

@@ -1,6 +1,6 @@
 //! Batches of empty records, which only move a partition's offsets on.
 
-use super::batch::{BatchHeader, seal};
+use super::batch::{BatchHeader, Stamp, restamp, seal};
 use crate::limits::BATCH_HEADER_BYTES;
 use bytes::Bytes;
 
@@ -50,6 +50,13 @@ impl SeedBatch {
         }
         Ok(Self { header, payload })
     }
+
+    /// The whole batch, for who has no use for its parts.
+    pub fn stamped(&self, stamp: Stamp) -> Bytes {
+        let mut raw = self.header.to_raw();
+        restamp(&mut raw, stamp);
+        Bytes::from([&raw[..], &self.payload].concat())
+    }
 }
 
 /// Length, attributes, timestamp delta 0, offset delta, empty key, no value, no headers.
@@ -75,17 +82,17 @@ fn put_record(bytes: &mut Vec<u8>, offset_delta: i32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::BytesMut;
     use kafka_protocol::records::RecordBatchDecoder;
 
     #[test]
     fn kafkas_codec_reads_the_seeds() {
         let seeds = SeedBatch::new(20_000, 1_700_000_000_000).unwrap();
         assert!(seeds.header.is_contiguous());
-        let mut batch = BytesMut::new();
-        batch.extend_from_slice(&seeds.header.to_raw());
-        batch.extend_from_slice(&seeds.payload);
-        let decoded = RecordBatchDecoder::decode(&mut batch.freeze()).unwrap();
+        let stamp = Stamp { producer_id: 9, producer_epoch: 1, base_sequence: 40, is_transactional: true };
+        let mut batch = seeds.stamped(stamp);
+        let header = BatchHeader::parse(batch.first_chunk().unwrap()).unwrap();
+        assert!(header.is_transactional() && header.base_sequence == 40 && header.producer_id == 9);
+        let decoded = RecordBatchDecoder::decode(&mut batch).unwrap();
         assert_eq!(decoded.records.len(), 20_000);
         for (at, record) in (0..).zip(&decoded.records) {
             assert_eq!((record.offset, record.timestamp), (at, 1_700_000_000_000));

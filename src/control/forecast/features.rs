@@ -67,7 +67,8 @@ const NEEDS: &[Need] = &[
     Need {
         // Each topic says what became of it.
         weight: Weight::Note,
-        without: "gaps in the offsets cannot be filled: `auto` appends, and identical offsets are refused",
+        without: "gaps in the offsets cannot be filled with control records: `auto` appends, and where identical offsets are \
+                  demanded transactions fill them",
         ..need(Side::Target, WRITE_TXN_MARKERS_KEY, WRITE_TXN_MARKERS, "2.8")
     },
     Need {

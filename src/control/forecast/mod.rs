@@ -356,14 +356,7 @@ impl Work<'_> {
         let Facts { places, ledger, peers, cannot_fill, .. } = self.facts;
         let range = (name.to_owned(), i32::MIN)..=(name.to_owned(), i32::MAX);
         let start = places.range(range).filter_map(|(_, place)| place.begin).max().unwrap_or(0);
-        let choice = match offsets::choose(self.config, name, cannot_fill.as_deref(), start) {
-            Ok(choice) => choice,
-            Err(problem) if !ledger.knows(name) => {
-                self.left_out(name, &problem);
-                return None;
-            }
-            Err(_) => offsets::Choice { mode: OffsetMode::Identical, why: None },
-        };
+        let choice = offsets::choose(self.config, name, cannot_fill.as_deref(), start);
         let mut partitions = 0..i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         let known = partitions.find_map(|partition| ledger.mode(name, partition));
         let mode = choice.stands(known);

@@ -3,13 +3,14 @@
 //! Brokers say on request what the asking user may do with a topic, a group or the cluster (KIP-430). A cluster without an
 //! authorizer allows everything.
 
-use crate::config::{Cluster, ExactlyOnce, Mirror, Offsets};
+use crate::config::security::{Login, Tls};
+use crate::config::{Cluster, ExactlyOnce, Mirror, Offsets, Security};
 use crate::control::finding::{About, Finding, Weight, names};
 use crate::control::ledger::{STATE_TOPIC_PREFIX, state_topic, transactional_id};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where listeners do not ask who connects, everybody is this one.
-const PRINCIPAL: &str = "User:ANONYMOUS";
+const NOBODY: &str = "User:ANONYMOUS";
 /// Stands for "not told" in answers.
 const NOT_TOLD: i32 = i32::MIN;
 
@@ -197,8 +198,13 @@ fn target_cluster(config: &Mirror, target: &Side<'_>) -> Vec<Option<Finding>> {
     }
     let wants_identical = config.offsets == Offsets::Identical || !config.identical.is_empty();
     let (fill_weight, without_fill) = match wants_identical {
-        true => (Weight::Stops, "topics for which identical offsets are demanded are left out"),
-        false => (Weight::Warning, "gaps in the offsets cannot be filled, so `auto` appends"),
+        true => (
+            Weight::Warning,
+            "gaps in the offsets are filled with transactions where identical offsets are demanded; else `auto` appends",
+        ),
+        false => {
+            (Weight::Warning, "gaps in the offsets cannot be filled with control records, so `auto` appends")
+        }
     };
     // Whoever may write to a topic gets a producer id, too (KIP-679).
     let may_write = target.rights.topics.values().any(|topic| !topic.lack(Operation::Write));
@@ -344,8 +350,31 @@ impl Side<'_> {
     fn command(&self, flags: &str, operation: Operation) -> String {
         let bootstrap = self.cluster.bootstrap.first().map(ToString::to_string).unwrap_or_default();
         format!(
-            "kafka-acls --bootstrap-server {bootstrap} --add --allow-principal {PRINCIPAL} --operation {operation:?} {flags}"
+            "kafka-acls --bootstrap-server {bootstrap} --add --allow-principal {} --operation {operation:?} {flags}",
+            principal(&self.cluster.security)
         )
+    }
+}
+
+/// Who the mirror is for the cluster, as far as it can know that itself: brokers may map names (`KafkaPrincipalBuilder`), and say to
+/// nobody what came of it.
+fn principal(security: &Security) -> String {
+    let login = security.sasl.as_ref().map(|sasl| &sasl.login);
+    match (login, &security.tls) {
+        (Some(Login::Password { username, .. }), _) => quoted_principal(&format!("User:{username}")),
+        (Some(Login::Token { .. }), _) => "'User:<the subject of the token>'".to_owned(),
+        (None, Some(Tls { identity: Some(_), .. })) => {
+            "'User:<the subject of the client certificate>'".to_owned()
+        }
+        (None, _) => NOBODY.to_owned(),
+    }
+}
+
+fn quoted_principal(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '@');
+    match name.chars().all(is_plain) {
+        true => name.to_owned(),
+        false => quoted(name),
     }
 }
 
@@ -361,6 +390,7 @@ fn quoted(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::security::{Mechanism, Sasl};
     use crate::control::topics::tests::config;
 
     const TOPIC: &[Operation] = &[
@@ -393,6 +423,20 @@ mod tests {
     fn all() -> Rights {
         let everything = Operations::of(TOPIC);
         rights(&[("t", everything), ("__twinlog.mirror", everything)], Operations::of(CLUSTER))
+    }
+
+    #[test]
+    fn the_one_that_gets_a_right_is_who_logs_in() {
+        let password = |username: &str| Security {
+            sasl: Some(Sasl {
+                mechanism: Mechanism::Plain,
+                login: Login::Password { username: username.to_owned(), password: "p".into() },
+            }),
+            ..Security::default()
+        };
+        assert_eq!(principal(&Security::default()), "User:ANONYMOUS");
+        assert_eq!(principal(&password("mirror")), "User:mirror");
+        assert_eq!(principal(&password("o'brien")), "'User:o'\\''brien'");
     }
 
     #[test]
@@ -443,7 +487,7 @@ mod tests {
             "{found:?}"
         );
         let demanding = Mirror { offsets: Offsets::Identical, ..config(&["t"], &[]) };
-        assert_eq!(missing(&demanding, &all(), &lacking, false)[0].weight, Weight::Stops);
+        assert!(missing(&demanding, &all(), &lacking, false)[0].text.contains("filled with transactions"));
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn what_the_target_would_refuse_is_left_out_with_its_words() {
 }
 
 #[test]
-fn without_control_records_auto_appends_and_identical_is_left_out() {
+fn without_control_records_auto_appends_and_transactions_fill_gaps_on_demand() {
     let world = World::new(&[("t", 1), ("u", 1)], &[]);
     let mut facts = world.facts(0);
     facts.cannot_fill = Some("it is old".into());
@@ -165,7 +165,8 @@ fn without_control_records_auto_appends_and_identical_is_left_out() {
     let forecast = forecast(&both, &facts);
     assert_eq!(forecast.topics[0].offsets, OffsetMode::Append);
     assert!(forecast.topics[0].offsets_because.as_ref().unwrap().contains("it is old"));
-    assert!(stops(&forecast)[0].contains("topic u: left out: identical offsets are demanded"));
+    assert_eq!(forecast.topics[1].offsets, OffsetMode::Identical);
+    assert!(forecast.topics[1].offsets_because.as_ref().unwrap().contains("empty transactions"));
 }
 
 #[test]

@@ -75,6 +75,11 @@ impl Ledger {
         self.data_pid.as_ref().map_or(0, |pid| pid.transactional_ids)
     }
 
+    /// Whether the link ever had transactions, and so may have one open.
+    pub fn has_transactions(&self) -> bool {
+        self.data_pid.as_ref().is_some_and(|pid| !pid.transactional_pids.is_empty())
+    }
+
     /// Up to which source offset the partition is mirrored.
     pub fn mirrored_to(&self, topic: &str, partition: i32) -> Option<i64> {
         let lane = self.lanes.get(&(Arc::from(topic), partition))?;

@@ -83,6 +83,11 @@ pub fn shard_transactional_id(link: &str, shard: u32) -> String {
     format!("twinlog.{link}.{shard}")
 }
 
+/// The transactional id for the transactions that fill gaps. No link's name has a colon.
+pub fn gaps_transactional_id(link: &str) -> String {
+    format!("twinlog.{link}:gaps")
+}
+
 /// What the ledger is told once and for all.
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -47,22 +47,16 @@ impl Session<'_> {
             }
             let topic = &*plan.topic;
             let start = starts.get(topic).copied().unwrap_or(0);
-            match offsets::choose(self.config, topic, self.cannot_fill.as_deref(), start) {
-                Ok(choice) => {
-                    let mode = choice.stands(self.ledger.mode(topic, plan.partition));
-                    if let Err(problem) = self.flows(topic, mode) {
-                        self.give_up(topic, problem);
-                        continue;
-                    }
-                    if let Some(why) = choice.why.filter(|_| !self.ledger.knows(topic)) {
-                        tracing::info!(topic, "offsets: {:?}, because {why}", choice.mode);
-                    }
-                    modes.insert(Arc::clone(&plan.topic), choice.mode);
-                }
-                Err(problem) if !self.ledger.knows(topic) => self.give_up(topic, problem),
-                // The ledger says what it is.
-                Err(_) => drop(modes.insert(Arc::clone(&plan.topic), OffsetMode::Identical)),
+            let choice = offsets::choose(self.config, topic, self.cannot_fill.as_deref(), start);
+            let mode = choice.stands(self.ledger.mode(topic, plan.partition));
+            if let Err(problem) = self.flows(topic, mode) {
+                self.give_up(topic, problem);
+                continue;
             }
+            if let Some(why) = choice.why.filter(|_| !self.ledger.knows(topic)) {
+                tracing::info!(topic, "offsets: {:?}, because {why}", choice.mode);
+            }
+            modes.insert(Arc::clone(&plan.topic), choice.mode);
         }
         modes
     }

@@ -201,13 +201,13 @@ fn tails(places: &BTreeMap<(String, i32), Place>, primary: &mut Admin) -> Result
         };
         let mut reader = Reader::new(topic, *partition, range);
         while !reader.is_done() && tail.batches.len() < TAIL_BATCHES_MAX {
-            let (batches, _) = reader.next(primary).map_err(FailoverError::Refused)?;
-            tail.batches.extend(batches.iter().map(|held| {
-                let header = &held.header;
-                (header.base_offset, header.last_offset(), header.record_count, header.max_timestamp_ms)
-            }));
+            let Some(held) = reader.next(primary).map_err(FailoverError::Refused)? else { continue };
+            let header = &held.header;
+            let batch =
+                (header.base_offset, header.last_offset(), header.record_count, header.max_timestamp_ms);
+            tail.batches.push(batch);
         }
-        tail.batches.truncate(TAIL_BATCHES_MAX);
+        reader.close(primary);
         tails.push(tail);
     }
     Ok(tails)

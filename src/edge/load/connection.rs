@@ -66,10 +66,7 @@ pub struct Connection {
 impl Connection {
     pub fn new(mut client: Client, client_id: &str, acks: i16, timeout_ms: i32) -> Result<Self, ClientError> {
         let (min, max) = PRODUCE_VERSIONS;
-        let Some(version) = client.versions().pick(PRODUCE_KEY, min, max) else {
-            let cause = client.versions().why_not(PRODUCE_KEY, min, max);
-            return Err(ClientError::Unsupported { address: client.address().clone(), cause });
-        };
+        let version = client.pick(PRODUCE_KEY, min, max)?;
         client.set_nonblocking(true).map_err(|cause| client.explain(PRODUCE_KEY, cause))?;
         Ok(Self {
             client,
@@ -106,7 +103,7 @@ impl Connection {
 
     /// Begins a request with these batches, each of another partition.
     pub fn begin(&mut self, batches: Vec<(Entry, Flight)>) {
-        let correlation_id = self.client.take_correlation_id();
+        let correlation_id = self.client.next_correlation_id();
         let mut entries = Vec::with_capacity(batches.len());
         let mut flights = Vec::with_capacity(batches.len());
         for (entry, flight) in batches {
@@ -148,15 +145,15 @@ impl Connection {
         if self.acks != 0 || written {
             self.read(landed)?;
         }
-        if written && self.unanswered.is_empty() && clock::now().mono_us >= self.client.login_at_us() {
+        if written && self.unanswered.is_empty() && self.client.is_login_due() {
             self.log_in_again()?;
         }
         Ok(())
     }
 
     /// Whether a login is due, for which everything has to be answered first.
-    pub fn wants_login(&self, now_us: u64) -> bool {
-        now_us >= self.client.login_at_us()
+    pub fn wants_login(&self) -> bool {
+        self.client.is_login_due()
     }
 
     fn log_in_again(&mut self) -> Result<(), ClientError> {
@@ -164,7 +161,7 @@ impl Connection {
             client.set_nonblocking(!is_blocking).map_err(|cause| client.explain(PRODUCE_KEY, cause))
         };
         blocking(&mut self.client, true)?;
-        self.client.renew_login()?;
+        self.client.log_in()?;
         blocking(&mut self.client, false)
     }
 

@@ -14,7 +14,7 @@ use crate::wire::fetch::{FetchPartition, FetchRequest, FetchWalk, Walked};
 use crate::wire::frame::frame_bytes;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -162,8 +162,7 @@ impl Readers<'_> {
 
     fn read(&self, mut client: Client, lanes: &[Lane]) -> Result<Checkers, String> {
         let (min, max) = FETCH_VERSIONS;
-        let version = client.versions().pick(FETCH_KEY, min, max);
-        let version = version.ok_or_else(|| client.versions().why_not(FETCH_KEY, min, max))?;
+        let version = client.pick(FETCH_KEY, min, max).map_err(|error| error.to_string())?;
         let mut positions: Vec<FetchPartition> = lanes.iter().map(position).collect();
         let mut checkers: Vec<Checker> =
             lanes.iter().map(|lane| Checker::new(lane.number, lane.first_offset)).collect();
@@ -240,13 +239,13 @@ impl Readers<'_> {
         version: i16,
         positions: &[FetchPartition],
     ) -> Result<BytesMut, ClientError> {
-        if clock::now().mono_us >= client.login_at_us() {
-            client.renew_login()?;
+        if client.is_login_due() {
+            client.log_in()?;
         }
         let mut request = BytesMut::new();
         FetchRequest {
             version,
-            correlation_id: client.take_correlation_id(),
+            correlation_id: client.next_correlation_id(),
             client_id: self.client_id,
             max_wait_ms: WAIT_MS,
             min_bytes: 1,
@@ -259,20 +258,13 @@ impl Readers<'_> {
             rack: "",
         }
         .encode(&mut request);
-        let answered = exchange(client, &request);
-        answered.map_err(|cause| client.explain(FETCH_KEY, cause))
+        client.send(FETCH_KEY, &request)?;
+        answer(client).map_err(|cause| client.explain(FETCH_KEY, cause))
     }
 }
 
-/// Writes a request, and reads the answer with its size prefix.
-fn exchange(client: &mut Client, mut request: &[u8]) -> io::Result<BytesMut> {
-    while !request.is_empty() {
-        match client.write_raw(&[IoSlice::new(request)])? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            written => request = &request[written..],
-        }
-    }
-    client.flush_raw()?;
+/// The next answer with its size prefix.
+fn answer(client: &mut Client) -> io::Result<BytesMut> {
     let mut frame = BytesMut::new();
     let mut wanted = 4;
     while frame.len() < wanted {

@@ -251,7 +251,7 @@ impl<'a> Sender<'a> {
             self.is_scheduled = true;
             return None;
         }
-        let lane = self.turn.next();
+        let lane = self.turn.take();
         let index = self.counts[lane as usize];
         self.counts[lane as usize] += 1;
         let records = u64::from(self.batches.records(lane, index)).min(self.records_left);
@@ -327,7 +327,7 @@ impl<'a> Sender<'a> {
             return;
         };
         let may_begin =
-            !self.stop.load(Ordering::Relaxed) && now_us < sending_ends_us && !connection.wants_login(now_us);
+            !self.stop.load(Ordering::Relaxed) && now_us < sending_ends_us && !connection.wants_login();
         // After a request is on its way the socket may take the next one at once.
         loop {
             let begins =

@@ -1,6 +1,9 @@
 //! Compares what a link has mirrored with its source, beside a running mirror or without one.
 
 mod reader;
+mod tap;
+#[cfg(test)]
+mod tests;
 
 pub(super) use reader::Reader;
 
@@ -11,8 +14,9 @@ use crate::config::Mirror;
 use crate::control::configs::{self, TopicConfigs};
 use crate::control::ledger::Ledger;
 use crate::control::offset_map::Unmapped;
+use crate::control::reading::ASKED_BYTES_MAX;
 use crate::control::topics;
-use crate::control::verify::{Comparison, Difference, Held, Tally};
+use crate::control::verify::{Comparison, Difference, Halt, Held, Tally};
 use crate::stats::units;
 
 use serde::Serialize;
@@ -299,14 +303,30 @@ impl Work<'_> {
         };
         let mut at = from;
         while at < end && !self.stop.load(Ordering::Relaxed) {
-            let to = (at + PIECE_OFFSETS).min(end);
-            if self.is_sampled(at) {
-                match self.piece(source, target, topic, partition, at..to)? {
+            let is_sampled = self.is_sampled(at);
+            let mut to = at;
+            while to < end && self.is_sampled(to) == is_sampled {
+                to = (to + PIECE_OFFSETS).min(end);
+            }
+            if is_sampled {
+                let compared = self.stretch(source, target, topic, partition, at..to, &mut |offset| {
+                    // To go on somewhere else would sample other pieces.
+                    let pieces = (offset - from) / PIECE_OFFSETS;
+                    let piece = from + pieces * PIECE_OFFSETS;
+                    if piece > verified.to_offset {
+                        verified.to_offset = piece;
+                        self.keep(&key, piece);
+                    }
+                })?;
+                match compared {
                     Ok(tally) => verified.add(tally),
                     Err(difference) => {
                         verified.difference = Some(words(&difference));
                         return Ok(verified);
                     }
+                }
+                if self.stop.load(Ordering::Relaxed) {
+                    return Ok(verified);
                 }
             }
             at = to;
@@ -332,14 +352,13 @@ impl Work<'_> {
         let end = target.end_offsets(&place).get(&place[0]).copied().unwrap_or(0);
         let Ok(from) = self.ledger.target_of(topic, partition, mirrored_to) else { return Ok(None) };
         let mut reader = Reader::new(topic, partition, from..end);
-        while !reader.is_done() && !self.stop.load(Ordering::Relaxed) {
-            let batches = self.read(target, &mut reader)?;
-            let is_foreign = |held: &&Held| !self.ledger.is_ours(held.header.producer_id);
-            if let Some(held) = batches.iter().find(is_foreign) {
-                return Ok(Some(held.header.base_offset));
-            }
+        let mut foreign = None;
+        while foreign.is_none() && !reader.is_done() && !self.stop.load(Ordering::Relaxed) {
+            let held = self.read(target, &mut reader)?;
+            foreign = held.map(|held| held.header).filter(|header| !self.ledger.is_ours(header.producer_id));
         }
-        Ok(None)
+        reader.close(target);
+        Ok(foreign.map(|header| header.base_offset))
     }
 
     /// The source offsets that both sides have, as far as they are mirrored.
@@ -364,13 +383,15 @@ impl Work<'_> {
         Ok(from..end)
     }
 
-    fn piece(
+    /// Compares what both sides have of a range of source offsets, and tells `passed` how far it is.
+    fn stretch(
         &self,
         source: &mut Admin,
         target: &mut Admin,
         topic: &str,
         partition: i32,
         range: Range<i64>,
+        passed: &mut dyn FnMut(i64),
     ) -> Result<Result<Tally, Difference>, String> {
         let target_of = |offset: i64| self.ledger.target_of(topic, partition, offset).ok();
         let (Some(from), Some(to)) = (target_of(range.start), target_of(range.end)) else {
@@ -382,48 +403,59 @@ impl Work<'_> {
             .and_then(|configs| configs.effective.get("cleanup.policy"))
             .is_some_and(|policy| policy.contains("compact"));
         let mut comparison = Comparison::new(&target_of, self.settings.deep, is_compacted, from..to);
-        let mut here = Reader::new(topic, partition, range);
-        let mut there = Reader::new(topic, partition, from..to);
-        loop {
-            if comparison.wants_source() && !here.is_done() {
-                for batch in self.read(source, &mut here)? {
-                    comparison.push_source(batch);
-                }
-            } else if comparison.wants_target() && !there.is_done() {
-                for batch in self.read(target, &mut there)? {
-                    comparison.push_target(batch);
-                }
-            } else if here.is_done() && there.is_done() {
-                break;
-            } else if comparison.wants_source() {
-                for batch in self.read(target, &mut there)? {
-                    comparison.push_target(batch);
-                }
-            } else {
-                for batch in self.read(source, &mut here)? {
-                    comparison.push_source(batch);
+        let reader = |range| {
+            let bytes = self.settings.bytes_per_second.map_or(ASKED_BYTES_MAX, |rate| rate / THREADS as u64);
+            Reader::for_comparison(topic, partition, range, self.settings.deep, bytes)
+        };
+        let (mut here, mut there) = (reader(range), reader(from..to));
+        let mut opened = 0;
+        let outcome = loop {
+            comparison.set_ended(here.is_done(), there.is_done());
+            match comparison.step() {
+                Ok(()) if here.is_done() && there.is_done() => break Ok(comparison.tally),
+                Ok(()) => {}
+                Err(Halt::Different(difference)) => break Err(difference),
+                Err(Halt::Unseen) => {
+                    let (from_here, from_there) = comparison.forget_unseen();
+                    here.handle_missed(from_here);
+                    there.handle_missed(from_there);
+                    continue;
                 }
             }
-            if let Err(difference) = comparison.step() {
-                return Ok(Err(difference));
+            if comparison.tally.opened > opened {
+                opened = comparison.tally.opened;
+                here.handle_used();
+                there.handle_used();
+            }
+            if let Some(offset) = comparison.source_to() {
+                passed(offset);
             }
             if self.stop.load(Ordering::Relaxed) {
-                return Ok(Ok(comparison.tally));
+                break Ok(comparison.tally);
             }
-        }
-        let finished = comparison.finish();
-        Ok(finished.map(|()| comparison.tally))
+            if comparison.wants_source() && !here.is_done() {
+                if let Some(batch) = self.read(source, &mut here)? {
+                    comparison.push_source(batch);
+                }
+            } else if let Some(batch) = self.read(target, &mut there)? {
+                comparison.push_target(batch);
+            }
+        };
+        here.close(source);
+        there.close(target);
+        Ok(outcome)
     }
 
-    fn read(&self, admin: &mut Admin, reader: &mut Reader) -> Result<Vec<Held>, String> {
-        let (batches, bytes) = reader.next(admin)?;
+    fn read(&self, admin: &mut Admin, reader: &mut Reader) -> Result<Option<Held>, String> {
+        let held = reader.next(admin)?;
+        let bytes = reader.take_bytes();
         let read = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if let Some(rate) = self.settings.bytes_per_second.filter(|rate| *rate > 0) {
             let due_us = self.begin_us + read.saturating_mul(1_000_000) / rate;
             let ahead_us = due_us.saturating_sub(clock::now().mono_us);
             std::thread::sleep(Duration::from_micros(ahead_us));
         }
-        Ok(batches)
+        Ok(held)
     }
 
     /// The same pieces in every run, spread over the partition.

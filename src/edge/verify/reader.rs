@@ -1,104 +1,233 @@
-//! One partition of one cluster, read as a consumer of committed records reads it, but batch by batch.
+//! One partition of one cluster, read as a consumer of committed records reads it, but batch by batch, from the partition's
+//! leader, wherever that is.
 
+use super::tap::Tap;
+use crate::control::reading::{ASKED_BYTES_MAX, Payloads, Reading, Verdict};
 use crate::control::verify::Held;
-use crate::edge::admin::{Admin, check};
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::{FetchRequest, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use crate::edge::admin::{Admin, AdminError, check};
+use crate::edge::client::ClientError;
+use crate::wire::TopicKey;
+use crate::wire::fetch::{FetchPartition, Walked};
+use bytes::Bytes;
 use std::ops::Range;
+use std::time::Duration;
 
-/// The versions that name topics and have transactions.
-const FETCH: (i16, i16) = (4, 12);
-const READ_COMMITTED: i8 = 1;
-const FETCH_BYTES_MAX: i32 = 8 << 20;
-const WAIT_MS: i32 = 200;
-/// Answers without anything new before the log is given up.
-const EMPTY_MAX: u32 = 50;
+/// Errors in a row, without anything read in between, before the partition is given up.
+const ERRORS_MAX: u32 = 8;
+const RETRY_MS: u64 = 100;
 
 pub(in crate::edge) struct Reader {
     topic: String,
     partition: i32,
-    range: Range<i64>,
-    position: i64,
-    aborted: Vec<(i64, i64)>,
-    empty: u32,
+    reading: Reading,
+    payloads: Payloads,
+    /// The leader's id, and the connection to it.
+    tap: Option<(i32, Tap)>,
+    /// What is under way was asked for from somewhere else.
+    is_stale: bool,
+    /// The records' bytes of answers, as they came.
+    bytes: u64,
+    errors: u32,
+}
+
+/// Why nothing was read.
+enum Failure {
+    Cluster(AdminError),
+    /// What is there cannot be read, now or later.
+    Log(String),
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        Self::Cluster(error)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Cluster(error.into())
+    }
 }
 
 impl Reader {
     pub(in crate::edge) fn new(topic: &str, partition: i32, range: Range<i64>) -> Self {
-        let position = range.start;
-        Self { topic: topic.to_owned(), partition, range, position, aborted: Vec::new(), empty: 0 }
+        Self {
+            topic: topic.to_owned(),
+            partition,
+            reading: Reading::new(range, ASKED_BYTES_MAX),
+            payloads: Payloads::new(false),
+            tap: None,
+            is_stale: false,
+            bytes: 0,
+            errors: 0,
+        }
+    }
+
+    /// For a comparison that looks at payloads, and a rate that is not to be exceeded by much.
+    pub(super) fn for_comparison(
+        topic: &str,
+        partition: i32,
+        range: Range<i64>,
+        deep: bool,
+        asked_bytes_max: u64,
+    ) -> Self {
+        let reading = Reading::new(range.clone(), asked_bytes_max);
+        Self { reading, payloads: Payloads::new(deep), ..Self::new(topic, partition, range) }
     }
 
     pub(in crate::edge) fn is_done(&self) -> bool {
-        self.position >= self.range.end
+        self.reading.is_done()
     }
 
-    /// The next batches of committed records, and how many bytes the answer had. Gaps bring none.
-    pub(in crate::edge) fn next(&mut self, admin: &mut Admin) -> Result<(Vec<Held>, u64), String> {
-        let leader = admin
-            .leader(&self.topic, usize::try_from(self.partition).unwrap_or(usize::MAX))
-            .map_err(|error| error.to_string())?;
-        let partition = FetchPartition::default()
-            .with_partition(self.partition)
-            .with_fetch_offset(self.position)
-            .with_log_start_offset(-1)
-            .with_partition_max_bytes(FETCH_BYTES_MAX);
-        let topic = FetchTopic::default()
-            .with_topic(TopicName(StrBytes::from_string(self.topic.clone())))
-            .with_partitions(vec![partition]);
-        let answer = admin.client().call(leader, FETCH.0, FETCH.1, |_| {
-            FetchRequest::default()
-                .with_max_wait_ms(WAIT_MS)
-                .with_min_bytes(1)
-                .with_max_bytes(FETCH_BYTES_MAX)
-                .with_isolation_level(READ_COMMITTED)
-                .with_session_epoch(-1)
-                .with_topics(vec![topic])
-        });
-        let answer = admin.noted(answer).map_err(|error| error.to_string())?;
-        let partition =
-            answer.responses.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
-        let partition = partition.ok_or("the broker left the partition out")?;
-        check(partition.error_code, "reading").map_err(|error| error.to_string())?;
-        for aborted in partition.aborted_transactions.unwrap_or_default() {
-            self.aborted.push((aborted.producer_id.0, aborted.first_offset));
+    /// Bytes read since this was asked last.
+    pub(super) fn take_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Payloads are of use, here or on the other side.
+    pub(super) fn handle_used(&mut self) {
+        self.payloads.handle_used();
+    }
+
+    /// A payload was missed: reads from there again if that is on this side, and keeps payloads for a while.
+    pub(super) fn handle_missed(&mut self, from: Option<i64>) {
+        self.payloads.handle_missed();
+        if let Some(from) = from {
+            self.reading.rewind(from);
+            self.is_stale = true;
         }
-        let mut records = partition.records.unwrap_or_default();
-        let bytes = records.len() as u64;
-        let before = self.position;
-        let mut batches = Vec::new();
-        while let Some(batch) = Held::take(&mut records)? {
-            let header = batch.header;
-            if header.base_offset >= self.range.end {
-                self.position = self.range.end;
-                break;
-            }
-            self.position = self.position.max(header.next_offset());
-            if header.is_control() {
-                self.aborted.retain(|&(id, first)| id != header.producer_id || first > header.base_offset);
-                continue;
-            }
-            let is_aborted =
-                |&(id, first): &(i64, i64)| id == header.producer_id && first <= header.base_offset;
-            let is_left_out = header.is_transactional() && self.aborted.iter().any(is_aborted);
-            if header.last_offset() >= self.range.start && header.record_count > 0 && !is_left_out {
-                batches.push(batch);
-            }
+    }
+
+    /// The next batch of committed records. None: there was none in what came, or an error that may pass; unless
+    /// [`Self::is_done`], ask again.
+    pub(in crate::edge) fn next(&mut self, admin: &mut Admin) -> Result<Option<Held>, String> {
+        let before = self.reading.position();
+        let found = self.advance(admin);
+        if self.reading.position() > before {
+            self.errors = 0;
         }
-        // Compaction may have taken all that is left.
-        let end = if partition.last_stable_offset >= 0 {
-            partition.last_stable_offset
-        } else {
-            partition.high_watermark
+        let error = match found {
+            Ok(found) => return Ok(found),
+            Err(Failure::Log(cause)) => return Err(cause),
+            Err(Failure::Cluster(error)) => error,
         };
-        if bytes == 0 && self.position >= end {
-            self.position = self.range.end;
+        self.tap = None;
+        self.errors += 1;
+        if !error.is_passing() || self.errors > ERRORS_MAX {
+            return Err(error.to_string());
         }
-        self.empty = if self.position == before { self.empty + 1 } else { 0 };
-        if self.empty > EMPTY_MAX {
-            return Err(format!("offset {} cannot be read", self.position));
+        tracing::debug!(topic = self.topic, partition = self.partition, "reading again: {error}");
+        admin.look_up_leaders_again();
+        std::thread::sleep(Duration::from_millis(RETRY_MS << self.errors.min(5)));
+        Ok(None)
+    }
+
+    /// Gives the connection back, for the next partition to be read.
+    pub(in crate::edge) fn close(mut self, admin: &mut Admin) {
+        let Some((leader, mut tap)) = self.tap.take() else { return };
+        if matches!(tap.drain(), Ok(true))
+            && let Some(client) = tap.into_client()
+        {
+            admin.client().give_back(leader, client);
         }
-        Ok((batches, bytes))
+    }
+
+    fn advance(&mut self, admin: &mut Admin) -> Result<Option<Held>, Failure> {
+        if self.is_stale {
+            if let Some((_, tap)) = &mut self.tap
+                && !tap.drain()?
+            {
+                self.tap = None;
+            }
+            self.is_stale = false;
+        }
+        if self.is_done() {
+            return Ok(None);
+        }
+        let (leader, mut tap) = match self.tap.take() {
+            Some(tap) => tap,
+            None => {
+                let partition = usize::try_from(self.partition).unwrap_or(usize::MAX);
+                let leader = admin.leader(&self.topic, partition)?;
+                (leader, Tap::new(admin.client().lend(leader)?)?)
+            }
+        };
+        if tap.is_idle() {
+            self.ask(&mut tap, self.reading.position())?;
+        }
+        let found = self.walk(&mut tap)?;
+        self.tap = Some((leader, tap));
+        Ok(found)
+    }
+
+    fn ask(&self, tap: &mut Tap, from: i64) -> Result<(), ClientError> {
+        let bytes = i32::try_from(self.reading.ask_bytes(from)).unwrap_or(i32::MAX);
+        tap.ask(FetchPartition {
+            topic: TopicKey::Name(Bytes::copy_from_slice(self.topic.as_bytes())),
+            partition: self.partition,
+            current_leader_epoch: -1,
+            fetch_offset: from,
+            last_fetched_epoch: -1,
+            log_start_offset: -1,
+            partition_max_bytes: bytes,
+        })
+    }
+
+    /// Goes on in the answer at hand, to the next committed batch or to the answer's end.
+    fn walk(&mut self, tap: &mut Tap) -> Result<Option<Held>, Failure> {
+        loop {
+            match tap.step()? {
+                Walked::Response { error, .. } => check(error, "reading")?,
+                Walked::Partition(head) => {
+                    check(head.error, "reading")?;
+                    let stable = head.last_stable_offset;
+                    self.reading.handle_answer(if stable >= 0 { stable } else { head.high_watermark });
+                }
+                Walked::Aborted { producer_id, first_offset } => {
+                    self.reading
+                        .handle_aborted(producer_id, first_offset)
+                        .map_err(|what| Failure::Log(what.to_owned()))?;
+                }
+                Walked::Batch { header, raw } => {
+                    self.bytes += header.batch_bytes as u64;
+                    let payload_bytes = header.payload_bytes();
+                    let verdict = self.reading.handle_batch(&header);
+                    if verdict == Verdict::Beyond {
+                        tap.skip(payload_bytes)?;
+                        self.reading.handle_beyond();
+                        return Ok(None);
+                    }
+                    let left = tap.frame_remaining().saturating_sub(payload_bytes);
+                    if let Some(from) = self.reading.next_from(&header, left)
+                        && !tap.is_busy()
+                    {
+                        self.ask(tap, from)?;
+                    }
+                    let payload = if verdict == Verdict::Committed && self.payloads.keep(header.batch_bytes) {
+                        Some(tap.take(payload_bytes)?)
+                    } else {
+                        tap.skip(payload_bytes)?;
+                        None
+                    };
+                    self.reading.handle_passed(&header);
+                    if verdict == Verdict::Committed {
+                        return Ok(Some(Held::new(header, raw, payload)));
+                    }
+                }
+                Walked::OldFormat { .. } => {
+                    let at = self.reading.position();
+                    return Err(Failure::Log(format!(
+                        "the batch at offset {at} is of an old message format"
+                    )));
+                }
+                Walked::Damaged(bad) => return Err(Failure::Log(bad.to_string())),
+                Walked::Cut { bytes } => tap.skip(bytes)?,
+                Walked::End => {
+                    self.reading.handle_answer_end().map_err(Failure::Log)?;
+                    return Ok(None);
+                }
+                _ => {}
+            }
+        }
     }
 }

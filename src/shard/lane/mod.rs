@@ -33,6 +33,7 @@ use crate::error;
 use crate::time::Now;
 use crate::wire::batch::BatchHeader;
 use crate::wire::produce::Payload;
+use gaps::{Filling, GapsClaim};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use transactions::{Part, Stamping};
@@ -221,8 +222,11 @@ pub(super) struct Lane {
     send_target: i64,
     settled_target: i64,
     in_flight: VecDeque<Sent>,
-    /// Control records that are being appended.
-    filling: Option<i64>,
+    /// What is under way into a gap.
+    filling: Option<Filling>,
+    /// Why the target takes no control records, once it has said so.
+    markers_refused: Option<Stop>,
+    gaps_claim: GapsClaim,
     /// When the position was found that the lane goes by.
     resumed_us: u64,
     /// What is sent must rest on a lease that was granted later than this: see [`Lane::is_current`].
@@ -303,6 +307,8 @@ impl Lane {
             settled_target: 0,
             in_flight: VecDeque::new(),
             filling: None,
+            markers_refused: None,
+            gaps_claim: GapsClaim::NotNeeded,
             resumed_us: 0,
             current_since_us: 0,
             fill_after_us: start.zombies_until_us,
@@ -345,6 +351,7 @@ impl Lane {
             && !self.is_asking
             && self.in_flight.is_empty()
             && self.filling.is_none()
+            && self.gaps_claim != GapsClaim::Wanted
             && self.numbering.is_confirmed()
             && self.target.broker >= 0
     }

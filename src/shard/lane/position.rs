@@ -110,7 +110,7 @@ impl Lane {
         match end.batches.last() {
             None => self.resume(now, number, settings, events),
             // The gap before the next record is being filled, or filled.
-            Some(tail) if tail.is_control() && self.before_gap.is_none() => {
+            Some(tail) if (tail.is_control() || tail.is_transactional()) && self.before_gap.is_none() => {
                 if !self.gap_reaches(number, self.asked.log_end) {
                     return self.contradict(now, settings, events);
                 }

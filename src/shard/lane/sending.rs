@@ -103,6 +103,7 @@ impl Lane {
             && self.in_flight.is_empty()
             && now.mono_us < lease.until_us
             && !self.awaits_zombies(now, settings)
+            && !self.awaits_first_batch(now)
     }
 
     /// The runs by which the position was understood are all that there are: the link was still ours after it was found. An
@@ -111,13 +112,22 @@ impl Lane {
         lease.since_us >= self.current_since_us
     }
 
-    /// The next batch is one that the broker may soon forget, while requests of before may still come: when it has forgotten,
-    /// it takes any of them.
+    /// A batch that the broker may soon forget is the next, or a later one, while requests of before may still come: when it has
+    /// forgotten, it takes any of them. A previous owner that does not know it yet may be further on by now, so that what it
+    /// appends makes the broker forget, and the broker takes what we send for the next.
     fn awaits_zombies(&self, now: Now, settings: &Settings) -> bool {
+        let is_old = |batch: &Batch| !self.is_guarded(now, settings, batch.header.max_timestamp_ms);
         now.mono_us < self.zombies_until_us
-            && self
-                .next_timestamp_ms(now)
-                .is_some_and(|timestamp_ms| !self.is_guarded(now, settings, timestamp_ms))
+            && self.next_timestamp_ms(now).is_some()
+            && self.pending.iter().any(is_old)
+    }
+
+    /// What follows the seeds is to be known first, see [`Self::awaits_zombies`].
+    fn awaits_first_batch(&self, now: Now) -> bool {
+        now.mono_us < self.zombies_until_us
+            && self.pending.is_empty()
+            && self.numbering.seeds_from(self.send_number) > 0
+            && !(self.source_end >= 0 && self.read_offset >= self.source_end)
     }
 
     /// What the next batch to send is dated; None: there is none, or a gap is to be filled before it.

@@ -103,6 +103,44 @@ fn mirror(source_config: &str, target_config: &str, topics: &str) -> Twinlog {
     ])
 }
 
+/// Whoever may not write control records fills gaps with empty transactions, if identical offsets are demanded.
+#[test]
+#[ignore = "needs Java and two Kafka clusters"]
+fn without_the_right_to_control_records_transactions_fill_the_gaps() {
+    let authorizer = [
+        "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found=true",
+        "super.users=User:ANONYMOUS",
+    ];
+    let (source, target) =
+        (Secured::start("e2e-source", 0, &[]), Secured::start("e2e-target", 100, &authorizer));
+    let mut judge = Judge::start();
+    let plain = source.file("plain.properties", &source.client("SASL_PLAINTEXT", "PLAIN"));
+    let user = target.file("plain.properties", &target.client("SASL_PLAINTEXT", "PLAIN"));
+    judge.must(&format!("deny-cluster {}", target.bootstrap));
+    judge.create(&source.bootstrap, "gaps", 2, 1, "");
+    judge.produce(&source.bootstrap, "gaps", 1, 100_000, "");
+    judge.must(&format!("transact {} gaps 1 20", source.bootstrap));
+    let left_to_itself = mirror(&plain, &user, "gaps").with(&["--link", "auto"]).until_caught_up();
+    left_to_itself.run().ended_with(0, &["offsets: Append", "ALTER or CLUSTER_ACTION"]);
+    judge.must(&format!("delete {} gaps", target.bootstrap));
+
+    let demand = || mirror(&plain, &user, "gaps").with(&["--offsets", "identical"]);
+    let few = demand().with(&["--link", "few", "--gap-transactions-max", "1"]).until_caught_up();
+    few.run().ended_with(3, &["gap-transactions-max (1)", "CLUSTER_AUTHORIZATION_FAILED"]);
+    judge.must(&format!("delete {} gaps", target.bootstrap));
+
+    let demand = demand().with(&["--link", "enough", "--zombie-bound-ms", "2000"]);
+    let running = demand.start();
+    std::thread::sleep(Duration::from_millis(1_500));
+    running.kill();
+    demand.until_caught_up().run().succeeded();
+    for question in ["list", "ends"] {
+        let of = |judge: &mut Judge, bootstrap: &str| judge.must(&format!("{question} {bootstrap} gaps"));
+        assert_eq!(of(&mut judge, &source.bootstrap), of(&mut judge, &target.bootstrap), "{question}");
+    }
+}
+
 /// Every way in gives the same twin, with the same offsets.
 #[test]
 #[ignore = "needs Java and two Kafka clusters"]

@@ -21,6 +21,7 @@ fn gaps_leave_the_offsets_as_they_are() {
             ("transactions", transactions),
             ("a compacted topic", a_compacted_topic),
             ("a log that begins late", a_log_that_begins_late),
+            ("a large gap", a_large_gap),
         ],
     );
 }
@@ -99,6 +100,34 @@ fn a_log_that_begins_late(pair: &mut Pair) {
     pair.on_source("produce", "late 2 100000");
     mirror.run().succeeded();
     pair.same("late");
+}
+
+/// A gap above the limit stops its partition, unless it may be filled with records of aborted transactions: consumers of committed
+/// records see the same on both sides.
+fn a_large_gap(pair: &mut Pair) {
+    let gap = size("TWINLOG_E2E_GAP", 3_000_000, 20_000_000);
+    pair.on_source("create", "holed 2 1");
+    pair.on_source("produce", "holed 1 100000");
+    pair.on_source("abort", &format!("holed {gap}"));
+    pair.on_source("produce", "holed 2 100000");
+    let mirror = pair.mirror("holed", "holed");
+    mirror.run().ended_with(3, &["more than gap-offsets-max (1000000)", "--large-gaps aborted-records"]);
+    let filling = mirror.with(&["--large-gaps", "aborted-records"]);
+    let mut chance = Chance::new();
+    for _ in 0..3 {
+        let running = filling.start();
+        std::thread::sleep(Duration::from_millis(chance.between(300, 2_000)));
+        running.kill();
+    }
+    let begin = Instant::now();
+    filling.run().ended_with(0, &["records of aborted transactions"]);
+    println!(
+        "a gap of {gap} offsets: filled in less than {:.1} s, start included",
+        begin.elapsed().as_secs_f64()
+    );
+    pair.same("holed");
+    let verify = ["verify", "--deep", "--topics", "holed", "--link", "holed"];
+    pair.twinlog(&verify).run().ended_with(0, &["the same on both sides"]);
 }
 
 /// kill -9 in the middle of gaps, batches that are rebuilt, seeds, and transactions.

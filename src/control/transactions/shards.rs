@@ -17,74 +17,28 @@
 //! was repeated may arrive a second time in the next transaction of that epoch, so that one begins with a claim. Answers
 //! that say that the epoch is not ours any more, or that the coordinator gave the transaction up, break it.
 
-use super::ledger::{shard_transactional_id, transactional_id};
+use super::{
+    CONCURRENT_TRANSACTIONS, OPERATION_NOT_ATTEMPTED, Place, Position, Producer, RETRY_MS, Todo, refusal,
+};
+use crate::control::ledger::{shard_transactional_id, transactional_id};
 use crate::error;
-use crate::shard::{Checkpoint, LaneId, Stop, StopKind, TransactionDone, TransactionStep};
+use crate::shard::{Checkpoint, Stop, StopKind, TransactionDone, TransactionStep};
 use crate::time::Now;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use uuid::Uuid;
 
-/// Pause before a request is sent again.
-const RETRY_MS: u64 = 20;
 /// A step that is not done after this time is broken: the coordinator would soon abort the transaction anyway.
 const PATIENCE_MS: u64 = 20_000;
 
-const CONCURRENT_TRANSACTIONS: i16 = 51;
 const UNSTABLE_OFFSET_COMMIT: i16 = 88;
-const OPERATION_NOT_ATTEMPTED: i16 = 55;
 /// What is being done, for people.
 const CLAIMING: &str = "claiming a transactional id of the target";
 const JOINING: &str = "adding the partition to a transaction";
 const COMMITTING: &str = "committing a transaction";
 
-/// A partition of the target, as a step's lane stands for it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    pub lane: LaneId,
-    pub topic: Arc<str>,
-    pub partition: i32,
-    /// Nil where the cluster has no topic ids.
-    pub topic_id: Uuid,
-}
-
-/// In whose name a request is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Producer {
-    pub transactional_id: String,
-    pub id: i64,
-    pub epoch: i16,
-}
-
-/// A request to a coordinator. The one of the group where `group` is named, else that of the transactional id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Todo {
-    /// InitProducerId; [`Transactor::on_producer`].
-    Init { transactional_id: String },
-    /// OffsetFetch of all that the group has committed, with `require_stable`; [`Transactor::on_positions`].
-    Positions { group: String },
-    /// AddPartitionsToTxn; [`Transactor::on_joined`].
-    AddPartitions { producer: Producer, partitions: Vec<(Arc<str>, i32)> },
-    /// AddOffsetsToTxn; [`Transactor::on_done`].
-    AddGroup { producer: Producer, group: String },
-    /// TxnOffsetCommit; [`Transactor::on_done`].
-    CommitPositions { producer: Producer, group: String, positions: Vec<Position> },
-    /// EndTxn with a commit; [`Transactor::on_done`].
-    End { producer: Producer },
-}
-
-/// A position as the group has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
-    pub topic: Arc<str>,
-    pub partition: i32,
-    pub source_offset: i64,
-    pub metadata: String,
-}
-
 /// One transaction coordinator's worth of work for all shards of a link.
 #[derive(Debug)]
-pub struct Transactor {
+pub(super) struct Transactor {
     link: String,
     /// Transactional ids that are to be claimed before the first position is believed.
     unclaimed: Vec<String>,
@@ -123,7 +77,7 @@ enum Stage {
 
 impl Transactor {
     /// For a link that ever had `ids` shards.
-    pub fn new(link: &str, ids: u32) -> Self {
+    pub(super) fn new(link: &str, ids: u32) -> Self {
         Self {
             link: link.to_owned(),
             unclaimed: (0..ids).map(|shard| shard_transactional_id(link, shard)).collect(),
@@ -138,12 +92,12 @@ impl Transactor {
     }
 
     /// A step of a shard; `places` says what its lanes are.
-    pub fn handle(&mut self, shard: usize, step: TransactionStep, places: Vec<Place>) {
+    pub(super) fn handle(&mut self, shard: usize, step: TransactionStep, places: Vec<Place>) {
         self.waiting.push_back((shard, step, places));
     }
 
     /// What to ask now. The answer comes before anything else is asked.
-    pub fn poll(&mut self, now: Now) -> Option<Todo> {
+    pub(super) fn poll(&mut self, now: Now) -> Option<Todo> {
         if self.asked || now.mono_us < self.retry_at_us {
             return None;
         }
@@ -167,13 +121,13 @@ impl Transactor {
     }
 
     /// When [`Self::poll`] may have something though nothing happened (steady clock, µs).
-    pub fn poll_timeout(&self) -> Option<u64> {
+    pub(super) fn poll_timeout(&self) -> Option<u64> {
         let has_work = self.work.is_some() || !self.waiting.is_empty();
         (has_work && !self.asked).then_some(self.retry_at_us)
     }
 
     /// What became of steps.
-    pub fn poll_done(&mut self) -> Option<(usize, TransactionDone)> {
+    pub(super) fn poll_done(&mut self) -> Option<(usize, TransactionDone)> {
         self.done.pop_front()
     }
 
@@ -206,14 +160,14 @@ impl Transactor {
                 });
                 Todo::CommitPositions { producer: producer()?, group, positions: positions.collect() }
             }
-            (TransactionStep::Commit { .. }, _) => Todo::End { producer: producer()? },
+            (TransactionStep::Commit { .. }, _) => Todo::End { producer: producer()?, commits: true },
         })
     }
 
     // Answers.
 
     /// There was none: the same again.
-    pub fn on_failed(&mut self, now: Now) {
+    pub(super) fn on_failed(&mut self, now: Now) {
         self.asked = false;
         self.retry_at_us = now.after_ms(RETRY_MS);
         if let Some(work) = self.work.as_ref().filter(|work| !work.is_claim()) {
@@ -222,12 +176,12 @@ impl Transactor {
     }
 
     /// There will be none: the target does not have such requests, or this user may not look for the coordinator.
-    pub fn on_refused(&mut self, detail: String) {
+    pub(super) fn on_refused(&mut self, detail: String) {
         self.asked = false;
         self.finish(TransactionDone::Refused(Stop { kind: StopKind::TargetRefuses, detail }));
     }
 
-    pub fn on_producer(&mut self, now: Now, code: i16, id: i64, epoch: i16) {
+    pub(super) fn on_producer(&mut self, now: Now, code: i16, id: i64, epoch: i16) {
         if !self.is_good(now, code, CLAIMING) {
             return;
         }
@@ -245,7 +199,7 @@ impl Transactor {
     }
 
     /// The group's positions; those of topics that were made anew since are nothing to go by.
-    pub fn on_positions(&mut self, now: Now, code: i16, committed: &[Position]) {
+    pub(super) fn on_positions(&mut self, now: Now, code: i16, committed: &[Position]) {
         if !self.is_good(now, code, CLAIMING) {
             return;
         }
@@ -265,7 +219,7 @@ impl Transactor {
     }
 
     /// By partition. The coordinator adds all of them or none.
-    pub fn on_joined(&mut self, now: Now, codes: &BTreeMap<(Arc<str>, i32), i16>) {
+    pub(super) fn on_joined(&mut self, now: Now, codes: &BTreeMap<(Arc<str>, i32), i16>) {
         let worst = codes.values().copied().filter(|&code| code != 0 && code != OPERATION_NOT_ATTEMPTED);
         // What a partition is refused for is its own affair, and the others ask again without it.
         let (refusals, others): (Vec<i16>, Vec<i16>) =
@@ -285,7 +239,7 @@ impl Transactor {
         self.finish(TransactionDone::Joined { refused });
     }
 
-    pub fn on_done(&mut self, now: Now, code: i16) {
+    pub(super) fn on_done(&mut self, now: Now, code: i16) {
         if !self.is_good(now, code, COMMITTING) {
             return;
         }
@@ -329,12 +283,4 @@ impl Transactor {
             self.done.push_back((work.shard, done));
         }
     }
-}
-
-fn refusal(code: i16, what: &str) -> Stop {
-    let kind = match error::of_produce(code) {
-        error::Verdict::Stop(kind) => kind,
-        _ => StopKind::TargetRefuses,
-    };
-    Stop { kind, detail: format!("{what}: {}: {}", error::name(code), error::advice(code)) }
 }
