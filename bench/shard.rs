@@ -33,10 +33,8 @@ fn backlog(c: &mut Criterion) {
     let mut group = c.benchmark_group("shard");
     group.throughput(Throughput::Elements(u64::from(LANES) * BATCHES_PER_LANE));
     for batch_bytes in [1 << 10, 16 << 10, 128 << 10] {
-        let batches = Batches::new(
-            Shape { batch_bytes, record_bytes: 256, codec: Codec::None, random_percent: 50 },
-            START.wall_ms - 60_000,
-        );
+        let shape = Shape::plain(batch_bytes, 256, Codec::None, 50);
+        let batches = Batches::new(shape, LANES, START.wall_ms - 60_000);
         let batches = batches.expect("the shape is possible");
         group.bench_with_input(BenchmarkId::new("backlog", batch_bytes), &batches, |bench, batches| {
             bench.iter_custom(|times| (0..times).map(|_| World::new(batches).run()).sum());
@@ -80,8 +78,8 @@ impl World {
         });
         for lane in 0..LANES {
             for index in 0..BATCHES_PER_LANE {
-                let (header, payload) = batches.batch(lane, index);
-                let appended = clusters[0].0.append(START, TOPIC, lane as i32, &header, payload);
+                let batch = batches.batch(lane, index);
+                let appended = clusters[0].0.append(START, TOPIC, lane as i32, &batch.header, batch.payload);
                 appended.expect("the source takes the load");
             }
         }
