@@ -197,7 +197,7 @@ impl fmt::Display for LoadReport {
             )?;
         }
         if let Some(trouble) = &self.trouble {
-            writeln!(f, "ended early {trouble}")?;
+            writeln!(f, "{:<12}{trouble}", if self.partial { "ended early" } else { "trouble" })?;
         }
         write!(
             f,
