@@ -410,7 +410,7 @@ fn a_gap_that_transactions_fill_is_filled_exactly_whatever_happens() {
             world.leave_gap(60);
             world.run_until_true("the gap is being filled", |world| {
                 world.log().log_end_offset() > 0
-                    && world.log().batches().any(|batch| batch.is_transactional())
+                    && world.log().batches().any(crate::broker::Batch::is_transactional)
             });
             let until_us = world.now_us + after * 173;
             world.run_until(until_us).unwrap();

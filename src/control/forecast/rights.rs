@@ -356,8 +356,8 @@ impl Side<'_> {
     }
 }
 
-/// Who the mirror is for the cluster, as far as it can know that itself: brokers may map names (`KafkaPrincipalBuilder`), and say to
-/// nobody what came of it.
+/// Who the mirror is for the cluster, as far as it can know that itself: brokers may map names (`KafkaPrincipalBuilder`), and say
+/// to nobody what came of it.
 fn principal(security: &Security) -> String {
     let login = security.sasl.as_ref().map(|sasl| &sasl.login);
     match (login, &security.tls) {
