@@ -121,7 +121,7 @@ impl PerfArgs {
         let (mut producer, draft, notes) = self.properties(target)?;
         let values = self.values()?;
         let record_bytes = match &values {
-            Values::Pool(pool) => pool.iter().map(|payload| payload.len()).max().unwrap_or(0),
+            Values::Pool(pool) => pool.iter().map(bytes::Bytes::len).max().unwrap_or(0),
             _ => self.record_size.unwrap_or(0),
         };
         let batch_bytes = producer.take("batch.size", |text| {
