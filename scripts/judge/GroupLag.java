@@ -8,7 +8,9 @@ import org.apache.kafka.common.TopicPartition;
  * How far consumer groups' offsets on the target lag behind the source's. Groups commit on the source at set times, each every
  * so many seconds, whatever the answers do; all groups are asked for on the target again and again.
  *
- * <pre>GroupLag SOURCE TARGET TOPIC PARTITIONS GROUPS SECONDS EVERY_MS</pre>
+ * <pre>GroupLag SOURCE TARGET TOPIC PARTITIONS GROUPS SECONDS EVERY_MS FROM</pre>
+ *
+ * FROM is the offset that is committed first; no group may have been there before, or nothing is measured.
  *
  * A lag goes from the moment when the commit was sent on the source to the moment when an answer of the target showed it; it
  * counts the time of asking. Prints one line a commit: when it was meant to be sent (ms since 1970), how late it was sent, how
@@ -25,17 +27,26 @@ public final class GroupLag {
         int groups = Integer.parseInt(args[4]);
         long seconds = Long.parseLong(args[5]);
         long everyMs = Long.parseLong(args[6]);
+        long from = Long.parseLong(args[7]);
         try (Admin source = admin(args[0]); Admin target = admin(args[1])) {
             // What a group commits for the first time creates it; that is not what is measured.
             List<CompletableFuture<Long>> first = new ArrayList<>();
             for (int i = 0; i < groups; i++) {
-                first.add(commit(source, name(i), topic, partitions, 1));
+                first.add(commit(source, name(i), topic, partitions, from));
                 if (i % 50 == 49) CompletableFuture.allOf(first.toArray(CompletableFuture[]::new)).get();
             }
             Map<String, Long> seen = new HashMap<>();
             long until = System.currentTimeMillis() + SETTLE_MS * 3;
-            while (seen.size() < groups && System.currentTimeMillis() < until) look(target, topic, partitions, groups, seen);
-            if (seen.size() < groups) throw new IllegalStateException("only " + seen.size() + " groups came over");
+            look(target, topic, partitions, groups, seen);
+            while (arrived(seen, from) < groups && System.currentTimeMillis() < until) {
+                look(target, topic, partitions, groups, seen);
+            }
+            if (arrived(seen, from) < groups) {
+                throw new IllegalStateException("only " + arrived(seen, from) + " groups came over");
+            }
+            if (seen.values().stream().anyMatch(offset -> offset > from)) {
+                throw new IllegalStateException("some groups are further on already");
+            }
 
             Queue<Commit> sent = new ConcurrentLinkedQueue<>();
             long begin = System.currentTimeMillis() + 500;
@@ -44,7 +55,7 @@ public final class GroupLag {
                     long meant = begin + at * everyMs / groups;
                     sleepUntil(meant);
                     String group = name((int) (at % groups));
-                    long offset = 2 + at / groups;
+                    long offset = from + 1 + at / groups;
                     long now = System.currentTimeMillis();
                     sent.add(new Commit(group, offset, meant, now, commit(source, group, topic, partitions, offset)));
                 }
@@ -67,6 +78,10 @@ public final class GroupLag {
             open.forEach(each -> tell(each, -1));
             System.out.println("asked " + rounds);
         }
+    }
+
+    private static long arrived(Map<String, Long> seen, long from) {
+        return seen.values().stream().filter(offset -> offset >= from).count();
     }
 
     /** The smallest offset of each group's partitions: the commit is there when all of them are. */
