@@ -250,6 +250,7 @@ fn settings() -> Settings {
         zombie_bound_ms: 30_000,
         gap_offsets_max: 0,
         gap_transactions_max: 0,
+        runs_ahead_max: 2_048,
         large_gaps: LargeGaps::Halt,
         may_have_open_gaps: false,
         isolation: Isolation::ReadCommitted,

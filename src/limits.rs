@@ -24,9 +24,17 @@ pub const BATCHES_PER_REQUEST_MAX: usize = 256;
 pub const IOV_MAX: usize = 1024;
 /// The chunk of pool memory that a socket is read into.
 pub const CHUNK_BYTES: usize = 1 << 20;
+/// A lane opens no further run while it has this many, until some are settled. Each is in the ledger before its records are sent.
+pub const RUNS_AHEAD_MAX: usize = 2_048;
+/// A batch whose holes are closed has at most so many runs: with more it becomes several.
+pub const RUNS_PER_BATCH_MAX: usize = 1_000;
+/// The ledger takes so many runs of one lane that are not settled, since they are all in one record.
+pub const LEDGER_RUNS_MAX: usize = 4_096;
 /// Topic names, by Kafka's own rule.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 
+// A lane that waits for the ledger must not wait for runs that the ledger does not take.
+const _: () = assert!(RUNS_AHEAD_MAX + RUNS_PER_BATCH_MAX < LEDGER_RUNS_MAX);
 const _: () = assert!(BATCHES_PER_REQUEST_MAX * 3 < IOV_MAX);
 const _: () = assert!(CHUNK_BYTES > 16 * BATCH_HEADER_BYTES);
 const _: () = assert!(BATCH_BYTES_MAX < FETCH_ANSWER_BYTES_MAX);

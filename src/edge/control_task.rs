@@ -22,6 +22,7 @@ use crate::control::ledger::{self, Effect, Ledger, Peers};
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
 use crate::control::transactions::{Done, Step};
+use crate::limits::RUNS_AHEAD_MAX;
 use crate::shard::{Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop};
 use crate::stats::{Counters, Lag, LaneCounts, Report};
 use std::collections::{BTreeMap, BTreeSet};
@@ -221,6 +222,7 @@ impl<'a> Session<'a> {
                 marker_producer_id,
                 gap_offsets_max: config.gap_offsets_max,
                 gap_transactions_max: config.gap_transactions_max,
+                runs_ahead_max: RUNS_AHEAD_MAX,
                 large_gaps: config.large_gaps,
                 may_have_open_gaps: session.ledger.has_transactions(),
                 isolation: config.isolation,

@@ -32,6 +32,8 @@ pub struct Settings {
     /// write those; what becomes of larger ones.
     pub gap_offsets_max: i64,
     pub gap_transactions_max: i64,
+    /// A lane opens no further run while it has this many.
+    pub runs_ahead_max: usize,
     pub large_gaps: LargeGaps,
     /// The link may have a transaction open that fills gaps: it is to be aborted before a lane's position is asked for.
     pub may_have_open_gaps: bool,

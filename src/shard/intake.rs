@@ -292,11 +292,13 @@ impl Shard {
             .get_mut(&key)
             .and_then(|source| source.walk.as_mut())
             .and_then(|walk| walk.lane.take());
-        let Some((slot, _)) = lane else { return };
+        let Some((slot, reading)) = lane else { return };
         if let Some((_, end_offset)) = diverging {
             self.lanes[slot].lane.handle_source_truncated(now, end_offset, &self.settings, &mut self.events);
         }
-        self.lanes[slot].lane.close_gap(&mut self.events);
+        if self.lanes[slot].lane.reads(reading) {
+            self.lanes[slot].lane.close_gap(&mut self.events);
+        }
         self.tell_caught_up(slot);
         self.refresh(now, slot);
     }
@@ -382,6 +384,7 @@ impl Shard {
                 let batches = (member.lane.batch_bytes_average() * 2).next_power_of_two();
                 let bytes = batches
                     .max(share)
+                    .min(member.lane.fetch_bytes_max())
                     .clamp(PARTITION_BYTES_MIN, self.settings.fetch_bytes_max.max(PARTITION_BYTES_MIN));
                 partitions.push(FetchPartition {
                     topic: topic_key(version, member),

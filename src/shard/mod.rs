@@ -369,6 +369,7 @@ impl Shard {
         self.slots.insert(start.lane, slot);
         let name = Bytes::copy_from_slice(start.topic.as_bytes());
         let mut lane = Lane::new(start, Path::Copy);
+        lane.allow_runs(self.settings.runs_ahead_max);
         if self.settings.may_have_open_gaps {
             lane.want_gaps_claim();
         }
@@ -532,7 +533,8 @@ impl Shard {
         if let Some(source) = member.source_key.take().and_then(|key| self.sources.get_mut(&key)) {
             let id = TopicKey::Id(member.lane.source_topic_id);
             source.remove(&TopicKey::Name(member.name.clone()), &id, member.lane.partition, slot);
-            if source.is_collecting(slot) {
+            // Or the rest of this answer, and the next connection's, would both count.
+            if source.is_collecting(slot) || source.is_walking(slot) {
                 member.lane.rewind();
             }
         }

@@ -121,6 +121,10 @@ impl Numbering {
         self.durable += asked.map_or(0, |at| at + 1);
     }
 
+    pub(super) fn runs(&self) -> usize {
+        self.runs.len()
+    }
+
     /// Whether the ledger has every run that was asked for.
     pub(super) fn is_confirmed(&self) -> bool {
         self.durable == self.runs.len()

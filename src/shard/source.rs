@@ -262,6 +262,11 @@ impl Source {
         }
     }
 
+    /// Whether the answer that is coming in has more for this lane, or may have.
+    pub(super) fn is_walking(&self, slot: Slot) -> bool {
+        self.walk.as_ref().and_then(|walk| walk.lane).is_some_and(|(walked, _)| walked == slot)
+    }
+
     pub(super) fn collecting_bytes(&self) -> usize {
         match self.walk.as_ref().map(|walk| &walk.payload) {
             Some(Walking::Collect { batch, missing, .. }) => batch.header.payload_bytes() - missing,

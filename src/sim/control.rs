@@ -349,6 +349,7 @@ impl World {
             marker_producer_id,
             gap_offsets_max: self.plan.gap_offsets_max,
             gap_transactions_max: self.plan.gap_transactions_max,
+            runs_ahead_max: self.plan.runs_ahead_max,
             large_gaps: self.plan.large_gaps,
             may_have_open_gaps: self.instances[index].ledger.has_transactions(),
             isolation: Isolation::ReadCommitted,

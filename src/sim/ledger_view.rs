@@ -130,7 +130,8 @@ impl LedgerView {
 
 impl LaneView {
     fn follow(&mut self, newer: Self) {
-        let from = newer.runs.first().map_or(i64::MAX, |run| run.0);
+        // Who tells how the log begins has sent nothing under the runs before.
+        let from = newer.runs.first().map_or(i64::MAX, |run| if run.1 == SEED { i64::MIN } else { run.0 });
         self.runs.retain(|run| run.0 < from);
         self.runs.extend(newer.runs);
         self.checkpoint = newer.checkpoint;

@@ -3,6 +3,7 @@
 //! Each run enables a random subset of the faults (swarm testing): a fault that is always on hides what others would show.
 
 use crate::config::{ExactlyOnce, LargeGaps, Mover, OnLoss};
+use crate::limits::RUNS_AHEAD_MAX;
 use crate::sim::network::Weather;
 use crate::sim::random::Random;
 use crate::sim::traffic::Ages;
@@ -125,6 +126,7 @@ pub(super) struct Plan {
     pub(super) gap_offsets_max: i64,
     pub(super) gap_transactions_max: i64,
     pub(super) large_gaps: LargeGaps,
+    pub(super) runs_ahead_max: usize,
     /// Why control finds that gaps cannot be filled on the target, if so.
     pub(super) cannot_fill: Option<String>,
     /// The target's brokers turn out not to know WriteTxnMarkers.
@@ -188,6 +190,7 @@ impl Plan {
             gap_offsets_max: random.pick(&[400, 1_000_000, 1_000_000, 1_000_000]),
             gap_transactions_max: 0,
             large_gaps: LargeGaps::Halt,
+            runs_ahead_max: RUNS_AHEAD_MAX,
             cannot_fill: random.percent(4).then(|| "of the plan".to_owned()),
             hides_fills: random.percent(6),
             hides_producers: random.percent(5),
@@ -237,6 +240,7 @@ impl Plan {
         ]);
         plan.gap_transactions_max = random.pick(&[0, 20, 20, 1_000_000]);
         plan.large_gaps = random.pick(&[LargeGaps::Halt, LargeGaps::AbortedRecords]);
+        plan.runs_ahead_max = random.pick(&[1, 4, RUNS_AHEAD_MAX]);
         plan.demands_identical = plan.cannot_fill.is_some() && random.percent(50);
         let calm = random.percent(5);
         let share = random.pick(&[5, 15, 40]);
@@ -281,6 +285,7 @@ impl Plan {
         plan.seed_offsets_max = 1 << 40;
         plan.gap_offsets_max = 1_000_000;
         (plan.gap_transactions_max, plan.large_gaps) = (1_000, LargeGaps::Halt);
+
         plan.cannot_fill = None;
         (plan.hides_fills, plan.hides_producers, plan.denies_deletes) = (false, false, false);
         plan.on_loss = OnLoss::RecordAndContinue;

@@ -3,6 +3,7 @@
 use crate::broker::log::Log;
 use crate::broker::{Injection, Marker};
 use crate::config::{ExactlyOnce, LargeGaps};
+use crate::limits::LEDGER_RUNS_MAX;
 use crate::shard::{LaneId, OffsetMode, StopKind};
 use crate::sim::plan::Plan;
 use crate::sim::traffic::Ages;
@@ -545,5 +546,22 @@ fn of_two_instances_in_transactions_one_goes_on_and_nothing_is_committed_twice()
     world.start_instance();
     world.run_ms(3_000);
     assert!(!world.instances[0].is_running(), "the first is locked out");
+    world.ends_well();
+}
+
+/// As many gaps as that in one fetch answer: the link must not wait for the ledger to note more than the ledger takes.
+#[test]
+fn more_gaps_than_the_ledger_takes_are_mirrored_in_parts() {
+    let mut world = twin(|plan| {
+        plan.batches = 17_500;
+        plan.batch_gap_ms = 0;
+        plan.backlog_percent = 100;
+        plan.markers_percent = 50;
+        plan.fetch_bytes_max = 8 << 20;
+        plan.buffer_bytes = 32 << 20;
+    });
+    let is_marker = |at: usize| world.reference.partitions[0].batches[at].versions.is_empty();
+    let gaps = (1..17_500).filter(|&at| is_marker(at - 1) && !is_marker(at)).count();
+    assert!(gaps > LEDGER_RUNS_MAX, "{gaps} gaps");
     world.ends_well();
 }

@@ -147,8 +147,9 @@ impl Twin {
         next_sequence: i64,
     ) {
         self.next_offset = batch.last_offset() + 1;
-        // Of control records several may have been on their way.
-        self.cut_at = self.cut_at.filter(|_| batch.is_control()).map(|_| self.next_offset);
+        // Of control records several may have been on their way, and a gap's filler has its marker behind it.
+        let goes_on = batch.is_control() || batch.is_transactional();
+        self.cut_at = self.cut_at.filter(|_| goes_on).map(|_| self.next_offset);
         let next_offset = self.next_offset;
         self.stands.push(Stand { standing, records, next_record, next_offset, next_sequence });
     }
@@ -167,7 +168,8 @@ impl Twin {
             while self.stands.last().is_some_and(|stand| stand.next_offset > end) {
                 self.stands.pop();
             }
-            if end < self.high_watermark {
+            // A broker that has nothing left of a producer takes whatever of it comes next.
+            if end < self.high_watermark || log.log_start_offset() == end {
                 self.cut_at = Some(end);
             }
             self.next_offset = end;

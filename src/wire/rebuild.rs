@@ -6,7 +6,7 @@
 use super::batch::{BatchHeader, seal};
 use super::codec::{BadRecords, compress, decompress};
 use super::cursor::{Cursor, Read, Unread};
-use crate::limits::{BATCH_HEADER_BYTES, RECORDS_BYTES_MAX};
+use crate::limits::{BATCH_HEADER_BYTES, RECORDS_BYTES_MAX, RUNS_PER_BATCH_MAX};
 use bytes::Bytes;
 
 /// What stays of a batch's attributes: the codec.
@@ -17,7 +17,7 @@ const ATTRIBUTES_KEPT: i16 = 0x07;
 pub enum Holes {
     /// Each range of offsets without a hole becomes a batch of its own.
     Split,
-    /// The holes are closed: one batch, with other offsets.
+    /// The holes are closed: one batch, with other offsets, or several where there are very many holes.
     Close,
 }
 
@@ -48,7 +48,11 @@ pub fn rebuild(
             Holes::Split => {
                 rest.windows(2).take_while(|pair| pair[0].offset + 1 == pair[1].offset).count() + 1
             }
-            Holes::Close => rest.len(),
+            Holes::Close => {
+                let ends =
+                    rest.windows(2).enumerate().filter(|(_, pair)| pair[0].offset + 1 != pair[1].offset);
+                ends.map(|(at, _)| at + 1).nth(RUNS_PER_BATCH_MAX - 1).unwrap_or(rest.len())
+            }
         };
         let (batch, tail) = rest.split_at(count);
         rebuilt.push(encode(header, batch)?);

@@ -1,7 +1,8 @@
 //! What the ledger knows of one lane, and how that is written.
 
 use super::format::{LaneValue, RunValue, Runs};
-use super::{CHUNK_RUNS, LANE_RUNS_MAX, differs};
+use super::{CHUNK_RUNS, differs};
+use crate::limits::LEDGER_RUNS_MAX;
 use crate::shard::{BEHIND_OTHERS, Checkpoint, LaneId, OffsetMode, Run, SEED};
 use std::collections::VecDeque;
 use uuid::Uuid;
@@ -99,7 +100,8 @@ impl Lane {
         while let (Some(id), Some(&run)) = (self.id, self.wanted.front()) {
             self.runs.retain(|known| stays_before(known, &run));
             self.forget_history_from(&run);
-            if self.runs.len() >= LANE_RUNS_MAX {
+            // More are not made durable, so not used, until the checkpoint has moved.
+            if self.runs.len() >= LEDGER_RUNS_MAX {
                 break;
             }
             self.wanted.pop_front();

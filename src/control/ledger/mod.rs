@@ -52,8 +52,6 @@ use uuid::Uuid;
 const FLUSH_MS: u64 = 1_000;
 /// A batch of the state topic holds records of about this size at most; brokers take 1 MB by default.
 const APPEND_BYTES_MAX: usize = 512 << 10;
-/// Runs of one lane that are kept at a time. More are not made durable, so not used, until the checkpoint has moved.
-const LANE_RUNS_MAX: usize = 4_096;
 /// A key and its value; None deletes the key.
 type Record = (Bytes, Option<Bytes>);
 /// Notes in one append.

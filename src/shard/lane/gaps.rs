@@ -291,6 +291,7 @@ impl Lane {
 
     /// The source has no more for now: the end of its log is reproduced, too.
     pub(in crate::shard) fn close_gap(&mut self, events: &mut VecDeque<Event>) {
+        self.note_answer_taken();
         let is_behind = self.mode == OffsetMode::Identical
             && self.is_reading()
             && self.numbering.source_of(self.read_number).is_some_and(|offset| offset < self.read_offset);

@@ -239,6 +239,11 @@ pub(super) struct Lane {
     trimmed: i64,
     /// Batches for which the lane copies.
     rough_batches: u32,
+    /// As many runs as it may have at a time; it has them, and reads on when some are settled; and what it asks for meanwhile,
+    /// since what it cannot take is fetched again.
+    runs_max: usize,
+    has_runs_enough: bool,
+    fetch_bytes_max: usize,
     settled: Checkpoint,
     settled_told: Checkpoint,
     /// The error code that was told last, since the last batch that the target took.
@@ -315,6 +320,9 @@ impl Lane {
             source_start: -1,
             trimmed: 0,
             rough_batches: 0,
+            runs_max: usize::MAX,
+            has_runs_enough: false,
+            fetch_bytes_max: usize::MAX,
             settled,
             settled_told: settled,
             refused_told: None,
@@ -368,6 +376,7 @@ impl Lane {
             && !self.draining
             && !self.out_of_range
             && !self.is_closing()
+            && !self.awaits_settling()
             && self.awaited_writer.is_none()
             && self.pending_bytes <= pending_bytes_max;
         wanted.then_some(FetchFrom {

@@ -10,6 +10,9 @@ use crate::wire::produce::Payload;
 use crate::wire::rebuild::Rebuilt;
 use std::collections::VecDeque;
 
+/// A lane with more runs than it may have asks for less than this from then on, and for more again when that is taken.
+const FETCH_AGAIN_BYTES_MAX: usize = 4 << 20;
+
 impl Lane {
     /// A fetch answer names a transaction that was aborted: drop its batches from `first_offset` on, up to its marker.
     pub(in crate::shard) fn handle_aborted(&mut self, producer_id: i64, first_offset: i64) {
@@ -75,6 +78,10 @@ impl Lane {
             self.hold_for_zombies();
             return Verdict::Skip;
         }
+        if self.must_settle_before(1) {
+            self.settle_first();
+            return Verdict::Skip;
+        }
         if !header.is_contiguous() || header.base_offset < self.read_offset {
             self.rough_batches = ROUGH_BATCHES;
             return Verdict::Rebuild;
@@ -96,6 +103,9 @@ impl Lane {
         }
         let last = rebuilt.len().saturating_sub(1);
         for (at, batch) in rebuilt.into_iter().enumerate() {
+            if self.must_settle_before(batch.runs.len()) {
+                return self.settle_first();
+            }
             for (source_offset, records) in batch.runs {
                 if self.numbering.source_of(self.read_number) != Some(source_offset) {
                     self.open_run(source_offset, source.leader_epoch, events);
@@ -112,6 +122,44 @@ impl Lane {
             self.push(Batch { header: batch.header, raw, payload, number, next_offset, reading });
         }
         self.skip_to(source.next_offset(), source.leader_epoch);
+    }
+
+    // Runs are made durable before what they stand for is sent, and the ledger takes no more than it can write in one record.
+
+    pub(in crate::shard) fn allow_runs(&mut self, most: usize) {
+        self.runs_max = most;
+    }
+
+    /// Whether so many more runs are too many, before some of those that there are are settled.
+    fn must_settle_before(&self, runs: usize) -> bool {
+        self.has_outstanding() && self.numbering.runs() + runs > self.runs_max
+    }
+
+    fn has_outstanding(&self) -> bool {
+        !self.pending.is_empty() || !self.in_flight.is_empty() || self.has_uncommitted()
+    }
+
+    /// Drops what comes, from the batch at hand on. It is fetched again, so less of it is asked for.
+    fn settle_first(&mut self) {
+        self.has_runs_enough = true;
+        self.fetch_bytes_max = self.fetch_bytes_max.min(FETCH_AGAIN_BYTES_MAX) / 2;
+        self.rewind();
+    }
+
+    /// The lane has runs enough, until it has few again.
+    pub(super) fn awaits_settling(&self) -> bool {
+        self.has_runs_enough && self.has_outstanding() && self.numbering.runs() > self.runs_max / 2
+    }
+
+    /// What it may be sent at a time.
+    pub(in crate::shard) fn fetch_bytes_max(&self) -> usize {
+        self.fetch_bytes_max
+    }
+
+    /// An answer was taken as it came.
+    pub(super) fn note_answer_taken(&mut self) {
+        self.has_runs_enough = false;
+        self.fetch_bytes_max = self.fetch_bytes_max.saturating_mul(2);
     }
 
     /// The accepted batch is read on from here, though its payload is still under way.
@@ -211,8 +259,8 @@ impl Lane {
                 (number + i64::from(header.record_count), *next_offset, header.leader_epoch)
             }
             (None, sent) => {
-                let Checkpoint { number, source_offset, source_epoch } =
-                    sent.map_or(self.settled, Sent::settled);
+                let position = sent.map(Sent::settled).or(self.appended()).unwrap_or(self.settled);
+                let Checkpoint { number, source_offset, source_epoch } = position;
                 (number, source_offset, source_epoch)
             }
         };
@@ -297,6 +345,7 @@ impl Lane {
 
     /// What was fetched, or is being fetched, is of no use any more.
     pub(super) fn read_anew(&mut self) {
+        self.has_runs_enough = false;
         self.reading = self.reading.wrapping_add(1);
         self.pending.clear();
         self.pending_bytes = 0;

@@ -332,6 +332,11 @@ impl Lane {
         });
     }
 
+    /// How far the open transaction got.
+    pub(super) fn appended(&self) -> Option<Checkpoint> {
+        self.part.as_ref()?.appended.map(|appended| appended.checkpoint)
+    }
+
     /// Records that wait for the commit.
     pub(super) fn has_uncommitted(&self) -> bool {
         self.part.as_ref().is_some_and(|part| part.is_joined || part.appended.is_some())
