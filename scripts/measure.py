@@ -80,14 +80,22 @@ class Cluster:
         while topic in kafka("topics", self.name, "--list").split():
             time.sleep(0.2)
 
+    def create(self, topic, partitions):
+        kafka("topics", self.name, "--create", "--topic", topic, "--partitions", str(partitions), "--config", "retention.ms=-1")
+
     def fill(self, topic, megabytes, partitions, batch_bytes):
         """A topic of records of 1,000 bytes."""
-        kafka("topics", self.name, "--create", "--topic", topic, "--partitions", str(partitions), "--config", "retention.ms=-1")
+        self.create(topic, partitions)
         # As a class, because the tool's short form takes no settings beside its own.
         kafka("run", self.name, "org.apache.kafka.tools.ProducerPerformance", "--topic", topic,
               "--num-records", str(megabytes * 1000), "--record-size", "1000", "--throughput", "-1",
               "--producer-props", f"bootstrap.servers={self.address}", f"batch.size={batch_bytes}", "linger.ms=500",
               "buffer.memory=134217728", f"max.request.size={max(batch_bytes * 2, 1 << 20)}")
+
+
+def lines(file):
+    """What a file of JSON lines holds."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def kafka(*words):
