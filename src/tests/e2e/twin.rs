@@ -55,7 +55,9 @@ fn a_compacted_topic(pair: &mut Pair) {
     }
     for offsets in ["identical", "append"] {
         let begin = Instant::now();
-        pair.mirror("table", offsets).with(&["--offsets", offsets]).run().succeeded();
+        // Each hole costs an identical twin a round trip or two.
+        let patience_s = 300 + records / 1_000;
+        pair.mirror("table", offsets).with(&["--offsets", offsets]).patience(patience_s).run().succeeded();
         let left = counted(&pair.on_source("read", "table"));
         let seconds = begin.elapsed().as_secs_f64();
         println!(
