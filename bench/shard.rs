@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use twinlog::broker::{Cluster, Reply, Response, SyntheticCluster, Ticket};
 use twinlog::config::{Address, ExactlyOnce, Isolation, LargeGaps, Mover, OnLoss, StartFrom};
+use twinlog::limits::RUNS_AHEAD_MAX;
 use twinlog::load::{Batches, Codec, Shape};
 use twinlog::shard::{
     Action, Command, ConnId, Event, LaneId, LaneStart, Lease, OffsetMode, Out, Settings, Shard, Side, Want,
@@ -250,7 +251,7 @@ fn settings() -> Settings {
         zombie_bound_ms: 30_000,
         gap_offsets_max: 0,
         gap_transactions_max: 0,
-        runs_ahead_max: 2_048,
+        runs_ahead_max: RUNS_AHEAD_MAX,
         large_gaps: LargeGaps::Halt,
         may_have_open_gaps: false,
         isolation: Isolation::ReadCommitted,

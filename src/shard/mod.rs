@@ -534,7 +534,7 @@ impl Shard {
             let id = TopicKey::Id(member.lane.source_topic_id);
             source.remove(&TopicKey::Name(member.name.clone()), &id, member.lane.partition, slot);
             // Or the rest of this answer, and the next connection's, would both count.
-            if source.is_collecting(slot) || source.is_walking(slot) {
+            if source.is_walking(slot) {
                 member.lane.rewind();
             }
         }

@@ -121,6 +121,7 @@ impl Numbering {
         self.durable += asked.map_or(0, |at| at + 1);
     }
 
+    /// How many there are, durable or not.
     pub(super) fn runs(&self) -> usize {
         self.runs.len()
     }

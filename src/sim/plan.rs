@@ -285,7 +285,7 @@ impl Plan {
         plan.seed_offsets_max = 1 << 40;
         plan.gap_offsets_max = 1_000_000;
         (plan.gap_transactions_max, plan.large_gaps) = (1_000, LargeGaps::Halt);
-
+        plan.runs_ahead_max = RUNS_AHEAD_MAX;
         plan.cannot_fill = None;
         (plan.hides_fills, plan.hides_producers, plan.denies_deletes) = (false, false, false);
         plan.on_loss = OnLoss::RecordAndContinue;
