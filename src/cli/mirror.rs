@@ -3,6 +3,7 @@
 use super::link::{GroupArgs, LinkArgs};
 use super::{Cores, Patterns, some_of};
 use clap::Args;
+use std::net::SocketAddr;
 use twinlog::config::{
     ConfigError, Draft, ExactlyOnce, Isolation, LargeGaps, Mover, Offsets, OnLoss, StartFrom, text,
 };
@@ -80,6 +81,11 @@ pub struct MirrorArgs {
     /// Replication factor of topics created on the target [default: the source's, at most the target's brokers]
     #[arg(long, value_name = "N", value_parser = text::replication_factor, help_heading = "How")]
     replication_factor: Option<i16>,
+
+    /// Serve /metrics (for Prometheus), /health, /ready and /status over HTTP: a port of this machine's loopback, or IP:PORT. There
+    /// is no access control; what is shown are names of topics and figures
+    #[arg(long, value_name = "PORT", value_parser = text::listen, help_heading = "How")]
+    listen: Option<SocketAddr>,
 
     /// How long a request of a dead connection or a killed instance may still be under way at a broker, ms. After a kill,
     /// partitions whose records are too old for the target to remember the producer wait this long [default: 30000]
@@ -171,6 +177,7 @@ impl MirrorArgs {
             fetch_bytes_max: self.fetch_bytes_max,
             fetch_wait_ms: self.fetch_wait_ms,
             connections_per_broker: self.connections_per_broker,
+            listen: self.listen,
             ..Draft::default()
         };
         Ok(self.groups.draft().or(flags).or(self.link.draft()?))

@@ -8,6 +8,7 @@ use super::{
 use crate::limits::CHUNK_BYTES;
 use regex::Regex;
 use std::fmt;
+use std::net::SocketAddr;
 
 /// What was said, and where defaults have to step in. The command line's draft overrides the file's.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +48,7 @@ pub struct Draft {
     pub fetch_wait_ms: Option<u64>,
     pub request_timeout_ms: Option<u64>,
     pub connections_per_broker: Option<usize>,
+    pub listen: Option<SocketAddr>,
     pub log_format: Option<LogFormat>,
 }
 
@@ -110,6 +112,7 @@ impl Draft {
             fetch_wait_ms: self.fetch_wait_ms.or(other.fetch_wait_ms),
             request_timeout_ms: self.request_timeout_ms.or(other.request_timeout_ms),
             connections_per_broker: self.connections_per_broker.or(other.connections_per_broker),
+            listen: self.listen.or(other.listen),
             log_format: self.log_format.or(other.log_format),
         }
     }
@@ -157,6 +160,7 @@ impl Draft {
             fetch_wait_ms: self.fetch_wait_ms.unwrap_or(500).try_into().unwrap_or(i32::MAX),
             request_timeout_ms: self.request_timeout_ms.unwrap_or(20_000),
             connections_per_broker: self.connections_per_broker.unwrap_or(1),
+            listen: self.listen,
         };
         check(&mirror)?;
         if mirror.has_tls() {

@@ -90,6 +90,7 @@ const KEYS: &[Key] = keys! {
     mirror."fetch-wait-ms" => fetch_wait_ms: integer, text::milliseconds;
     mirror."request-timeout-ms" => request_timeout_ms: integer, text::milliseconds;
     mirror."connections-per-broker" => connections_per_broker: integer, text::count;
+    mirror."listen" => listen: scalar, text::listen;
     mirror."log-format" => log_format: string, log_format;
 };
 

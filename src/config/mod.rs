@@ -194,6 +194,8 @@ pub struct Mirror {
     pub request_timeout_ms: u64,
     /// Connections to each target broker, per shard.
     pub connections_per_broker: usize,
+    /// Where metrics and health are served over HTTP. None: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Mirror {

@@ -6,6 +6,7 @@ mod both_ways;
 mod groups;
 mod transactions;
 mod twin;
+mod watch;
 
 use super::admin::{Admin, AdminError};
 use super::clock;
@@ -97,6 +98,8 @@ pub(super) struct Session<'a> {
     told_of_aborted_records: bool,
     /// Mirrors consumer groups, and asks where their offsets are on the target.
     groups: Option<GroupTask>,
+    /// Where whoever watches finds how the link is; None when nobody can.
+    watcher: Option<watch::Watcher>,
     zombies_until_us: u64,
     ledger_retry_us: u64,
     observe_at_us: u64,
@@ -190,6 +193,7 @@ impl<'a> Session<'a> {
             told_of_transactions: false,
             told_of_aborted_records: false,
             groups: None,
+            watcher: None,
             zombies_until_us: 0,
             ledger_retry_us: 0,
             observe_at_us: 0,
@@ -273,7 +277,7 @@ impl<'a> Session<'a> {
             }
             if now.mono_us >= self.report_at_us {
                 self.report_at_us = now.after_ms(REPORT_MS);
-                observe(&self.report());
+                self.report_to(observe);
             }
             match drain_until_us {
                 None if stop.load(Ordering::Relaxed) || self.is_done() => {
@@ -284,7 +288,7 @@ impl<'a> Session<'a> {
                 _ => {}
             }
         }
-        observe(&self.report());
+        self.report_to(observe);
         self.summary.report = self.report();
         for shard in self.shards.drain(..) {
             shard.join()?;
