@@ -116,8 +116,9 @@ fn missing_rights_are_named_as_rules_that_one_can_type() {
     for name in ["half", "locked", "hidden"] {
         world.judge.create(&target, name, 1, 1, "");
     }
+    let name = Place::Target.name();
     let acls = |words: &str| {
-        let words: Vec<&str> = ["tool", "e2e-target", "acls"].into_iter().chain(words.split(' ')).collect();
+        let words: Vec<&str> = ["tool", &name, "acls"].into_iter().chain(words.split(' ')).collect();
         script(&words).unwrap_or_else(|error| panic!("{error}"))
     };
     acls("--add --allow-principal User:* --operation Describe --topic half");

@@ -4,7 +4,6 @@ use crate::await_until;
 use crate::judge::Judge;
 use crate::kafka::script;
 use crate::mirror::{Running, Twinlog};
-use crate::number;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -22,7 +21,7 @@ fn serve(port: u64, options: &[&str]) -> (Running, String) {
 }
 
 fn base_port() -> u64 {
-    number("TWINLOG_E2E_PORT", 21_000) + 200
+    crate::kafka::base_port() + 200
 }
 
 /// Runs one of Kafka's tools by its class, with Kafka 4.3.1's jars; its output.
