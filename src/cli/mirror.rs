@@ -59,6 +59,11 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "POLICY", value_parser = text::large_gaps, help_heading = "What to mirror")]
     large_gaps: Option<LargeGaps>,
 
+    /// Keep settings of topics in step after they were created: what is set or taken back on the source is so on the target, but for
+    /// what would make it rewrite or refuse batches, and for tiered storage. Settings that only the target has stay
+    #[arg(long, help_heading = "What to mirror")]
+    sync_topic_configs: bool,
+
     #[command(flatten)]
     groups: GroupArgs,
 
@@ -109,6 +114,10 @@ pub struct MirrorArgs {
     /// How often the groups' committed offsets are looked at, ms [default: 400]
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     groups_interval_ms: Option<u64>,
+
+    /// How often settings are compared with --sync-topic-configs, ms [default: 60000]
+    #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
+    topic_configs_interval_ms: Option<u64>,
 
     /// How often both clusters are asked for new topics, partitions and leaders, ms; after errors at once [default: 30000]
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
@@ -172,6 +181,8 @@ impl MirrorArgs {
             cores: self.cores,
             buffer_bytes: self.buffer_bytes,
             replication_factor: self.replication_factor,
+            sync_topic_configs: self.sync_topic_configs.then_some(true),
+            topic_configs_interval_ms: self.topic_configs_interval_ms,
             metadata_refresh_ms: self.metadata_refresh_ms,
             zombie_bound_ms: self.zombie_bound_ms,
             fetch_bytes_max: self.fetch_bytes_max,

@@ -3,6 +3,7 @@
 //! One thread, one loop. It blocks on a cluster only for short questions; data flows through the shards meanwhile.
 
 mod both_ways;
+mod configs;
 mod groups;
 mod transactions;
 mod twin;
@@ -18,7 +19,7 @@ use super::runtime::{self, ShardHandle};
 use super::security::Access;
 use super::transactions::TransactionTask;
 use crate::config::{Mirror, StartFrom};
-use crate::control::configs::{self, TopicConfigs};
+use crate::control::configs::{TopicConfigs, unfit};
 use crate::control::ledger::{self, Effect, Ledger, Peers};
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
@@ -98,6 +99,7 @@ pub(super) struct Session<'a> {
     told_of_aborted_records: bool,
     /// Mirrors consumer groups, and asks where their offsets are on the target.
     groups: Option<GroupTask>,
+    config_sync: self::configs::ConfigSync,
     /// Where whoever watches finds how the link is; None when nobody can.
     watcher: Option<watch::Watcher>,
     zombies_until_us: u64,
@@ -193,6 +195,7 @@ impl<'a> Session<'a> {
             told_of_transactions: false,
             told_of_aborted_records: false,
             groups: None,
+            config_sync: self::configs::ConfigSync::default(),
             watcher: None,
             zombies_until_us: 0,
             ledger_retry_us: 0,
@@ -271,6 +274,9 @@ impl<'a> Session<'a> {
             }
             if now.mono_us >= self.observe_at_us && drain_until_us.is_none() {
                 self.observe(false)?;
+            }
+            if drain_until_us.is_none() {
+                self.sync_configs();
             }
             if now.mono_us >= self.trim_at_us && !self.trims.is_empty() {
                 self.trim(now);
@@ -379,7 +385,7 @@ impl<'a> Session<'a> {
         let configs = self.target.topic_configs(topics)?;
         for (topic, target) in &configs {
             let Some(source) = self.source_configs.get(topic) else { continue };
-            configs::unfit(topic, source, target).iter().for_each(plan::log);
+            unfit(topic, source, target).iter().for_each(plan::log);
         }
         Ok(())
     }
