@@ -79,6 +79,10 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "LIST", value_parser = text::cores, help_heading = "How")]
     cores: Option<Cores>,
 
+    /// The most to read from the source in a second, as 50MB/s; each core has its even share of it [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = text::byte_rate, help_heading = "How")]
+    max_rate: Option<u64>,
+
     /// Memory for payloads on their way, all cores together [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, help_heading = "How")]
     buffer_bytes: Option<usize>,
@@ -180,6 +184,7 @@ impl MirrorArgs {
             mover: self.mover,
             cores: self.cores,
             buffer_bytes: self.buffer_bytes,
+            max_rate_bytes: self.max_rate,
             replication_factor: self.replication_factor,
             sync_topic_configs: self.sync_topic_configs.then_some(true),
             topic_configs_interval_ms: self.topic_configs_interval_ms,

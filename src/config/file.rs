@@ -82,6 +82,7 @@ const KEYS: &[Key] = keys! {
     mirror."cores" => cores: list, text::cores;
     mirror."link" => link: string, text::link;
     mirror."buffer-bytes" => buffer_bytes: scalar, text::memory_bytes;
+    mirror."max-rate" => max_rate_bytes: scalar, text::byte_rate;
     mirror."replication-factor" => replication_factor: integer, text::replication_factor;
     mirror."sync-topic-configs" => sync_topic_configs: boolean, text::boolean;
     mirror."topic-configs-interval-ms" => topic_configs_interval_ms: integer, text::milliseconds;

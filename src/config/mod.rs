@@ -175,6 +175,8 @@ pub struct Mirror {
     pub mover: Mover,
     /// Cores to run shards on, one shard each. Empty: all that this process may use.
     pub cores: Vec<usize>,
+    /// The most that is read from the source in a second, in bytes of record batches; each shard has its even share.
+    pub max_rate_bytes: Option<u64>,
     /// Memory for payloads, all shards together.
     pub buffer_bytes: usize,
     /// Replication factor of created topics. None: the source's, bounded by the number of target brokers.

@@ -230,6 +230,7 @@ impl<'a> Session<'a> {
                 gap_offsets_max: config.gap_offsets_max,
                 gap_transactions_max: config.gap_transactions_max,
                 runs_ahead_max: RUNS_AHEAD_MAX,
+                bytes_per_second: config.max_rate_bytes.map(|rate| rate / cores.len().max(1) as u64),
                 large_gaps: config.large_gaps,
                 may_have_open_gaps: session.ledger.has_transactions(),
                 isolation: config.isolation,
