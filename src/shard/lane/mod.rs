@@ -244,6 +244,8 @@ pub(super) struct Lane {
     runs_max: usize,
     has_runs_enough: bool,
     fetch_bytes_max: usize,
+    /// What it must be sent at a time, for a message to be whole.
+    fetch_bytes_min: usize,
     settled: Checkpoint,
     settled_told: Checkpoint,
     /// The error code that was told last, since the last batch that the target took.
@@ -323,6 +325,7 @@ impl Lane {
             runs_max: usize::MAX,
             has_runs_enough: false,
             fetch_bytes_max: usize::MAX,
+            fetch_bytes_min: 0,
             settled,
             settled_told: settled,
             refused_told: None,
