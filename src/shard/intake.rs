@@ -268,40 +268,35 @@ impl Shard {
             self.counters.batches_skipped += 1;
             return;
         }
-        let (kind, detail) =
-            match lane.judge(now, header, self.settings.isolation, &self.writers, &mut self.events) {
-                Verdict::Pass | Verdict::Rebuild if missing > conn_budget && path == Path::Copy => (
-                    StopKind::BatchTooLarge,
-                    format!(
-                        "a batch of {} bytes does not fit the buffers; raise --buffer-bytes",
-                        header.batch_bytes
-                    ),
-                ),
-                Verdict::Pass => {
-                    let batch = lane.accept(header, raw);
-                    walk.payload = match path {
-                        Path::Copy => Walking::Collect { slot, batch, ranges: SmallVec::new(), missing },
-                        Path::Splice => Walking::Wait { slot, batch },
-                    };
-                    return;
-                }
-                Verdict::Skip => {
-                    self.counters.batches_skipped += 1;
-                    return self.refresh(now, slot);
-                }
-                Verdict::Rebuild if path == Path::Copy => {
-                    let (header, ranges) = (*header, SmallVec::new());
-                    walk.payload = Walking::Rebuild { slot, reading, header, ranges, missing };
-                    return;
-                }
-                Verdict::Rebuild => {
-                    // Read again over the other path.
-                    lane.rewind();
-                    return self.refresh(now, slot);
-                }
-                Verdict::Stop(stop) => (stop.kind, stop.detail),
-            };
-        self.stop_lane(now, Some(slot), kind, detail);
+        match lane.judge(now, header, self.settings.isolation, &self.writers, &mut self.events) {
+            Verdict::Pass | Verdict::Rebuild if missing > conn_budget && path == Path::Copy => {
+                let detail = format!(
+                    "a batch of {} bytes does not fit the buffers; raise --buffer-bytes",
+                    header.batch_bytes
+                );
+                self.stop_lane(now, Some(slot), StopKind::BatchTooLarge, detail);
+            }
+            Verdict::Pass => {
+                let batch = lane.accept(header, raw);
+                walk.payload = match path {
+                    Path::Copy => Walking::Collect { slot, batch, ranges: SmallVec::new(), missing },
+                    Path::Splice => Walking::Wait { slot, batch },
+                };
+            }
+            Verdict::Skip => {
+                self.counters.batches_skipped += 1;
+                self.refresh(now, slot);
+            }
+            Verdict::Rebuild if path == Path::Copy => {
+                let (header, ranges) = (*header, SmallVec::new());
+                walk.payload = Walking::Rebuild { slot, reading, header, ranges, missing };
+            }
+            Verdict::Rebuild => {
+                // Read again over the other path.
+                lane.rewind();
+                self.refresh(now, slot);
+            }
+        }
     }
 
     /// The payload is whole: the lane gets its batch, or what becomes of one that the target would refuse.
@@ -486,9 +481,13 @@ impl Shard {
                 forgotten.push((topic, member.lane.partition));
             }
             let mut max_wait_ms = self.settings.fetch_wait_ms;
-            if !has_limit && source.take_turns(&mut partitions, max_bytes) {
-                // Others wait for their turn.
-                max_wait_ms = max_wait_ms.min(TURN_MS);
+            let mut max_bytes = max_bytes;
+            if !has_limit {
+                if source.take_turns(&mut partitions, max_bytes) {
+                    // Others wait for their turn.
+                    max_wait_ms = max_wait_ms.min(TURN_MS);
+                }
+                max_bytes = bytes_of(&partitions);
             }
             let mut request = BytesMut::new();
             FetchRequest {
@@ -514,6 +513,12 @@ impl Shard {
             self.counters.fetch_requests += 1;
         }
     }
+}
+
+/// What partitions may bring together.
+fn bytes_of(partitions: &[FetchPartition]) -> usize {
+    let bytes = partitions.iter().map(|partition| usize::try_from(partition.partition_max_bytes).unwrap_or(0));
+    bytes.fold(0, usize::saturating_add)
 }
 
 fn topic_key(version: i16, member: &Member) -> TopicKey {
@@ -544,16 +549,8 @@ impl Source {
     fn take_turns(&mut self, partitions: &mut Vec<FetchPartition>, bytes_max: usize) -> bool {
         let all = partitions.len();
         partitions.rotate_left(self.turn % all.max(1));
-        let mut bytes = 0usize;
-        let fits = |partition: &FetchPartition| {
-            bytes += usize::try_from(partition.partition_max_bytes).unwrap_or(0);
-            bytes <= bytes_max
-        };
-        let some = partitions.iter().position({
-            let mut fits = fits;
-            move |partition| !fits(partition)
-        });
-        partitions.truncate(some.unwrap_or(all).max(1));
+        let fitting = (1..=all).take_while(|&some| bytes_of(&partitions[..some]) <= bytes_max).count();
+        partitions.truncate(fitting.max(1));
         self.turn = self.turn.wrapping_add(partitions.len());
         // One topic's partitions stand together, as a request wants them.
         partitions.sort_by(|one, other| (&one.topic, one.partition).cmp(&(&other.topic, other.partition)));

@@ -2,7 +2,7 @@
 
 use super::{AVERAGE_SHIFT, Batch, Lane, ROUGH_BATCHES, Sent, State, Verdict};
 use crate::config::{Isolation, OnLoss, StartFrom};
-use crate::shard::api::{Checkpoint, Event, LossCause, OffsetMode, Settings, Stop, StopKind};
+use crate::shard::api::{Checkpoint, Event, LossCause, OffsetMode, Settings, StopKind};
 use crate::shard::writers::Writers;
 use crate::time::Now;
 use crate::wire::batch::BatchHeader;
@@ -250,6 +250,11 @@ impl Lane {
 
     pub(in crate::shard) fn handle_log_start(&mut self, offset: i64) {
         self.log_start = Some(offset);
+        if std::mem::take(&mut self.wants_start) {
+            self.source_start = offset;
+            // Where that was all, nothing else comes.
+            self.is_asking &= self.out_of_range;
+        }
     }
 
     pub(in crate::shard) fn handle_log_end(
@@ -268,7 +273,7 @@ impl Lane {
 
     /// A question to the source was not answered, or not well.
     pub(in crate::shard) fn forget_source_questions(&mut self) {
-        if self.state == State::Locate || self.out_of_range {
+        if self.state == State::Locate || self.out_of_range || self.wants_start {
             self.is_asking = false;
             self.round = self.round.wrapping_add(1);
         }
@@ -277,6 +282,12 @@ impl Lane {
     /// Where to begin by time found nothing that young: begin at the end.
     pub(in crate::shard) fn locate_at_end(&mut self) {
         self.from = StartFrom::Latest;
+        self.is_asking = false;
+    }
+
+    /// Where to begin by time is before all that the source can tell apart: begin at the start.
+    pub(in crate::shard) fn locate_at_start(&mut self) {
+        self.from = StartFrom::Earliest;
         self.is_asking = false;
     }
 
