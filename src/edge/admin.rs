@@ -32,6 +32,7 @@ const LIST_OFFSETS: (i16, i16) = (0, 7);
 const LIST_OFFSETS_ISOLATION_MIN: i16 = 2;
 /// A topic of message format 0 has no times to look for.
 const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
+const OFFSET_FOR_LEADER_EPOCH_KEY: i16 = 23;
 const DELETE_RECORDS: (i16, i16) = (0, 2);
 const WRITE_TXN_MARKERS_KEY: i16 = 27;
 const DESCRIBE_CLUSTER_KEY: i16 = 60;
@@ -123,6 +124,17 @@ impl Admin {
         self.is_stale = false;
         self.client.set_brokers(self.observed.brokers.clone());
         Ok(&self.observed)
+    }
+
+    /// Which Kafka the cluster is, if that is too old to be mirrored to.
+    pub fn too_old(&mut self) -> Result<Option<&'static str>, AdminError> {
+        let versions = self.client.client(ANY_BROKER)?.versions();
+        let needed = [
+            (LIST_OFFSETS_KEY, crate::shard::LIST_OFFSETS),
+            (OFFSET_FOR_LEADER_EPOCH_KEY, crate::shard::OFFSET_FOR_LEADER_EPOCH),
+        ];
+        let lacks = |&(api_key, (min, max)): &(i16, (i16, i16))| versions.pick(api_key, min, max).is_none();
+        Ok(needed.iter().any(lacks).then(|| versions.kafka()))
     }
 
     /// The broker that leads a partition, looked up anew after an error.
