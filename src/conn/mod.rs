@@ -45,6 +45,8 @@ pub enum Out {
     },
 }
 
+/// Of the question that only old brokers answer.
+const OLD_CORRELATION_ID: i32 = -1;
 /// The share of a login's life after which the next one is due. Kafka's own client takes 85 % to 95 %.
 const LOGIN_USED_PERCENT: u64 = 85;
 
@@ -129,11 +131,6 @@ impl<T> Conn<T> {
         matches!(self.phase, Phase::Negotiating { .. }) && !self.has_sasl && !self.is_old
     }
 
-    /// Whether the broker has said which versions it speaks.
-    pub fn knows_versions(&self) -> bool {
-        !self.is_old && matches!(self.phase, Phase::LoggingIn { .. } | Phase::Ready)
-    }
-
     /// Whether requests may be sent now.
     pub fn is_ready(&self) -> bool {
         self.phase == Phase::Ready && self.login.is_none()
@@ -198,7 +195,7 @@ impl<T> Conn<T> {
         if self.is_old {
             let deadline_us = now.after_ms(self.request_timeout_ms);
             self.phase = Phase::Negotiating { version: 0, deadline_us };
-            let question = requests::are_you_old(-1, &self.client_id);
+            let question = requests::are_you_old(OLD_CORRELATION_ID, &self.client_id);
             self.queue(Out::Bytes(question));
         } else {
             self.negotiate(now, 3);
@@ -291,7 +288,9 @@ impl<T> Conn<T> {
 
     fn negotiated(&mut self, now: Now, version: i16, frame: Bytes) -> Result<Read<T>, String> {
         if self.is_old {
-            // Whatever the answer is.
+            if control::correlation_id(&frame) != Ok(OLD_CORRELATION_ID) {
+                return Err("the broker answered something else than what it was asked".into());
+            }
             self.versions = Versions::before_api_versions();
             self.phase = Phase::Ready;
             return Ok(Read::Ready);

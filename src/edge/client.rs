@@ -10,8 +10,8 @@ use crate::conn::sasl::{Exchange, SaslError, Step};
 use crate::limits::ANSWER_BYTES_MAX;
 use crate::wire::frame::{SIZE_BYTES, frame_bytes};
 use crate::wire::legacy::requests;
-use crate::wire::{BadFrame, control};
 use crate::wire::versions::{Versions, api_name};
+use crate::wire::{BadFrame, control};
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
@@ -97,7 +97,7 @@ impl Client {
             return Err(refused);
         }
         // It may be too old for the question; newer brokers close this connection, too.
-        let mut client = dial()?;
+        let Ok(mut client) = dial() else { return Err(refused) };
         let correlation_id = client.next_correlation_id();
         let question = requests::are_you_old(correlation_id, client_id);
         client.exchange_bytes(FETCH_KEY, correlation_id, &question).map_err(|_| refused)?;
@@ -641,6 +641,26 @@ mod tests {
         assert!(complaint(&peer(b"HTTP/1.1 400 Bad Request\r\n\r\n")).contains("HTTP"));
         assert!(complaint(&peer(b"\x7f\xff\xff\xff____")).contains("does not answer as a Kafka broker"));
         assert!(complaint(&peer(b"")).contains("does it expect TLS or SASL"));
+    }
+
+    #[test]
+    fn a_broker_that_does_not_know_api_versions_is_taken_for_an_old_one_when_it_says_so() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address: Address = listener.local_addr().unwrap().into();
+        let answers: [&[u8]; 4] = [b"", b"\0\0\0\x08\0\0\0\0\0\0\0\0", b"", b""];
+        thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(answer);
+                // Until the other side has read it.
+                let _ = if answer.is_empty() { Ok(0) } else { stream.read(&mut [0; 1024]) };
+            }
+        });
+        let old = Client::connect(&address, &Access::open(), "test", Duration::from_secs(5)).unwrap();
+        assert_eq!(*old.versions(), Versions::before_api_versions());
+        drop(old);
+        assert!(complaint(&address).contains("does it expect TLS or SASL"), "nor does it answer that");
     }
 
     #[test]

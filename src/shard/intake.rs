@@ -240,8 +240,10 @@ impl Shard {
             return;
         }
         if message.bytes > conn_budget {
-            let detail =
-                format!("a message of {} bytes does not fit the buffers; raise --buffer-bytes", message.bytes);
+            let detail = format!(
+                "a message of {} bytes does not fit the buffers; raise --buffer-bytes",
+                message.bytes
+            );
             return self.stop_lane(now, Some(slot), StopKind::BatchTooLarge, detail);
         }
         if path == Path::Splice {
@@ -517,7 +519,8 @@ impl Shard {
 
 /// What partitions may bring together.
 fn bytes_of(partitions: &[FetchPartition]) -> usize {
-    let bytes = partitions.iter().map(|partition| usize::try_from(partition.partition_max_bytes).unwrap_or(0));
+    let bytes =
+        partitions.iter().map(|partition| usize::try_from(partition.partition_max_bytes).unwrap_or(0));
     bytes.fold(0, usize::saturating_add)
 }
 

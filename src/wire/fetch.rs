@@ -8,8 +8,8 @@
 
 use super::batch::{BadBatch, BatchHeader};
 use super::cursor::{Cursor, Read, Unread};
-use super::legacy::message::{self, MessageHeader};
 use super::frame::{SIZE_BYTES, frame_bytes};
+use super::legacy::message::{self, MessageHeader};
 use super::{BadFrame, TopicKey};
 use crate::limits::{BATCH_HEADER_BYTES, FETCH_ANSWER_BYTES_MAX, TOPIC_NAME_BYTES_MAX};
 use bytes::{Buf, BytesMut};

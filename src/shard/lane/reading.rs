@@ -137,7 +137,11 @@ impl Lane {
     }
 
     /// Nothing whole fitted into what was asked for, from a source that then sends less.
-    pub(in crate::shard) fn ask_for_more(&mut self, bytes_min: usize, bytes_max: usize) -> Result<(), String> {
+    pub(in crate::shard) fn ask_for_more(
+        &mut self,
+        bytes_min: usize,
+        bytes_max: usize,
+    ) -> Result<(), String> {
         if self.fetch_bytes_min >= bytes_max {
             return Err(format!(
                 "the message at offset {} or behind it is larger than {bytes_max} bytes; raise --fetch-bytes-max",

@@ -31,7 +31,9 @@ fn sources_before_batches() {
 
     killed(&mut pair, first, "all");
     follow(&mut pair, first, &[]);
-    pair.twinlog(&["verify", "--topics", first, "--link", first]).run().ended_with(0, &["the same on both sides"]);
+    pair.twinlog(&["verify", "--topics", first, "--link", first])
+        .run()
+        .ended_with(0, &["the same on both sides"]);
 
     let running = mirror(&pair, first, &[]).start();
     pair.source.upgrade("0.10.2.2");
@@ -102,8 +104,10 @@ fn fill(pair: &Pair, topic: &str, codecs: &[&str]) {
 
 fn read_some(pair: &Pair, topic: &str, group: &str) {
     let group = format!("group.id={group}");
-    let words = ["consume", pair.source.name(), "--topic", topic, "--from-beginning", "--max-messages", "100"];
-    script(&[&words[..], &["--consumer-property", &group]].concat()).unwrap_or_else(|error| panic!("{error}"));
+    let words =
+        ["consume", pair.source.name(), "--topic", topic, "--from-beginning", "--max-messages", "100"];
+    script(&[&words[..], &["--consumer-property", &group]].concat())
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn mirror(pair: &Pair, topic: &str, flags: &[&str]) -> Twinlog {

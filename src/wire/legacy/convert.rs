@@ -97,7 +97,13 @@ impl Batches {
         Ok(())
     }
 
-    fn push(&mut self, codec: u8, offset: i64, timestamp_ms: i64, message: &Message<'_>) -> Result<(), BadRecords> {
+    fn push(
+        &mut self,
+        codec: u8,
+        offset: i64,
+        timestamp_ms: i64,
+        message: &Message<'_>,
+    ) -> Result<(), BadRecords> {
         if offset <= self.last_offset {
             return Err(BadRecords::Records("their offsets do not ascend"));
         }

@@ -41,7 +41,10 @@ fn xxh32(bytes: &[u8]) -> u32 {
         hash = hash.wrapping_add(word.wrapping_mul(PRIMES[2])).rotate_left(17).wrapping_mul(PRIMES[3]);
     }
     for &byte in words.remainder() {
-        hash = hash.wrapping_add(u32::from(byte).wrapping_mul(PRIMES[4])).rotate_left(11).wrapping_mul(PRIMES[0]);
+        hash = hash
+            .wrapping_add(u32::from(byte).wrapping_mul(PRIMES[4]))
+            .rotate_left(11)
+            .wrapping_mul(PRIMES[0]);
     }
     hash = (hash ^ hash >> 15).wrapping_mul(PRIMES[1]);
     hash = (hash ^ hash >> 13).wrapping_mul(PRIMES[2]);

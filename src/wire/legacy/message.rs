@@ -128,8 +128,8 @@ fn nullable<'a>(cursor: &mut Cursor<'a>) -> Read<Option<&'a [u8]>> {
     match cursor.i32()? {
         -1 => Ok(None),
         length => {
-            let length = usize::try_from(length)
-                .map_err(|_| Unread::Bad("a key or a value has a negative length"))?;
+            let length =
+                usize::try_from(length).map_err(|_| Unread::Bad("a key or a value has a negative length"))?;
             cursor.bytes(length).map(Some)
         }
     }

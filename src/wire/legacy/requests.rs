@@ -6,8 +6,12 @@ use crate::wire::control;
 use crate::wire::cursor::{Cursor, Read, Unread, put_length, put_string};
 use crate::wire::frame::SIZE_BYTES;
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
-use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult,
+};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
 use kafka_protocol::messages::{
     DescribeConfigsRequest, DescribeConfigsResponse, ListOffsetsRequest, ListOffsetsResponse, TopicName,
 };
@@ -25,7 +29,12 @@ pub const BEFORE_ALL: i64 = -2;
 
 /// A ListOffsets request of any version. Version 0 does not find records by their time: its answer is the begin of the last segment
 /// that was written to for the last time before, so somewhat earlier.
-pub fn list_offsets(request: &ListOffsetsRequest, version: i16, correlation_id: i32, client_id: &str) -> Bytes {
+pub fn list_offsets(
+    request: &ListOffsetsRequest,
+    version: i16,
+    correlation_id: i32,
+    client_id: &str,
+) -> Bytes {
     if version > 0 {
         return control::encode(request, version, correlation_id, client_id);
     }
@@ -180,6 +189,7 @@ fn nullable(cursor: &mut Cursor<'_>) -> Read<Option<StrBytes>> {
         -1 => return Ok(None),
         length => usize::try_from(length).map_err(|_| Unread::Bad("a negative string length"))?,
     };
-    let text = std::str::from_utf8(cursor.bytes(length)?).map_err(|_| Unread::Bad("a string is not UTF-8"))?;
+    let text =
+        std::str::from_utf8(cursor.bytes(length)?).map_err(|_| Unread::Bad("a string is not UTF-8"))?;
     Ok(Some(StrBytes::from_string(text.to_owned())))
 }

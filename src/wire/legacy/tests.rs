@@ -53,7 +53,8 @@ fn message(magic: u8, attributes: u8, record: &Seen) -> Vec<u8> {
 /// Messages within one: with their offsets in format 0, counted from the first one in format 1.
 fn compressed(magic: u8, codec: u8, records: &[Seen], appended_ms: Option<i64>) -> Vec<u8> {
     let first = records[0].offset;
-    let relative = |record: &Seen| Seen { offset: record.offset - i64::from(magic) * first, ..record.clone() };
+    let relative =
+        |record: &Seen| Seen { offset: record.offset - i64::from(magic) * first, ..record.clone() };
     let set = records.iter().flat_map(|record| message(magic, 0, &relative(record))).collect::<Vec<u8>>();
     let outer = Seen {
         offset: records[records.len() - 1].offset,
@@ -273,7 +274,8 @@ fn plain_messages_share_batches_of_a_bounded_size() {
 fn the_old_lz4_header_is_read_in_format_0_only() {
     let records = [plain(3, b"one"), plain(4, b"two")];
     let broken = |magic: u8| {
-        let relative = |record: &Seen| Seen { offset: record.offset - i64::from(magic) * 3, ..record.clone() };
+        let relative =
+            |record: &Seen| Seen { offset: record.offset - i64::from(magic) * 3, ..record.clone() };
         let set: Vec<u8> = records.iter().flat_map(|record| message(magic, 0, &relative(record))).collect();
         let mut frame = compress(3, &set).unwrap();
         frame[6] ^= 0xff;
@@ -322,8 +324,9 @@ fn old_requests_are_what_old_brokers_read() {
         .with_partitions(vec![ListOffsetsPartition::default().with_partition_index(2).with_timestamp(-1)]);
     let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
     let wire = requests::list_offsets(&request, 0, 7, "x");
-    let body = b"\xff\xff\xff\xff\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x01";
-    assert_eq!(wire[..], [&b"\0\0\0\x2e\0\x02\0\0\0\0\0\x07\0\x01x"[..], body].concat());
+    let body =
+        b"\xff\xff\xff\xff\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x01";
+    assert_eq!(wire[..], [&b"\0\0\0\x2a\0\x02\0\0\0\0\0\x07\0\x01x"[..], body].concat());
     let answer = b"\0\0\0\x07\0\0\0\x01\0\x01t\0\0\0\x02\0\0\0\x02\0\0\0\0\0\x01\0\0\0\0\0\0\0\x63\0\0\0\x03\0\0\0\0\0\0";
     let read = requests::list_offsets_answer(0, Bytes::from_static(answer)).unwrap();
     let offsets: Vec<i64> = read.topics[0].partitions.iter().map(|partition| partition.offset).collect();
