@@ -179,6 +179,9 @@ pub struct Mirror {
     pub buffer_bytes: usize,
     /// Replication factor of created topics. None: the source's, bounded by the number of target brokers.
     pub replication_factor: Option<i16>,
+    /// Keep the settings of topics on the target in step with the source's, and how often to compare them.
+    pub sync_topic_configs: bool,
+    pub topic_configs_interval_ms: u64,
     /// How often both clusters' metadata are read when nothing asks for it sooner.
     pub metadata_refresh_ms: u64,
     /// How long a request of a dead connection or a killed instance may still be under way at a broker. Lanes that cannot
@@ -194,6 +197,8 @@ pub struct Mirror {
     pub request_timeout_ms: u64,
     /// Connections to each target broker, per shard.
     pub connections_per_broker: usize,
+    /// Where metrics and health are served over HTTP. None: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Mirror {
