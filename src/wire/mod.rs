@@ -11,6 +11,7 @@ pub mod cursor;
 pub mod fetch;
 mod fetch_request;
 pub mod frame;
+pub mod legacy;
 pub mod produce;
 pub mod rebuild;
 pub mod seed;

@@ -31,6 +31,7 @@ mod kafka;
 mod load;
 mod losses;
 mod mirror;
+mod old;
 mod pair;
 mod plan;
 mod security;
