@@ -221,9 +221,11 @@ impl LoadArgs {
             > 0;
         let settings = Settings {
             target,
+            read_from: None,
             create: self.create(&workload),
             topics: self.topics(&workload),
             shape,
+            replay: None,
             check: self.check || (reads && self.timestamps != Some(Timestamps::Now)),
             timestamps: self.timestamps.unwrap_or_default(),
             rates,

@@ -17,6 +17,7 @@ mod payload;
 pub mod perf_test;
 mod report;
 mod schedule;
+pub mod shape;
 mod sizes;
 mod workload;
 
