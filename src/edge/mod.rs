@@ -30,6 +30,7 @@ pub mod plan;
 pub mod progress;
 pub mod runtime;
 pub mod security;
+pub mod shape;
 pub mod shard_task;
 pub mod signals;
 pub mod sim_cmd;

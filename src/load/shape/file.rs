@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_comes_evenly_takes_one_line() {
-        let even = |n| Seen { at_us: n * 500, lane: 1, bytes: 2000, records: 10, codec: Codec::Lz4 };
+        let even = |n: u64| Seen { at_us: n * 500, lane: 1, bytes: 2000, records: 10, codec: Codec::Lz4 };
         let text = write(&captured((0..1000).map(even).collect()));
         let lines: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(lines, ["[0,1,2000,10,3]", "[500,1,2000,10,3,999]"]);

@@ -150,7 +150,7 @@ mod tests {
         #[test]
         fn the_size_is_hit(
             codec in proptest::sample::select(Codec::ALL.to_vec()),
-            bytes in prop_oneof![200u32..2000, 2000..40_000, 40_000..600_000],
+            bytes in prop_oneof![200u32..2000, 2000u32..40_000, 40_000u32..600_000],
             bytes_per_record in 20u32..5000,
         ) {
             let records = ((bytes - 61) / bytes_per_record).max(1);
