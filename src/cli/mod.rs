@@ -11,6 +11,7 @@ mod mirror;
 mod offsets;
 mod perf_test;
 mod plan;
+mod shape;
 mod sim;
 mod verify;
 
@@ -23,6 +24,7 @@ pub use load::{LoadArgs, LoadPlan};
 pub use mirror::MirrorArgs;
 pub use offsets::{OffsetsArgs, OffsetsCommand, TranslateArgs};
 pub use plan::PlanArgs;
+pub use shape::{CaptureArgs, DiffArgs, ShapeArgs, ShapeCommand, ShowArgs};
 pub use sim::SimArgs;
 pub use verify::VerifyArgs;
 
@@ -92,6 +94,8 @@ pub enum Command {
     /// brokers. Batches are encoded beforehand, so that one core fills a cluster. Reads workload files of OpenMessaging Benchmark,
     /// and can stand in for kafka-producer-perf-test.
     Load(Box<LoadArgs>),
+    /// Capture what some topics' traffic looks like, without any of its contents, to be sent again by `load --shape`.
+    Shape(ShapeArgs),
     /// Serve a synthetic Kafka cluster from memory on 127.0.0.1.
     ///
     /// A cluster for laptops, tests and demos: it lives in memory, keeps the newest records only, and forgets everything when it

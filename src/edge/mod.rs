@@ -11,6 +11,7 @@ pub mod admin;
 pub mod bench;
 pub mod broker_task;
 pub mod buffers;
+pub mod capacity;
 pub mod client;
 pub mod clock;
 pub mod control_task;

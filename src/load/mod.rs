@@ -8,6 +8,7 @@
 
 mod arrivals;
 mod batches;
+pub mod capacity;
 mod check;
 mod keys;
 mod measures;

@@ -1,8 +1,9 @@
 //! Payloads that have a given size once they are compressed, so many records in them.
 //!
-//! A random byte cannot be shrunk, a repeated one costs next to nothing. So the values are half random bytes and half filler, and
-//! how many are random is corrected by what the size misses, which hits it within a few steps: one more random byte is about one
-//! more byte of payload.
+//! A random byte cannot be shrunk, a repeated one costs next to nothing. So the first part of all values is random and the rest is
+//! filler, and how many bytes are random is corrected by what the size misses: one more is about one more byte of payload. That hits
+//! it within a few tries. (Random and repeated bytes in turn would not: Snappy and LZ4 look ever less often for something to shrink
+//! where they found nothing, so that what they find depends on where it stands.)
 
 use super::kinds::Kind;
 use crate::limits::BATCH_HEADER_BYTES;
@@ -34,6 +35,8 @@ pub(in crate::load) fn payload(kind: &Kind, seed: u64) -> Result<(Bytes, u64), S
         least = compress(values, 0)?;
     }
     let mut random = wanted.saturating_sub(least.len()).min(values);
+    // So few are too few, so many too many.
+    let (mut low, mut high) = (0, values + 1);
     let mut best = (least.len().abs_diff(wanted), least);
     for _ in 0..TRIES {
         let found = compress(values, random)?;
@@ -41,11 +44,19 @@ pub(in crate::load) fn payload(kind: &Kind, seed: u64) -> Result<(Bytes, u64), S
         if found.len().abs_diff(wanted) < best.0 {
             best = (found.len().abs_diff(wanted), found);
         }
-        let corrected = (random as i64 + missing).clamp(0, values as i64) as usize;
-        if missing.unsigned_abs() as usize <= wanted / 1000 || corrected == random {
+        if missing.unsigned_abs() as usize <= wanted / 1000 {
             break;
         }
-        random = corrected;
+        if missing > 0 {
+            low = random
+        } else {
+            high = random
+        }
+        let corrected = (random as i64 + missing).max(0) as usize;
+        random = if low < corrected && corrected < high { corrected } else { low.midpoint(high) };
+        if random == low {
+            break;
+        }
     }
     Ok((best.1.into(), values as u64))
 }
@@ -89,11 +100,13 @@ impl Share {
 /// The bytes of so many records without keys and headers, with values of `values` bytes together, `random` of them random.
 fn records(count: u32, values: usize, random: usize, seed: u64) -> Vec<u8> {
     let mut chance = Random::new(seed);
-    let (mut sizes, mut randoms) = (Share::new(values, count), Share::new(random.min(values), count));
+    let mut sizes = Share::new(values, count);
+    let mut randoms_left = random;
     let mut bytes = Vec::with_capacity(values + count as usize * 16);
     for n in 0..count {
         let size = sizes.next();
-        let random = randoms.next().min(size);
+        let random = randoms_left.min(size);
+        randoms_left -= random;
         put_zigzag(&mut bytes, body_bytes(n, size));
         // Attributes, timestamp delta 0, offset delta, no key.
         bytes.extend([0, 0]);
@@ -146,27 +159,27 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(60))]
+        #![proptest_config(ProptestConfig { max_shrink_iters: 20, ..ProptestConfig::with_cases(40) })]
         #[test]
         fn the_size_is_hit(
             codec in proptest::sample::select(Codec::ALL.to_vec()),
-            bytes in prop_oneof![200u32..2000, 2000u32..40_000, 40_000u32..600_000],
+            bytes in prop_oneof![200u32..2000, 2000u32..40_000, 40_000u32..300_000],
             bytes_per_record in 20u32..5000,
         ) {
             let records = ((bytes - 61) / bytes_per_record).max(1);
             let found = size(codec, bytes, records);
             let off = found.abs_diff(bytes as usize);
-            // Snappy and LZ4 take a few bytes more or less for where a match begins.
-            prop_assert!(off <= 16 + bytes as usize / 200, "{codec} {bytes} {records}: {found}");
+            prop_assert!(off <= 16 + bytes as usize / 400, "{codec} {bytes} {records}: {found}");
         }
     }
 
     #[test]
     fn tiny_batches_of_many_records_come_as_near_as_can_be() {
         for codec in Codec::ALL {
-            for (bytes, records) in [(62, 1), (75, 1), (90, 2), (100, 1)] {
+            // As small as Kafka's producer makes them.
+            for (bytes, records) in [(100, 1), (110, 2), (130, 3)] {
                 let found = size(codec, bytes, records);
-                assert!(found <= bytes as usize + 24, "{codec}: {found} instead of {bytes}");
+                assert!(found.abs_diff(bytes as usize) <= 12, "{codec}: {found} instead of {bytes}");
             }
         }
         // 1000 records cannot be less than this.
