@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => run_bench(args),
         Command::Load(args) => commands::load(*args),
         Command::Shape(args) => commands::shape(args),
+        Command::Capacity(args) => commands::capacity(*args),
     };
     ended.unwrap_or_else(|failure| {
         eprintln!("error: {}", failure.message);

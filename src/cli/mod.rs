@@ -2,6 +2,7 @@
 
 mod bench;
 mod broker;
+mod capacity;
 mod failover;
 mod groups;
 mod ledger;
@@ -17,6 +18,7 @@ mod verify;
 
 pub use bench::BenchArgs;
 pub use broker::BrokerArgs;
+pub use capacity::CapacityArgs;
 pub use failover::{FailbackArgs, FailoverArgs};
 pub use groups::{GroupsArgs, GroupsCommand, GroupsLink};
 pub use ledger::LedgerArgs;
@@ -53,6 +55,7 @@ Examples:
   twinlog plan   --source east:9092 --target west:9092 --topics 'orders,clicks\\..*'      # what would that do?
   twinlog bench                  # needs nothing else: two synthetic clusters, every record checked
   twinlog load   --target west:9092 --topic t --create --rate 50MB/s      # how fast are the brokers?
+  twinlog capacity --slo p99=50ms --want 2GB/s                            # how many cores does a mirror need?
   twinlog broker --port 9092     # a Kafka cluster in memory, to try things with
 
 Exit codes:
@@ -96,6 +99,11 @@ pub enum Command {
     Load(Box<LoadArgs>),
     /// Capture what some topics' traffic looks like, without any of its contents, to be sent again by `load --shape`.
     Shape(ShapeArgs),
+    /// Find out how much a mirror can do for a load of your shape, what limits it, and what a rate that you want takes.
+    ///
+    /// Raises a load between two clusters, yours or two synthetic ones, to the highest rate at which records still arrive in time;
+    /// names what the limit is, and checks the rate that it found with a longer run.
+    Capacity(Box<CapacityArgs>),
     /// Serve a synthetic Kafka cluster from memory on 127.0.0.1.
     ///
     /// A cluster for laptops, tests and demos: it lives in memory, keeps the newest records only, and forgets everything when it

@@ -292,7 +292,7 @@ impl Admin {
             .iter()
             .find(|topic| ![0, UNKNOWN_TOPIC_OR_PARTITION].contains(&topic.error_code));
         refused.map_or(Ok(()), |topic| {
-            let name = topic.name.as_ref().map(ToString::to_string).unwrap_or_default();
+            let name = topic.name.as_ref().map(|name| name.0.to_string()).unwrap_or_default();
             check(topic.error_code, &format!("deleting topic {name}"))
         })
     }

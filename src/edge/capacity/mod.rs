@@ -23,7 +23,7 @@ use stage::Stage;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, available_parallelism};
-use trial::{Heard, Trial};
+use trial::{Heard, Link, Trial};
 
 /// What to find out.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub struct Settings {
 const FROM_BYTES_PER_SECOND: f64 = 1e6;
 /// The lowest rate: fewer batches a second make no percentiles.
 const FLOOR_BATCHES_PER_SECOND: f64 = 20.0;
-/// Buffers of a mirror between synthetic clusters, as `twinlog bench` has them.
+/// How often a prediction is made anew.
 const CHECKS_MAX: usize = 3;
 /// How much lower the next prediction is if one did not hold.
 const BACK: f64 = 0.8;
@@ -107,9 +107,10 @@ fn on_stage(
             ended
         });
         let mirror = mirror.map_err(|error| error.to_string())?;
+        let link = Link { settings, stage, mirror: &config, heard: &heard, stop, over: &over, progress };
         let report = stage
             .await_target(stop, || over.load(Ordering::Relaxed))
-            .and_then(|()| Trial::new(settings, stage, &config, &heard, generator, stop, &over, progress))
+            .and_then(|()| Trial::new(link, generator))
             .map(|trial| Finder { settings, config: &config, trial, progress, stop }.find());
         let ended_early = over.load(Ordering::Relaxed);
         end_mirror.store(true, Ordering::Relaxed);
@@ -239,7 +240,7 @@ impl Finder<'_> {
             Mover::Copy => false,
             Mover::Auto => batch_bytes >= SPLICE_BATCH_BYTES_MIN as f64,
         };
-        let (source_brokers, target_brokers) = self.trial.stage.brokers().unwrap_or((1, 1));
+        let (source_brokers, target_brokers) = self.trial.brokers;
         let basis = Basis {
             bytes_per_second: best.offered.bytes_per_second,
             cores: self.config.cores.len(),

@@ -34,49 +34,33 @@ pub struct Heard {
     pub buffered_bytes: u64,
 }
 
-pub struct Trial<'a> {
+/// The mirror at work, and who may end it.
+#[derive(Clone, Copy)]
+pub struct Link<'a> {
     pub settings: &'a Settings,
     pub stage: &'a Stage,
     pub mirror: &'a Mirror,
     pub heard: &'a Mutex<Heard>,
-    /// Source and target.
-    pub round_trips_us: (u64, u64),
-    pub source_brokers: usize,
     pub stop: &'a AtomicBool,
     /// The mirror has ended.
     pub over: &'a AtomicBool,
     pub progress: &'a Progress,
+}
+
+pub struct Trial<'a> {
+    link: Link<'a>,
+    /// Source and target.
+    pub brokers: (usize, usize),
+    round_trips_us: (u64, u64),
     generator: Generator,
     probe: Generator,
 }
 
 impl<'a> Trial<'a> {
-    #[allow(clippy::too_many_arguments)]
-    pub fn new(
-        settings: &'a Settings,
-        stage: &'a Stage,
-        mirror: &'a Mirror,
-        heard: &'a Mutex<Heard>,
-        generator: Generator,
-        stop: &'a AtomicBool,
-        over: &'a AtomicBool,
-        progress: &'a Progress,
-    ) -> Result<Self, String> {
-        let (source_brokers, target_brokers) = stage.brokers()?;
-        let probe = Generator::new(&probe_settings(settings, stage, target_brokers, 0))?;
-        Ok(Self {
-            settings,
-            stage,
-            mirror,
-            heard,
-            round_trips_us: stage.round_trips_us(),
-            source_brokers,
-            stop,
-            over,
-            progress,
-            generator,
-            probe,
-        })
+    pub fn new(link: Link<'a>, generator: Generator) -> Result<Self, String> {
+        let brokers = link.stage.brokers()?;
+        let probe = Generator::new(&probe_settings(link.settings, link.stage, brokers.1, 0))?;
+        Ok(Self { link, brokers, round_trips_us: link.stage.round_trips_us(), generator, probe })
     }
 
     pub fn mean_batch_bytes(&self) -> f64 {
@@ -99,7 +83,7 @@ impl<'a> Trial<'a> {
 
     /// Tries a rate for so long. None: it was stopped.
     pub fn run(&mut self, what: &str, rate: f64, us: u64) -> Result<Option<Tried>, String> {
-        let settings = self.settings.load(self.stage, Some(rate), us);
+        let settings = self.link.settings.load(self.link.stage, Some(rate), us);
         let halt = AtomicBool::new(false);
         let mean_batch_bytes = self.mean_batch_bytes();
         let mut watcher = Watcher {
@@ -112,15 +96,14 @@ impl<'a> Trial<'a> {
             mean_batch_bytes,
             warmup_us: settings.warmup_us,
             halt: &halt,
-            stop: self.stop,
-            over: self.over,
-            progress: self.progress,
-            heard: self.heard,
+            stop: self.link.stop,
+            over: self.link.over,
+            progress: self.link.progress,
+            heard: self.link.heard,
             bound_bytes: self.bound_bytes(rate),
         };
         let probe_us = settings.warmup_us + us;
-        let target_brokers = self.probe_lanes();
-        let probe_settings = probe_settings(self.settings, self.stage, target_brokers, probe_us);
+        let probe_settings = probe_settings(self.link.settings, self.link.stage, self.brokers.1, probe_us);
         let (generator, probe) = (&mut self.generator, &mut self.probe);
         let (outcome, probed) = thread::scope(|scope| {
             let halt = &halt;
@@ -135,34 +118,31 @@ impl<'a> Trial<'a> {
                 .and_then(|probing| probing.join().map_err(|_| "the probe panicked".to_owned())?);
             (outcome, probed)
         });
-        if self.over.load(Ordering::Relaxed) {
+        if self.link.over.load(Ordering::Relaxed) {
             return Err("the mirror has ended".into());
         }
         let outcome = outcome?;
-        if self.stop.load(Ordering::Relaxed) {
+        if self.link.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let behind = watcher.behind.take();
         let evidence = self.evidence(&watcher, &outcome, probed.ok().map(|probed| probed.total.from_sent));
-        self.stage.await_level(self.stop, || self.over.load(Ordering::Relaxed)).or_else(|problem| {
-            // Who stopped it knows that it did not end.
-            if self.stop.load(Ordering::Relaxed) { Ok(()) } else { Err(problem) }
-        })?;
+        self.link.stage.await_level(self.link.stop, || self.link.over.load(Ordering::Relaxed)).or_else(
+            |problem| {
+                // Who stopped it knows that it did not end.
+                if self.link.stop.load(Ordering::Relaxed) { Ok(()) } else { Err(problem) }
+            },
+        )?;
         Ok(Some(self.judge(rate, &outcome, behind, evidence)))
     }
 
     /// Bytes that the mirror may be behind before a trial is given up.
     fn bound_bytes(&self, rate: f64) -> f64 {
-        let seconds = BEHIND_SECONDS.max(self.settings.slo.limit_us() as f64 / 1e6 * 4.0);
+        let seconds = BEHIND_SECONDS.max(self.link.settings.slo.limit_us() as f64 / 1e6 * 4.0);
         // A shape has its bursts.
-        let peak = if self.settings.replay.is_some() { 4.0 } else { 1.0 };
+        let peak = if self.link.settings.replay.is_some() { 4.0 } else { 1.0 };
         let bytes = rate * seconds * peak + 4.0 * self.mean_batch_bytes();
-        if self.stage.is_embedded() { bytes.min(BEHIND_BYTES) } else { bytes }
-    }
-
-    fn probe_lanes(&self) -> usize {
-        // As it was made.
-        self.stage.brokers().map_or(1, |(_, target)| target)
+        if self.link.stage.is_embedded() { bytes.min(BEHIND_BYTES) } else { bytes }
     }
 
     fn judge(&self, rate: f64, outcome: &Outcome, behind: Option<f64>, evidence: Evidence) -> Tried {
@@ -171,7 +151,7 @@ impl<'a> Trial<'a> {
         let tally = report.checked.map(|checked| checked.tally).unwrap_or_default();
         let offered = self.rate(rate);
         let due = report.offered.map_or(0.0, |offered| offered.records_per_second);
-        let missed = match self.settings.slo.missed(latency) {
+        let missed = match self.link.settings.slo.missed(latency) {
             _ if behind.is_some() => {
                 let bytes = behind.unwrap_or(0.0);
                 Some(format!("given up, {} behind", units::bytes(bytes as u64)))
@@ -204,17 +184,17 @@ impl<'a> Trial<'a> {
     }
 
     fn evidence(&self, watcher: &Watcher<'_>, outcome: &Outcome, probed: Option<Latency>) -> Evidence {
-        let quantile = self.settings.slo.quantile();
+        let quantile = self.link.settings.slo.quantile();
         let mut evidence = Evidence {
-            slo_us: self.settings.slo.limit_us(),
+            slo_us: self.link.settings.slo.limit_us(),
             source_answer_us: outcome.total.from_sent.at_us(quantile),
             target_answer_us: probed
                 .filter(|latency| latency.count() > 0)
                 .map(|latency| latency.at_us(quantile)),
             source_round_trip_us: self.round_trips_us.0,
             target_round_trip_us: self.round_trips_us.1,
-            buffer_bytes: self.mirror.buffer_bytes as u64,
-            fetch_bytes_max: self.mirror.fetch_bytes_max as f64,
+            buffer_bytes: self.link.mirror.buffer_bytes as u64,
+            fetch_bytes_max: self.link.mirror.fetch_bytes_max as f64,
             ..Evidence::default()
         };
         let (Some(begin), Some(end)) = (&watcher.begin, &watcher.end) else { return evidence };
@@ -226,7 +206,7 @@ impl<'a> Trial<'a> {
         let shard = busiest(named("shard"));
         (evidence.shard_busy, evidence.shard_waiting) = (shard.ran, shard.waited);
         evidence.mirror_busy = named("shard").chain(named("mirror")).map(|share| share.ran).sum();
-        if let Some((source, target)) = self.stage.broker_threads() {
+        if let Some((source, target)) = self.link.stage.broker_threads() {
             let busy = |ids: &super::threads::Ids| {
                 busiest(end.threads.since(&begin.threads, |id, _| ids.contains(&id))).ran
             };
@@ -238,7 +218,7 @@ impl<'a> Trial<'a> {
         let fetches = (to.fetch_requests - from.fetch_requests) as f64;
         if fetches > 0.0 && heard_seconds > 0.0 {
             evidence.fetch_bytes = (to.bytes - from.bytes) as f64 / fetches;
-            let connections = (self.mirror.cores.len().max(1) * self.source_brokers.max(1)) as f64;
+            let connections = (self.link.mirror.cores.len().max(1) * self.brokers.0.max(1)) as f64;
             evidence.fetches_per_second = fetches / heard_seconds / connections;
         }
         evidence.throttled_ms = outcome.report.throttled_ms + (to.throttled_ms - from.throttled_ms);
@@ -307,12 +287,9 @@ impl Watch for Watcher<'_> {
             self.halt.store(true, Ordering::Relaxed);
         }
         // A trial that is given up early has only its warm-up to look at.
-        let is_measured = tick.end_us >= self.warmup_us || self.halt.load(Ordering::Relaxed);
-        if self.begin.is_none() && (tick.end_us < 2 * TICK_US || is_measured)
-            || is_first_of(tick, self.warmup_us)
-        {
+        if self.begin.is_none() || is_first_of(tick, self.warmup_us) {
             self.begin = Some(self.moment());
-        } else if tick.is_last || self.halt.load(Ordering::Relaxed) {
+        } else if self.end.is_none() && (tick.is_last || self.halt.load(Ordering::Relaxed)) {
             self.end = Some(self.moment());
         }
         let latency = &tick.total.end_to_end;

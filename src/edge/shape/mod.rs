@@ -128,9 +128,9 @@ pub fn capture(settings: &Settings, stop: &AtomicBool, progress: &Progress) -> R
             let _ = admin.observe();
         }
     }
-    let us = match settings.span {
-        Span::Next { us } => us.min(clock::now().mono_us - shared.begin_us),
-        Span::Last { ms } => ms.saturating_mul(1000),
+    let (begin_ms, us) = match settings.span {
+        Span::Next { us } => (now.wall_ms, us.min(clock::now().mono_us - shared.begin_us)),
+        Span::Last { .. } => found.trim(since_ms.unwrap_or(0)),
     };
     let ended = match () {
         () if shared.batches.load(Ordering::Relaxed) > BATCHES_MAX as u64 => Ended::BatchesMax,
@@ -141,7 +141,7 @@ pub fn capture(settings: &Settings, stop: &AtomicBool, progress: &Progress) -> R
     let head = Head {
         twinlog_shape: 1,
         version: env!("CARGO_PKG_VERSION").into(),
-        begin_ms: since_ms.unwrap_or(now.wall_ms),
+        begin_ms,
         us: us.max(1),
         clock: if since_ms.is_some() { Clock::Timestamps } else { Clock::Arrival },
         ended,

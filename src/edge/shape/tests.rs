@@ -87,6 +87,8 @@ fn a_backlog_is_captured_and_its_replay_is_alike() {
         (report.batches, report.records, report.wire_bytes)
     );
     assert_eq!((captured.head.clock, captured.head.ended), (Clock::Timestamps, Ended::AsAsked));
+    // The silence before is no part of it.
+    assert!(captured.batches[0].at_us == 0 && captured.head.us < 60_000_000, "{:?}", captured.head);
 
     let file = tempfile::Builder::new().suffix(".zst").tempfile().unwrap();
     write_file(file.path(), &captured).unwrap();

@@ -67,6 +67,17 @@ impl Found {
         self.left_out.empty += other.left_out.empty;
         self.left_out.dated_otherwise += other.left_out.dated_otherwise;
     }
+
+    /// Takes away the silence around a backlog, so that a replay does not wait for it. Returns when it begins, and its length in µs.
+    pub fn trim(&mut self, since_ms: i64) -> (i64, u64) {
+        let times = || self.batches.iter().map(|seen| seen.at_us);
+        let (Some(first_us), Some(last_us)) = (times().min(), times().max()) else { return (since_ms, 1) };
+        self.batches.iter_mut().for_each(|seen| seen.at_us -= first_us);
+        // As long after the last one as batches are apart.
+        let active_us = last_us - first_us;
+        let gap_us = active_us / (self.batches.len() as u64 - 1).max(1);
+        (since_ms + (first_us / 1000) as i64, active_us + gap_us.max(1))
+    }
 }
 
 /// How it ended.

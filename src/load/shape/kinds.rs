@@ -72,8 +72,9 @@ impl Kinds {
             u64::from(kind.bytes)
                 * match kind.codec {
                     Codec::None => 1,
-                    Codec::Snappy | Codec::Lz4 | Codec::Zstd => 4,
-                    Codec::Gzip => 12,
+                    Codec::Snappy | Codec::Lz4 => 6,
+                    Codec::Zstd => 16,
+                    Codec::Gzip => 40,
                 }
         });
         each.sum()

@@ -1,9 +1,9 @@
 //! Payloads that have a given size once they are compressed, so many records in them.
 //!
-//! A random byte cannot be shrunk, a repeated one costs next to nothing. So the first part of all values is random and the rest is
-//! filler, and how many bytes are random is corrected by what the size misses: one more is about one more byte of payload. That hits
-//! it within a few tries. (Random and repeated bytes in turn would not: Snappy and LZ4 look ever less often for something to shrink
-//! where they found nothing, so that what they find depends on where it stands.)
+//! A random byte cannot be shrunk, a repeated one costs next to nothing. So the first part of all values is filler and the rest is
+//! random, and how many bytes are random is corrected by what the size misses: one more is about one more byte of payload. That hits
+//! it within a few tries. (The other way round, or in turn, would not do: Snappy and LZ4 look ever less often for something to shrink
+//! where they found nothing, and would find the filler late.)
 
 use super::kinds::Kind;
 use crate::limits::BATCH_HEADER_BYTES;
@@ -101,24 +101,24 @@ impl Share {
 fn records(count: u32, values: usize, random: usize, seed: u64) -> Vec<u8> {
     let mut chance = Random::new(seed);
     let mut sizes = Share::new(values, count);
-    let mut randoms_left = random;
+    let mut filler_left = values.saturating_sub(random);
     let mut bytes = Vec::with_capacity(values + count as usize * 16);
     for n in 0..count {
         let size = sizes.next();
-        let random = randoms_left.min(size);
-        randoms_left -= random;
+        let filler = filler_left.min(size);
+        filler_left -= filler;
         put_zigzag(&mut bytes, body_bytes(n, size));
         // Attributes, timestamp delta 0, offset delta, no key.
         bytes.extend([0, 0]);
         put_zigzag(&mut bytes, n as usize);
         bytes.push(1);
         put_zigzag(&mut bytes, size);
-        let end = bytes.len() + random;
+        bytes.resize(bytes.len() + filler, FILLER);
+        let end = bytes.len() + size - filler;
         while bytes.len() < end {
             let eight = chance.next().to_le_bytes();
             bytes.extend(&eight[..eight.len().min(end - bytes.len())]);
         }
-        bytes.resize(bytes.len() + size - random, FILLER);
         // No headers.
         bytes.push(0);
     }
