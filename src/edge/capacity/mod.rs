@@ -198,8 +198,9 @@ impl Finder<'_> {
 
     fn search(&mut self, floor: f64, report: &mut CapacityReport) -> Result<(), String> {
         let Settings { from, up_to, step_us, .. } = *self.settings;
-        let first = from.unwrap_or(FROM_BYTES_PER_SECOND);
-        let mut search = Search::new(first, floor.min(first), up_to.unwrap_or(f64::INFINITY));
+        let highest = up_to.unwrap_or(f64::INFINITY);
+        let first = from.unwrap_or(FROM_BYTES_PER_SECOND.max(floor)).min(highest);
+        let mut search = Search::new(first, floor.min(first), highest);
         while let Some(rate) = search.next() {
             let what = format!("rate {}", report.tried.len() + 1);
             let again = if search.is_retry() { ", once more" } else { "" };
