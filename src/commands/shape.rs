@@ -30,6 +30,11 @@ fn capture(args: CaptureArgs) -> Result<ExitCode, Failure> {
     let progress = Progress::new(LogFormat::Text);
     let captured = shape::capture(&settings, stop.flag(), &progress);
     progress.finish();
+    let is_nothing = captured.as_ref().map_or(true, |captured| captured.batches.is_empty());
+    if is_nothing && std::fs::metadata(&out).is_ok_and(|file| file.len() == 0) {
+        // It was made above, for nothing; if it cannot be removed, an empty file is no harm.
+        let _ = std::fs::remove_file(&out);
+    }
     let captured = captured.map_err(Failure::new)?;
     if captured.batches.is_empty() {
         let message =

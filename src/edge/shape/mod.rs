@@ -51,7 +51,7 @@ const ROUND_PAUSE: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_millis(50);
 
 /// What the threads share.
-pub(self) struct Shared<'a> {
+struct Shared<'a> {
     access: Arc<Access>,
     client_id: &'a str,
     timeout: Duration,
