@@ -3,9 +3,11 @@
 //! One thread, one loop. It blocks on a cluster only for short questions; data flows through the shards meanwhile.
 
 mod both_ways;
+mod configs;
 mod groups;
 mod transactions;
 mod twin;
+mod watch;
 
 use super::admin::{Admin, AdminError};
 use super::clock;
@@ -17,7 +19,7 @@ use super::runtime::{self, ShardHandle};
 use super::security::Access;
 use super::transactions::TransactionTask;
 use crate::config::{Mirror, StartFrom};
-use crate::control::configs::{self, TopicConfigs};
+use crate::control::configs::{TopicConfigs, unfit};
 use crate::control::ledger::{self, Effect, Ledger, Peers};
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
@@ -97,6 +99,9 @@ pub(super) struct Session<'a> {
     told_of_aborted_records: bool,
     /// Mirrors consumer groups, and asks where their offsets are on the target.
     groups: Option<GroupTask>,
+    config_sync: self::configs::ConfigSync,
+    /// Where whoever watches finds how the link is; None when nobody can.
+    watcher: Option<watch::Watcher>,
     zombies_until_us: u64,
     ledger_retry_us: u64,
     observe_at_us: u64,
@@ -190,6 +195,8 @@ impl<'a> Session<'a> {
             told_of_transactions: false,
             told_of_aborted_records: false,
             groups: None,
+            config_sync: self::configs::ConfigSync::default(),
+            watcher: None,
             zombies_until_us: 0,
             ledger_retry_us: 0,
             observe_at_us: 0,
@@ -223,6 +230,7 @@ impl<'a> Session<'a> {
                 gap_offsets_max: config.gap_offsets_max,
                 gap_transactions_max: config.gap_transactions_max,
                 runs_ahead_max: RUNS_AHEAD_MAX,
+                bytes_per_second: config.max_rate_bytes.map(|rate| rate / cores.len().max(1) as u64),
                 large_gaps: config.large_gaps,
                 may_have_open_gaps: session.ledger.has_transactions(),
                 isolation: config.isolation,
@@ -268,12 +276,15 @@ impl<'a> Session<'a> {
             if now.mono_us >= self.observe_at_us && drain_until_us.is_none() {
                 self.observe(false)?;
             }
+            if drain_until_us.is_none() {
+                self.sync_configs();
+            }
             if now.mono_us >= self.trim_at_us && !self.trims.is_empty() {
                 self.trim(now);
             }
             if now.mono_us >= self.report_at_us {
                 self.report_at_us = now.after_ms(REPORT_MS);
-                observe(&self.report());
+                self.report_to(observe);
             }
             match drain_until_us {
                 None if stop.load(Ordering::Relaxed) || self.is_done() => {
@@ -284,7 +295,7 @@ impl<'a> Session<'a> {
                 _ => {}
             }
         }
-        observe(&self.report());
+        self.report_to(observe);
         self.summary.report = self.report();
         for shard in self.shards.drain(..) {
             shard.join()?;
@@ -375,7 +386,7 @@ impl<'a> Session<'a> {
         let configs = self.target.topic_configs(topics)?;
         for (topic, target) in &configs {
             let Some(source) = self.source_configs.get(topic) else { continue };
-            configs::unfit(topic, source, target).iter().for_each(plan::log);
+            unfit(topic, source, target).iter().for_each(plan::log);
         }
         Ok(())
     }

@@ -34,6 +34,8 @@ pub struct Settings {
     pub gap_transactions_max: i64,
     /// A lane opens no further run while it has this many.
     pub runs_ahead_max: usize,
+    /// The most that is fetched in a second. None: no limit.
+    pub bytes_per_second: Option<u64>,
     pub large_gaps: LargeGaps,
     /// The link may have a transaction open that fills gaps: it is to be aborted before a lane's position is asked for.
     pub may_have_open_gaps: bool,

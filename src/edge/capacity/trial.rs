@@ -198,7 +198,8 @@ impl<'a> Trial<'a> {
             ..Evidence::default()
         };
         let (Some(begin), Some(end)) = (&watcher.begin, &watcher.end) else { return evidence };
-        let named = |name: &'static str| end.threads.since(&begin.threads, move |_, found| found.starts_with(name));
+        let named =
+            |name: &'static str| end.threads.since(&begin.threads, move |_, found| found.starts_with(name));
         evidence.seconds = (end.at_us - begin.at_us) as f64 / 1e6;
         let me = end.threads.since(&begin.threads, |id, _| id == end.sender);
         evidence.sender_busy = busiest(me).ran;
