@@ -87,6 +87,8 @@ impl Stage {
             both_directions: None,
             identical: None,
             append: None,
+            listen: None,
+            max_rate_bytes: None,
             ..draft.clone()
         };
         draft.build().map_err(|error| error.to_string())
