@@ -16,9 +16,9 @@ use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest, ListOffsetsRequest,
-    TopicName,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
+    ListOffsetsRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ use std::time::Duration;
 
 const METADATA: (i16, i16) = (0, 12);
 const CREATE_TOPICS: (i16, i16) = (2, 7);
+/// The versions that name topics.
+const DELETE_TOPICS: (i16, i16) = (1, 5);
 const CREATE_PARTITIONS: (i16, i16) = (0, 3);
 const DESCRIBE_CONFIGS_KEY: i16 = 32;
 const DESCRIBE_CONFIGS: (i16, i16) = (0, 4);
@@ -48,6 +50,7 @@ const LEADER_NOT_AVAILABLE: i16 = 5;
 const TOPIC_RESOURCE: i8 = 2;
 const BROKER_RESOURCE: i8 = 4;
 const EXPIRATION_KEY: &str = "producer.id.expiration.ms";
+const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const ALTER_TIMEOUT_MS: i32 = 15_000;
 /// Resources in one DescribeConfigs request, topics in one ListOffsets request.
@@ -314,6 +317,25 @@ impl Admin {
         let said = said(result.error_message.as_deref());
         check(result.error_code, &format!("creating topic {name} on the target{said}"))?;
         Ok(result)
+    }
+
+    /// Deletes topics. Those that are not there are as good as deleted.
+    pub fn delete_topics(&mut self, names: &[String]) -> Result<(), AdminError> {
+        let topics = names.iter().map(|name| TopicName(StrBytes::from_string(name.clone()))).collect();
+        let (min, max) = DELETE_TOPICS;
+        let controller = self.controller();
+        let answer = self.client.call(controller, min, max, |_| {
+            DeleteTopicsRequest::default().with_topic_names(topics).with_timeout_ms(ALTER_TIMEOUT_MS)
+        })?;
+        self.is_stale = true;
+        let refused = answer
+            .responses
+            .iter()
+            .find(|topic| ![0, UNKNOWN_TOPIC_OR_PARTITION].contains(&topic.error_code));
+        refused.map_or(Ok(()), |topic| {
+            let name = topic.name.as_ref().map(|name| name.0.to_string()).unwrap_or_default();
+            check(topic.error_code, &format!("deleting topic {name}"))
+        })
     }
 
     /// Grows a topic to `count` partitions; or only asks whether that would go well.

@@ -22,7 +22,7 @@ const TAKEN_BYTES_FIRST: usize = 256 << 10;
 /// What is left of answers that are not wanted any more; a new connection is cheaper than reading more.
 const DRAINED_BYTES_MAX: usize = 32 << 20;
 
-pub(super) struct Tap {
+pub(in crate::edge) struct Tap {
     client: Client,
     version: i16,
     walk: FetchWalk,
@@ -35,7 +35,7 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    pub(super) fn new(client: Client) -> Result<Self, ClientError> {
+    pub(in crate::edge) fn new(client: Client) -> Result<Self, ClientError> {
         let version = client.pick(FETCH_KEY, VERSIONS.0, VERSIONS.1)?;
         Ok(Self {
             client,
@@ -49,12 +49,12 @@ impl Tap {
     }
 
     /// The connection, to be used for something else. None: answers are under way.
-    pub(super) fn into_client(self) -> Option<Client> {
+    pub(in crate::edge) fn into_client(self) -> Option<Client> {
         self.is_idle().then_some(self.client)
     }
 
     /// Nothing is asked that is not answered.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::edge) fn is_idle(&self) -> bool {
         self.asked.is_empty()
     }
 
@@ -75,6 +75,17 @@ impl Tap {
             let bytes = i32::try_from(ASKED_BYTES_MAX).unwrap_or(i32::MAX);
             partition.partition_max_bytes = partition.partition_max_bytes.max(bytes);
         }
+        let max_bytes = partition.partition_max_bytes;
+        self.ask_all(&[partition], max_bytes, READ_COMMITTED)
+    }
+
+    /// Asks for records of several partitions, those of a topic beside each other.
+    pub(in crate::edge) fn ask_all(
+        &mut self,
+        partitions: &[FetchPartition],
+        max_bytes: i32,
+        isolation: u8,
+    ) -> Result<(), ClientError> {
         if self.is_idle() && self.client.is_login_due() {
             self.client.log_in()?;
         }
@@ -86,11 +97,11 @@ impl Tap {
             client_id: self.client.client_id(),
             max_wait_ms: WAIT_MS,
             min_bytes: 1,
-            max_bytes: partition.partition_max_bytes,
-            isolation: READ_COMMITTED,
+            max_bytes,
+            isolation,
             session_id: 0,
             session_epoch: -1,
-            partitions: &[partition],
+            partitions,
             forgotten: &[],
             rack: "",
         }
@@ -101,7 +112,7 @@ impl Tap {
     }
 
     /// What comes next of the answers. After a batch, a message or a cut, [`Self::skip`] or [`Self::take`] comes first.
-    pub(super) fn step(&mut self) -> Result<Walked, ClientError> {
+    pub(in crate::edge) fn step(&mut self) -> Result<Walked, ClientError> {
         loop {
             match self.walk.step(&mut self.input).map_err(|bad| self.client.not_kafka(bad.to_string()))? {
                 Walked::NeedMore => {
@@ -127,7 +138,7 @@ impl Tap {
     }
 
     /// Drops that much of a payload, or of what was cut.
-    pub(super) fn skip(&mut self, bytes: usize) -> Result<(), ClientError> {
+    pub(in crate::edge) fn skip(&mut self, bytes: usize) -> Result<(), ClientError> {
         self.is_large = bytes >= LARGE_BYTES;
         let mut left = bytes;
         loop {

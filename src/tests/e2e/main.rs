@@ -22,6 +22,7 @@ mod backlog;
 mod bad_input;
 mod bad_target;
 mod both_directions;
+mod capacity;
 mod chaos;
 mod exact;
 mod failover;
