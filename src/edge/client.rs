@@ -167,8 +167,8 @@ impl Client {
         answer
     }
 
-    /// As [`Self::call`], for what is written and read somewhere else: `ask` gets the version, the correlation id and the client id,
-    /// `read` the version and the answer.
+    /// As [`Self::call`], for what is written and read somewhere else: `ask` gets the version, the correlation id and the client
+    /// id, `read` the version and the answer.
     pub fn call_by<T>(
         &mut self,
         (api_key, min, max): (i16, i16, i16),
