@@ -223,7 +223,8 @@ twinlog-capacity-… are made, and deleted at the end (on both, with the link's 
 but they get as much load as they can take: see --up-to.
 
 What limits is the sign that is nearest to its bound at the lowest rate that failed:
-  CPU of the mirror    its busiest core works for 85 % of the time or more; with waiting for the core, it is the machine's cores
+  CPU of the mirror    its busiest core works for 85 % of the time or more
+  this machine's cores none is idle for 5 % of the time and the mirror waits for its own, which comes before all others
   source, target       a broker's answers (to the load, to a small probe) take half of the promised time; synthetic ones: busy threads
   window, buffers      a full fetch is always under way; the buffers are full
   round trips          the network's ways alone take the promised time

@@ -17,6 +17,8 @@ struct Used {
 pub struct Sample {
     at_us: u64,
     threads: BTreeMap<u64, Used>,
+    /// Of all cores of the machine, in ticks of its clock: at work, and in all.
+    machine: (u64, u64),
 }
 
 /// What some thread did between two samples, as shares of one core.
@@ -41,7 +43,15 @@ impl Sample {
             let (ran_ns, waited_ns) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
             threads.insert(id, Used { name: name.trim().to_owned(), ran_ns, waited_ns });
         }
-        Self { at_us, threads }
+        Self { at_us, threads, machine: machine_ticks(&fs::read_to_string("/proc/stat").unwrap_or_default()) }
+    }
+
+    /// How busy the machine's cores were since an earlier sample, whoever used them: 1 for all of them all the time.
+    pub fn machine_busy_since(&self, earlier: &Self) -> f64 {
+        // Kernels have been seen to count idle time back.
+        let busy = self.machine.0.saturating_sub(earlier.machine.0);
+        let all = self.machine.1.saturating_sub(earlier.machine.1);
+        busy as f64 / all.max(1) as f64
     }
 
     /// The threads of this name.
@@ -67,6 +77,16 @@ impl Sample {
     }
 }
 
+/// At work, and in all, of the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
+fn machine_ticks(stat: &str) -> (u64, u64) {
+    let line = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> =
+        line.split_whitespace().skip(1).take(8).map(|word| word.parse().unwrap_or(0)).collect();
+    let all: u64 = ticks.iter().sum();
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    (all - idle, all)
+}
+
 /// The one that ran most.
 pub fn busiest(shares: impl Iterator<Item = Share>) -> Share {
     shares.fold(Share::default(), |most, share| if share.ran > most.ran { share } else { most })
@@ -75,6 +95,14 @@ pub fn busiest(shares: impl Iterator<Item = Share>) -> Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_idle_is_busy() {
+        assert_eq!(machine_ticks("cpu  100 5 50 800 20 1 2 22 7 0\ncpu0 1 1 1 1\n"), (180, 1000));
+        assert_eq!(machine_ticks(""), (0, 0));
+        let share = Sample::take(0).machine_busy_since(&Sample::take(0));
+        assert!((0.0..=1.0).contains(&share), "{share}");
+    }
 
     #[test]
     fn a_thread_that_works_is_found_by_its_name() {

@@ -206,6 +206,7 @@ impl<'a> Trial<'a> {
         evidence.reader_busy = busiest(named("reader")).ran;
         let shard = busiest(named("shard"));
         (evidence.shard_busy, evidence.shard_waiting) = (shard.ran, shard.waited);
+        evidence.machine_busy = end.threads.machine_busy_since(&begin.threads);
         evidence.mirror_busy = named("shard").chain(named("mirror")).map(|share| share.ran).sum();
         if let Some((source, target)) = self.link.stage.broker_threads() {
             let busy = |ids: &super::threads::Ids| {

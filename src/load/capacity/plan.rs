@@ -5,6 +5,8 @@ use serde::Serialize;
 
 /// How busy a core may be for the latency to stay what it is, where the measurement was limited by something else.
 const BUSY_PLANNED: f64 = 0.7;
+/// Below this share of a core a conclusion from it is a guess.
+const IDLE: f64 = 0.25;
 /// What the way over the network adds: headers of TCP and IP, acknowledgements, requests.
 const NETWORK: f64 = 1.05;
 /// A process without buffers, and what each core adds: rings, sockets, lanes.
@@ -75,6 +77,9 @@ impl Basis {
                 "what a core can do is concluded: something else was the limit while the mirror worked {:.0} % of a core",
                 self.mirror_busy * 100.0
             ));
+        }
+        if !is_measured && self.mirror_busy < IDLE * self.cores as f64 {
+            notes.push("from so idle a core that is a guess: batches come together at higher rates, which saves work, and other limits come first".into());
         }
         match self.limiter {
             Some(limiter @ (Limiter::SourceBroker | Limiter::TargetBroker | Limiter::Quota))

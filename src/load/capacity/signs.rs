@@ -12,6 +12,9 @@ const FULL: f64 = 0.9;
 /// A partition's fetches are one after the other: so much of the time one is under way.
 const ASKING: f64 = 0.7;
 const THROTTLED: f64 = 0.05;
+/// Cores that are never idle; and a thread that does not get one at once.
+const FULL_MACHINE: f64 = 0.95;
+const WAITING: f64 = 0.1;
 
 /// What was measured while a rate was tried. Shares are of 1; busy ones of one core.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -27,6 +30,8 @@ pub struct Evidence {
     pub shard_waiting: f64,
     /// All cores of the mirror together, and its control.
     pub mirror_busy: f64,
+    /// All cores of the machine, whoever uses them: 1 when none is ever idle.
+    pub machine_busy: f64,
     /// Where the clusters are in this process.
     pub source_broker_busy: Option<f64>,
     pub target_broker_busy: Option<f64>,
@@ -102,17 +107,18 @@ impl Signs {
             busy / BUSY,
             format!("its busiest core works for {} of the time", percent(busy)),
         );
-        if waiting > 0.1 {
-            sign(
-                Limiter::MachineCpu,
-                (busy + waiting) / BUSY,
-                format!(
-                    "the mirror works for {} of the time and waits for the core that others have for {}",
-                    percent(busy),
-                    percent(waiting)
-                ),
-            );
-        }
+        // Where no core is ever idle and the mirror waits for its own, answers and busy shares say little about anybody else.
+        let is_full = evidence.machine_busy >= FULL_MACHINE && waiting >= WAITING;
+        sign(
+            Limiter::MachineCpu,
+            if is_full { 2.0 + waiting } else { waiting.min(1.0) / BUSY },
+            format!(
+                "all of them together are at work for {} of the time; the mirror works for {} and waits for its core for {}",
+                percent(evidence.machine_busy),
+                percent(busy),
+                percent(waiting)
+            ),
+        );
         for (limiter, busy, answer_us, whose) in [
             (Limiter::SourceBroker, evidence.source_broker_busy, Some(evidence.source_answer_us), "the load"),
             (Limiter::TargetBroker, evidence.target_broker_busy, evidence.target_answer_us, "a small probe"),
@@ -235,7 +241,16 @@ mod tests {
             (Evidence { sender_busy: 0.99, ..quiet() }, Limiter::LoadGenerator),
             (Evidence { reader_busy: 0.95, ..quiet() }, Limiter::LoadGenerator),
             (Evidence { shard_busy: 0.97, ..quiet() }, Limiter::MirrorCpu),
-            (Evidence { shard_waiting: 0.6, ..quiet() }, Limiter::MachineCpu),
+            (Evidence { shard_waiting: 0.9, ..quiet() }, Limiter::MachineCpu),
+            (
+                Evidence {
+                    shard_waiting: 0.3,
+                    machine_busy: 0.99,
+                    target_answer_us: Some(40_000),
+                    ..quiet()
+                },
+                Limiter::MachineCpu,
+            ),
             (Evidence { source_answer_us: 40_000, ..quiet() }, Limiter::SourceBroker),
             (Evidence { source_broker_busy: Some(0.99), ..quiet() }, Limiter::SourceBroker),
             (Evidence { target_answer_us: Some(60_000), ..quiet() }, Limiter::TargetBroker),

@@ -137,13 +137,14 @@ impl fmt::Display for Summary {
         )?;
         writeln!(
             f,
-            "traffic     {} batches, {} records, {} in {} of {} partitions of {} topics",
+            "traffic     {} batches, {} records, {} in {} of {} partitions ({} {})",
             units::count(self.batches),
             units::count(self.records),
             units::bytes(self.bytes),
             units::count(self.partitions_used as u64),
             units::count(self.partitions as u64),
             units::count(self.topics as u64),
+            if self.topics == 1 { "topic" } else { "topics" },
         )?;
         writeln!(
             f,
