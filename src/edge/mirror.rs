@@ -2,6 +2,7 @@
 
 use super::admin::AdminError;
 use super::control_task::{End, Session};
+pub use super::control_task::TellTimings;
 use super::runtime::{self, RuntimeError};
 use crate::config::{LogFormat, Mirror};
 use crate::control::ledger;
@@ -163,6 +164,16 @@ pub fn run(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(&Report),
 ) -> Result<Summary, MirrorError> {
+    run_timed(config, stop, observe, None)
+}
+
+/// [`run`], with each batch timed if somebody is to be told.
+pub fn run_timed(
+    config: &Mirror,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(&Report),
+    timings: Option<&TellTimings>,
+) -> Result<Summary, MirrorError> {
     runtime::check_machine()?;
     let cores = runtime::choose_cores(&config.cores)?;
     if config.zombie_bound_ms < config.request_timeout_ms {
@@ -174,7 +185,7 @@ pub fn run(
         );
     }
     loop {
-        match Session::start(config, &cores, stop)?.run(stop, observe)? {
+        match Session::start(config, &cores, stop, timings.cloned())?.run(stop, observe)? {
             End::Done(summary) => return Ok(summary),
             // Takes the lock anew; what was sent meanwhile is found by asking.
             End::Lapsed => tracing::warn!("the link's lock lapsed, it is taken anew"),

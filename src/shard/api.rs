@@ -2,6 +2,7 @@
 
 use crate::config::{Address, ExactlyOnce, Isolation, LargeGaps, Mover, OnLoss, StartFrom};
 pub use crate::conn::{ConnId, Out};
+use super::timing::Timings;
 pub use crate::error::{Stop, StopKind};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub gap_transactions_max: i64,
     /// A lane opens no further run while it has this many.
     pub runs_ahead_max: usize,
+    /// Tell when each batch came and went: [`Event::Timed`].
+    pub times_batches: bool,
     pub large_gaps: LargeGaps,
     /// The link may have a transaction open that fills gaps: it is to be aborted before a lane's position is asked for.
     pub may_have_open_gaps: bool,
@@ -238,6 +241,8 @@ pub enum Event {
     Refused { lane: LaneId, code: i16 },
     /// A broker could not be reached or spoken to; the shard tries again by itself.
     BrokerTrouble { side: Side, broker: i32, address: Address, cause: String },
+    /// When batches that were acknowledged came and went; a few times a second.
+    Timed(Timings),
     /// All lanes are drained.
     Drained,
 }

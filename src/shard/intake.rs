@@ -226,7 +226,7 @@ impl Shard {
                     ),
                 ),
                 Verdict::Pass => {
-                    let batch = lane.accept(header, raw);
+                    let batch = lane.accept(now, header, raw);
                     walk.payload = match path {
                         Path::Copy => Walking::Collect { slot, batch, ranges: SmallVec::new(), missing },
                         Path::Splice => Walking::Wait { slot, batch },
@@ -275,7 +275,7 @@ impl Shard {
             return;
         }
         match rebuild(header, payload, lane.read_offset(), lane.holes()) {
-            Ok(rebuilt) => lane.push_rebuilt(header, reading, rebuilt, &mut self.events),
+            Ok(rebuilt) => lane.push_rebuilt(header, reading, now.mono_us, rebuilt, &mut self.events),
             Err(bad) => {
                 let detail =
                     format!("the batch at offset {} has to be rebuilt, and {bad}", header.base_offset);
