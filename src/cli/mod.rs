@@ -14,7 +14,7 @@ mod plan;
 mod sim;
 mod verify;
 
-pub use bench::BenchArgs;
+pub use bench::{BenchArgs, BenchPlan};
 pub use broker::BrokerArgs;
 pub use failover::{FailbackArgs, FailoverArgs};
 pub use groups::{GroupsArgs, GroupsCommand, GroupsLink};

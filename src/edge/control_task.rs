@@ -23,7 +23,9 @@ use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
 use crate::control::transactions::{Done, Step};
 use crate::limits::RUNS_AHEAD_MAX;
-use crate::shard::{Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop, Timings};
+use crate::shard::{
+    Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop, Timings,
+};
 use crate::stats::{Counters, Lag, LaneCounts, Report};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

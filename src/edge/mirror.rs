@@ -1,8 +1,8 @@
 //! One link at work: shards and control together, from the start to the summary.
 
 use super::admin::AdminError;
-use super::control_task::{End, Session};
 pub use super::control_task::TellTimings;
+use super::control_task::{End, Session};
 use super::runtime::{self, RuntimeError};
 use crate::config::{LogFormat, Mirror};
 use crate::control::ledger;

@@ -1,21 +1,30 @@
 //! What a benchmark found, for people and for programs. Speed and correctness are printed side by side.
 
-use super::Tally;
-use crate::stats::{Percentiles, units};
+use super::omb::{Heading, OmbResult};
+use super::{Measures, Tally};
+use crate::stats::{Percentiles, StageFigures, units};
 use serde::Serialize;
 use std::fmt;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct BenchReport {
+    /// The benchmark ended before it was over; everything here is of the part before.
+    pub partial: bool,
+    /// Why it ended early, or what else went wrong.
+    pub trouble: Option<String>,
     pub load: LoadFacts,
     pub mirror: MirrorFacts,
+    /// The backlog that was there before the mirror; None when there was none.
+    pub catch_up: Option<CatchUp>,
     /// The part at full speed; None when it was left out.
     pub throughput: Option<Throughput>,
     /// The part at an even rate; None when it was left out.
     pub latency: Option<LatencyRun>,
+    /// Where the time goes, in the part at an even rate, or at full speed if that was left out.
+    pub stages: Option<StagesRun>,
     pub checked: Checked,
-    /// Why the benchmark ended early, if it did.
-    pub trouble: Option<String>,
+    /// The first part once more for each of these sizes of batches.
+    pub sweep: Vec<SweepPoint>,
     /// Largest resident memory of this process (VmHWM).
     pub peak_rss_bytes: u64,
 }
@@ -56,6 +65,35 @@ pub struct Throughput {
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
+pub struct CatchUp {
+    pub bytes: u64,
+    /// From the mirror's start to the first batch on the target, and to the last one.
+    pub first_arrival_seconds: f64,
+    pub seconds: f64,
+    /// From the first arrival on.
+    pub bytes_per_second: f64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct StagesRun {
+    pub part: &'static str,
+    /// All shards together.
+    pub stages: Vec<StageFigures>,
+    /// Each shard's own, if there are several.
+    pub shards: Vec<Vec<StageFigures>>,
+    /// That were not timed on their way, because the mirror had no room to note it.
+    pub batches_left_out: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SweepPoint {
+    /// Before compression.
+    pub batch_bytes: usize,
+    pub batch_wire_bytes: u64,
+    pub throughput: Throughput,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct LatencyRun {
     pub seconds: f64,
     pub offered_bytes_per_second: f64,
@@ -66,10 +104,12 @@ pub struct LatencyRun {
     pub from_sent: Percentiles,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Checked {
     pub batches_sent: u64,
     pub records_sent: u64,
+    /// Batches on their way when the benchmark ended early. Not lost.
+    pub under_way: u64,
     /// In batches.
     #[serde(flatten)]
     pub tally: Tally,
@@ -78,7 +118,22 @@ pub struct Checked {
 impl BenchReport {
     /// Everything was sent, and arrived, once, in order, unchanged.
     pub fn is_perfect(&self) -> bool {
-        self.trouble.is_none() && self.checked.tally.is_perfect()
+        self.trouble.is_none() && !self.partial && self.checked.tally.is_perfect()
+    }
+
+    /// The report as a file in the shape of OpenMessaging Benchmark's. `facts` go with what is Twinlog's own.
+    pub fn json(&self, facts: serde_json::Value, omb: OmbResult, total: &Measures) -> serde_json::Value {
+        let Self { load, .. } = self;
+        let heading = Heading {
+            workload: &format!("twinlog bench, batches of {} ({})", load.batch_wire_bytes, load.codec),
+            message_bytes: load.record_bytes as u64,
+            topics: 1,
+            partitions: load.partitions,
+            has_consumer: true,
+        };
+        let mut own = serde_json::json!(self);
+        own["facts"] = facts;
+        omb.json(&heading, total, own)
     }
 }
 
@@ -130,6 +185,17 @@ impl fmt::Display for BenchReport {
                 ""
             },
         )?;
+        if let Some(run) = &self.catch_up {
+            writeln!(f)?;
+            writeln!(
+                f,
+                "catch-up    {} behind; the first batch arrived after {}, the last after {} ({} from the first on)",
+                units::bytes(run.bytes),
+                units::us((run.first_arrival_seconds * 1e6) as u64),
+                units::us((run.seconds * 1e6) as u64),
+                units::byte_rate(run.bytes_per_second),
+            )?;
+        }
         if let Some(run) = &self.throughput {
             writeln!(f)?;
             writeln!(
@@ -161,6 +227,28 @@ impl fmt::Display for BenchReport {
             percentiles(f, "  from the intended send", &run.from_intended)?;
             percentiles(f, "  from the actual send", &run.from_sent)?;
         }
+        if let Some(run) = &self.stages {
+            writeln!(f, "by stage    at {}", run.part)?;
+            for figures in &run.stages {
+                percentiles(f, &format!("  {}", figures.words), &figures.percentiles)?;
+            }
+            if run.batches_left_out > 0 {
+                writeln!(f, "  {} batches were not timed", units::count(run.batches_left_out))?;
+            }
+        }
+        for (number, point) in self.sweep.iter().enumerate() {
+            if number == 0 {
+                writeln!(f)?;
+                writeln!(f, "sweep       size of batches (before compression), at full speed")?;
+            }
+            writeln!(
+                f,
+                "  {:<26}{:.3} CPU-seconds per GB, {}",
+                units::memory(point.batch_bytes as u64),
+                point.throughput.mirror_cpu_seconds_per_gb,
+                units::byte_rate(point.throughput.bytes_per_second),
+            )?;
+        }
         let tally = &self.checked.tally;
         writeln!(f)?;
         writeln!(
@@ -175,8 +263,13 @@ impl fmt::Display for BenchReport {
             units::count(tally.corrupted),
             if tally.is_perfect() { "" } else { "   <== NOT WHAT WAS SENT" },
         )?;
+        if self.checked.under_way > 0 {
+            let under_way = units::count(self.checked.under_way);
+            writeln!(f, "under way   {under_way} batches when it ended, which nobody waited for")?;
+        }
         if let Some(trouble) = &self.trouble {
-            writeln!(f, "ended early {trouble}")?;
+            let what = if self.partial { "PARTIAL" } else { "trouble" };
+            writeln!(f, "{what:<12}{trouble}")?;
         }
         write!(f, "memory      {} at most", units::memory(self.peak_rss_bytes))?;
         f.write_str(if mirror.embedded_clusters { ", both clusters included" } else { "" })
@@ -184,16 +277,7 @@ impl fmt::Display for BenchReport {
 }
 
 fn percentiles(f: &mut fmt::Formatter<'_>, name: &str, at: &Percentiles) -> fmt::Result {
-    writeln!(
-        f,
-        "{name:<26}p50 {}   p90 {}   p99 {}   p99.9 {}   p99.99 {}   max {}",
-        units::us(at.p50_us),
-        units::us(at.p90_us),
-        units::us(at.p99_us),
-        units::us(at.p99_9_us),
-        units::us(at.p99_99_us),
-        units::us(at.max_us),
-    )
+    writeln!(f, "{name:<28}{at}")
 }
 
 #[cfg(test)]
@@ -219,8 +303,12 @@ mod tests {
             },
             throughput: Some(Throughput::new(4_000_000_000, 16_000, 250, 5.0, 1.2)),
             latency: None,
-            checked: Checked { batches_sent: 16_000, records_sent: 4_000_000, tally },
+            partial: false,
             trouble: None,
+            catch_up: None,
+            stages: None,
+            sweep: Vec::new(),
+            checked: Checked { batches_sent: 16_000, records_sent: 4_000_000, under_way: 0, tally },
             peak_rss_bytes: 300 << 20,
         }
     }
@@ -247,8 +335,9 @@ mod tests {
         assert!(report.to_string().contains("NOT WHAT WAS SENT"));
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["checked"]["lost"], 1);
-        let early = BenchReport { trouble: Some("no space".into()), ..self::report(Tally::default()) };
-        assert!(!early.is_perfect() && early.to_string().contains("ended early no space"), "{early}");
+        let early =
+            BenchReport { partial: true, trouble: Some("no space".into()), ..self::report(Tally::default()) };
+        assert!(!early.is_perfect() && early.to_string().contains("PARTIAL     no space"), "{early}");
         assert_eq!(json["throughput"]["bytes_per_second"], 800_000_000.0);
     }
 }

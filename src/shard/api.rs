@@ -1,8 +1,8 @@
 //! The words that a shard and whoever drives it exchange.
 
+use super::timing::Timings;
 use crate::config::{Address, ExactlyOnce, Isolation, LargeGaps, Mover, OnLoss, StartFrom};
 pub use crate::conn::{ConnId, Out};
-use super::timing::Timings;
 pub use crate::error::{Stop, StopKind};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -31,8 +31,8 @@ mod transactions;
 mod writers;
 
 pub use api::*;
-pub use timing::{Recorder, Timing, Timings};
 pub use questions::{DESCRIBE_PRODUCERS, LIST_OFFSETS, OFFSET_FOR_LEADER_EPOCH, WRITE_TXN_MARKERS};
+pub use timing::{Recorder, Timing, Timings};
 
 use crate::config::{Address, Mover};
 use crate::conn::Conn;

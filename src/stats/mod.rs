@@ -1,8 +1,14 @@
 //! Numbers about a running mirror, and how people like to read them.
 
+mod heat;
 mod latency;
 mod report;
+mod stages;
+mod timeline;
 pub mod units;
 
+pub use heat::{Heat, ROWS_PER_DECADE};
 pub use latency::{Latency, Percentiles};
 pub use report::{Counters, Lag, LaneCounts, Meter, Rates, Report};
+pub use stages::{Passage, Stage, StageFigures, Stages};
+pub use timeline::{Phase, Sample, Timeline};
