@@ -84,7 +84,8 @@ fn run_bench(args: BenchArgs) -> Result<ExitCode, Failure> {
         return Err(ConfigError(problem.into()).into());
     }
     logging::start(LogFormat::Text);
-    let files = bench::Files::reserve(json.as_deref(), report.as_deref(), svg_dir.as_deref())
+    let hlog = settings.hlog.as_deref();
+    let files = bench::Files::reserve(json.as_deref(), report.as_deref(), svg_dir.as_deref(), hlog)
         .map_err(Failure::new)?;
     let stop = Stop::on_signals().map_err(Failure::new)?;
     let progress = Progress::new(LogFormat::Text);

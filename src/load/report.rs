@@ -159,76 +159,22 @@ impl Throughput {
 
 impl fmt::Display for BenchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { load, mirror, .. } = self;
-        writeln!(
-            f,
-            "load        {} partitions, batches of {} ({} records of {}, codec {})",
-            units::count(u64::from(load.partitions)),
-            units::memory(load.batch_wire_bytes),
-            units::count(u64::from(load.records_per_batch)),
-            units::memory(load.record_bytes as u64),
-            load.codec,
-        )?;
-        writeln!(
-            f,
-            "mirror      twinlog {}, {} {}, mover {}, {} of buffers; {} of {} cores{}",
-            mirror.version,
-            mirror.shards,
-            if mirror.shards == 1 { "shard" } else { "shards" },
-            mirror.mover,
-            units::memory(mirror.buffer_bytes as u64),
-            mirror.shards,
-            mirror.machine_cores,
-            if mirror.embedded_clusters {
-                ", shared with both clusters, the sender and the judge"
-            } else {
-                ""
-            },
-        )?;
+        writeln!(f, "load        {}", self.load)?;
+        writeln!(f, "mirror      {}", self.mirror)?;
         if let Some(run) = &self.catch_up {
-            writeln!(f)?;
-            writeln!(
-                f,
-                "catch-up    {} behind; the first batch arrived after {}, the last after {} ({} from the first on)",
-                units::bytes(run.bytes),
-                units::us((run.first_arrival_seconds * 1e6) as u64),
-                units::us((run.seconds * 1e6) as u64),
-                units::byte_rate(run.bytes_per_second),
-            )?;
+            writeln!(f, "\ncatch-up    {run}")?;
         }
         if let Some(run) = &self.throughput {
-            writeln!(f)?;
-            writeln!(
-                f,
-                "throughput  {}   {}   {}   ({} in {:.2} s)",
-                units::byte_rate(run.bytes_per_second),
-                units::rate(run.records as f64 / run.seconds, "records"),
-                units::rate(run.batches as f64 / run.seconds, "batches"),
-                units::bytes(run.bytes),
-                run.seconds,
-            )?;
-            writeln!(
-                f,
-                "cost        {:.3} CPU-seconds per GB, {:.1} µs per batch, in the mirror's own threads",
-                run.mirror_cpu_seconds_per_gb,
-                run.mirror_cpu_seconds * 1e6 / run.batches.max(1) as f64,
-            )?;
+            writeln!(f, "\nthroughput  {run}")?;
+            writeln!(f, "cost        {}", run.cost())?;
         }
         if let Some(run) = &self.latency {
-            writeln!(f)?;
-            writeln!(
-                f,
-                "latency     {} offered, {} achieved, for {:.0} s; {} batches",
-                units::byte_rate(run.offered_bytes_per_second),
-                units::byte_rate(run.achieved_bytes_per_second),
-                run.seconds,
-                units::count(run.from_intended.count),
-            )?;
+            writeln!(f, "\nlatency     {run}")?;
             percentiles(f, "  from the intended send", &run.from_intended)?;
             percentiles(f, "  from the actual send", &run.from_sent)?;
         }
         if let Some(run) = &self.stages {
-            writeln!(f, "by stage    at {}", run.part)?;
+            writeln!(f, "\nby stage    at {}", run.part)?;
             for figures in &run.stages {
                 percentiles(f, &format!("  {}", figures.words), &figures.percentiles)?;
             }
@@ -238,41 +184,137 @@ impl fmt::Display for BenchReport {
         }
         for (number, point) in self.sweep.iter().enumerate() {
             if number == 0 {
-                writeln!(f)?;
-                writeln!(f, "sweep       size of batches (before compression), at full speed")?;
+                writeln!(f, "\nsweep       by size of batches before compression, at full speed")?;
             }
-            writeln!(
-                f,
-                "  {:<26}{:.3} CPU-seconds per GB, {}",
-                units::memory(point.batch_bytes as u64),
-                point.throughput.mirror_cpu_seconds_per_gb,
-                units::byte_rate(point.throughput.bytes_per_second),
-            )?;
+            let size = units::memory(point.batch_bytes as u64);
+            let rate = units::byte_rate(point.throughput.bytes_per_second);
+            writeln!(f, "  {size:<26}{}; {rate}", point.throughput.cost())?;
         }
-        let tally = &self.checked.tally;
-        writeln!(f)?;
+        let is_perfect = self.checked.tally.is_perfect();
         writeln!(
             f,
-            "checked     {} of {} batches ({} records): {} lost, {} duplicated, {} reordered, {} corrupted{}",
+            "\nchecked     {}{}",
+            self.checked,
+            if is_perfect { "" } else { "   <== NOT WHAT WAS SENT" }
+        )?;
+        if let Some(trouble) = &self.trouble {
+            writeln!(f, "{:<12}{trouble}", if self.partial { "PARTIAL" } else { "trouble" })?;
+        }
+        write!(f, "memory      {}", self.memory())
+    }
+}
+
+impl BenchReport {
+    /// How much was used.
+    pub fn memory(&self) -> String {
+        let whose = if self.mirror.embedded_clusters { ", both clusters included" } else { "" };
+        format!("{} at most{whose}", units::memory(self.peak_rss_bytes))
+    }
+}
+
+impl fmt::Display for LoadFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} partitions, batches of {} ({} records of {}, codec {})",
+            units::count(u64::from(self.partitions)),
+            units::memory(self.batch_wire_bytes),
+            units::count(u64::from(self.records_per_batch)),
+            units::memory(self.record_bytes as u64),
+            self.codec,
+        )
+    }
+}
+
+impl fmt::Display for MirrorFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "twinlog {}, {} {}, mover {}, {} of buffers; {} of {} cores{}",
+            self.version,
+            self.shards,
+            if self.shards == 1 { "shard" } else { "shards" },
+            self.mover,
+            units::memory(self.buffer_bytes as u64),
+            self.shards,
+            self.machine_cores,
+            match self.embedded_clusters {
+                true => ", shared with both clusters, the sender and the judge",
+                false => "",
+            },
+        )
+    }
+}
+
+impl fmt::Display for CatchUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} behind; the first batch arrived after {}, the last after {} ({} from the first on)",
+            units::bytes(self.bytes),
+            units::us((self.first_arrival_seconds * 1e6) as u64),
+            units::us((self.seconds * 1e6) as u64),
+            units::byte_rate(self.bytes_per_second),
+        )
+    }
+}
+
+impl Throughput {
+    /// What a GB and a batch cost.
+    pub fn cost(&self) -> String {
+        format!(
+            "{:.3} CPU-seconds per GB, {:.1} µs per batch, in the mirror's own threads",
+            self.mirror_cpu_seconds_per_gb,
+            self.mirror_cpu_seconds * 1e6 / self.batches.max(1) as f64,
+        )
+    }
+}
+
+impl fmt::Display for Throughput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}   {}   {}   ({} in {:.2} s)",
+            units::byte_rate(self.bytes_per_second),
+            units::rate(self.records as f64 / self.seconds, "records"),
+            units::rate(self.batches as f64 / self.seconds, "batches"),
+            units::bytes(self.bytes),
+            self.seconds,
+        )
+    }
+}
+
+impl fmt::Display for LatencyRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} offered, {} achieved, for {:.0} s; {} batches",
+            units::byte_rate(self.offered_bytes_per_second),
+            units::byte_rate(self.achieved_bytes_per_second),
+            self.seconds,
+            units::count(self.from_intended.count),
+        )
+    }
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batches_sent, records_sent, under_way, tally } = self;
+        write!(
+            f,
+            "{} of {} batches ({} records): {} lost, {} duplicated, {} reordered, {} corrupted",
             units::count(tally.arrived),
-            units::count(self.checked.batches_sent),
-            units::count(self.checked.records_sent),
+            units::count(*batches_sent),
+            units::count(*records_sent),
             units::count(tally.lost),
             units::count(tally.duplicated),
             units::count(tally.reordered),
             units::count(tally.corrupted),
-            if tally.is_perfect() { "" } else { "   <== NOT WHAT WAS SENT" },
         )?;
-        if self.checked.under_way > 0 {
-            let under_way = units::count(self.checked.under_way);
-            writeln!(f, "under way   {under_way} batches when it ended, which nobody waited for")?;
+        match under_way {
+            0 => Ok(()),
+            _ => write!(f, "; {} were under way when it ended", units::count(*under_way)),
         }
-        if let Some(trouble) = &self.trouble {
-            let what = if self.partial { "PARTIAL" } else { "trouble" };
-            writeln!(f, "{what:<12}{trouble}")?;
-        }
-        write!(f, "memory      {} at most", units::memory(self.peak_rss_bytes))?;
-        f.write_str(if mirror.embedded_clusters { ", both clusters included" } else { "" })
     }
 }
 

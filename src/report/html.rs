@@ -52,74 +52,15 @@ pub fn html(page: &Page<'_>) -> Result<String, String> {
 }
 
 fn figures(report: &BenchReport) -> Vec<(&'static str, String)> {
-    let mut rows = Vec::new();
-    if let Some(run) = &report.throughput {
-        rows.push((
-            "Throughput",
-            format!(
-                "{}, {}, {} ({} in {:.2} s)",
-                units::byte_rate(run.bytes_per_second),
-                units::rate(run.records as f64 / run.seconds, "records"),
-                units::rate(run.batches as f64 / run.seconds, "batches"),
-                units::bytes(run.bytes),
-                run.seconds
-            ),
-        ));
-        rows.push((
-            "Cost",
-            format!(
-                "{:.3} CPU-seconds per GB, {:.1} µs per batch, in the mirror's own threads",
-                run.mirror_cpu_seconds_per_gb,
-                run.mirror_cpu_seconds * 1e6 / run.batches.max(1) as f64
-            ),
-        ));
-    }
-    if let Some(run) = &report.catch_up {
-        rows.push((
-            "Catching up",
-            format!(
-                "{} behind; the first batch after {:.2} s, the last after {:.2} s ({} from the first on)",
-                units::bytes(run.bytes),
-                run.first_arrival_seconds,
-                run.seconds,
-                units::byte_rate(run.bytes_per_second)
-            ),
-        ));
-    }
-    if let Some(run) = &report.latency {
-        rows.push((
-            "Even rate",
-            format!(
-                "{} offered, {} achieved, for {:.1} s; {} batches",
-                units::byte_rate(run.offered_bytes_per_second),
-                units::byte_rate(run.achieved_bytes_per_second),
-                run.seconds,
-                units::count(run.from_intended.count)
-            ),
-        ));
-    }
-    let tally = &report.checked.tally;
-    rows.push((
-        "Checked",
-        format!(
-            "{} of {} batches ({} records): {} lost, {} duplicated, {} reordered, {} corrupted",
-            units::count(tally.arrived),
-            units::count(report.checked.batches_sent),
-            units::count(report.checked.records_sent),
-            units::count(tally.lost),
-            units::count(tally.duplicated),
-            units::count(tally.reordered),
-            units::count(tally.corrupted)
-        ),
-    ));
-    if report.checked.under_way > 0 {
-        rows.push(("Under way", format!("{} batches when it ended", units::count(report.checked.under_way))));
-    }
-    if let Some(trouble) = &report.trouble {
-        rows.push(("Trouble", trouble.clone()));
-    }
-    let whose = if report.mirror.embedded_clusters { ", both clusters included" } else { "" };
-    rows.push(("Memory", format!("{} at most{whose}", units::memory(report.peak_rss_bytes))));
+    let mut rows = vec![("Load", report.load.to_string()), ("Mirror", report.mirror.to_string())];
+    rows.extend(
+        report.throughput.iter().flat_map(|run| [("Throughput", run.to_string()), ("Cost", run.cost())]),
+    );
+    rows.extend(report.catch_up.iter().map(|run| ("Catching up", run.to_string())));
+    rows.extend(report.latency.iter().map(|run| ("Even rate", run.to_string())));
+    rows.push(("Checked", report.checked.to_string()));
+    rows.extend(report.trouble.iter().map(|trouble| ("Trouble", trouble.clone())));
+    rows.push(("Memory", report.memory()));
     rows
 }
 

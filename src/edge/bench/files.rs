@@ -25,7 +25,12 @@ impl Files {
         json: Option<&Path>,
         report: Option<&Path>,
         svg_dir: Option<&Path>,
+        hlog: Option<&Path>,
     ) -> Result<Self, String> {
+        if let Some(path) = hlog {
+            // Written while it is measured, by others; there is room.
+            Reserved::new(path, OTHER_BYTES)?;
+        }
         if let Some(folder) = svg_dir {
             fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
             // Goes again at once.
@@ -213,7 +218,7 @@ mod tests {
     fn what_cannot_be_written_is_told_before_the_run() {
         let folder = tempfile::tempdir().unwrap();
         let error = |json: Option<&Path>, report, svg_dir| {
-            Files::reserve(json, report, svg_dir).map(drop).unwrap_err()
+            Files::reserve(json, report, svg_dir, None).map(drop).unwrap_err()
         };
         let missing = folder.path().join("nowhere/out.json");
         let text = error(Some(&missing), None, None);
