@@ -52,6 +52,21 @@ impl Axis {
         }
     }
 
+    /// Without the texts that would come too close to the one before, if the axis is so long.
+    pub fn thinned(&self, length_px: f64) -> Self {
+        let mut thinned = self.clone();
+        let mut free_from = f64::NEG_INFINITY;
+        for (at, text) in &mut thinned.ticks {
+            let middle = (*at - self.from) / (self.to - self.from).max(1e-9) * length_px;
+            let half = text_px(text) / 2.0 + 4.0;
+            match middle - half >= free_from {
+                true => free_from = middle + half,
+                false => text.clear(),
+            }
+        }
+        thinned
+    }
+
     /// Percentiles, the further right the finer: each power of ten takes as much room, as HdrHistogram's plots have it.
     pub fn percentiles(count: u64) -> Self {
         let to = (count.max(1) as f64).log10().ceil().clamp(2.0, 6.0);
@@ -70,6 +85,12 @@ impl Axis {
         kept.push((to, "max".into()));
         Self { label: "percentile of batches".into(), from: 0.0, to, ticks: kept, light: Vec::new() }
     }
+}
+
+/// About how wide a text comes out.
+pub fn text_px(text: &str) -> f64 {
+    const CHAR_PX: f64 = 6.9;
+    text.chars().count() as f64 * CHAR_PX
 }
 
 /// Where a quantile stands on such an axis that ends at `to`.
@@ -102,6 +123,13 @@ mod tests {
         assert_eq!(texts(&Axis::from_zero("x", 0.31, 4)), ["0.0", "0.1", "0.2", "0.3", "0.4"]);
         assert_eq!(texts(&Axis::linear("x", 0.0, 1.9, 4)), ["0.0", "0.5", "1.0", "1.5"]);
         assert_eq!(Axis::from_zero("x", 0.0, 4).ticks.len(), 5);
+    }
+
+    #[test]
+    fn texts_do_not_run_into_each_other() {
+        let axis = Axis::percentiles(5_000);
+        assert_eq!(axis.thinned(800.0).ticks, axis.ticks);
+        assert_eq!(texts(&axis.thinned(290.0)), ["0 %", "", "90 %", "99 %", "99.9 %", "max"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A chart as data, and its drawing as SVG, wide for a screen or narrow for a phone.
 
-use super::axis::Axis;
+use super::axis::{Axis, text_px};
 use super::colours::{AXIS, Colour, FAINT, GRID, INK, PAPER, SHADES, dark_style};
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::coord::types::RangedCoordf64;
@@ -53,7 +53,6 @@ const TEXT_PX: i32 = 13;
 const ROW_PX: i32 = 20;
 /// plotters takes font sizes 1.24 times as large as they come out.
 const FONT_SCALE: f64 = 1.24;
-const CHAR_PX: f64 = 6.9;
 const LEFT_PX: i32 = 58;
 const RIGHT_PX: i32 = 18;
 const BOTTOM_PX: i32 = 44;
@@ -78,8 +77,11 @@ impl Chart {
         let (w, h) = width.size();
         let rows = self.legend_rows(w as i32);
         let head_px = if titles.is_some() { 50 } else { 4 };
-        let top_px =
-            head_px + rows.len() as i32 * ROW_PX + ROW_PX + if self.spans.is_empty() { 0 } else { ROW_PX };
+        let top_px = head_px
+            + rows.len() as i32 * ROW_PX
+            + ROW_PX
+            + 8
+            + if self.spans.is_empty() { 0 } else { ROW_PX };
         let size = (w, h + u32::try_from(head_px).unwrap_or(0));
         {
             let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
@@ -102,7 +104,6 @@ impl Chart {
     }
 
     fn draw_plot(&self, area: &Area<'_>, top_px: i32, width: Width) -> Result<(), String> {
-        let is_wide = width == Width::Wide;
         let mut chart = ChartBuilder::on(area)
             .margin_top(top_px)
             .margin_right(RIGHT_PX)
@@ -111,8 +112,10 @@ impl Chart {
             .y_label_area_size(LEFT_PX)
             .build_cartesian_2d(Scale::of(&self.x), Scale::of(&self.y))
             .map_err(failed)?;
-        let x_text = |at: &f64| label(&self.x, *at, if is_wide { 1 } else { self.x.ticks.len().div_ceil(7) });
-        let y_text = |at: &f64| label(&self.y, *at, 1);
+        let plot_px = f64::from(width.size().0) - f64::from(LEFT_PX + RIGHT_PX);
+        let x = self.x.thinned(plot_px);
+        let x_text = |at: &f64| label(&x, *at);
+        let y_text = |at: &f64| label(&self.y, *at);
         chart
             .configure_mesh()
             .bold_line_style(GRID.rgb())
@@ -250,14 +253,10 @@ fn write(
     area.draw(&Text::new(text.to_owned(), at, style)).map_err(failed)
 }
 
-fn text_px(text: &str) -> f64 {
-    text.chars().count() as f64 * CHAR_PX
-}
-
-/// The text at a tick; of those that come too close, every `step`th.
-fn label(axis: &Axis, at: f64, step: usize) -> String {
-    let found = axis.ticks.iter().enumerate().find(|(_, (tick, _))| (tick - at).abs() < 1e-9);
-    found.filter(|(number, _)| number % step == 0).map(|(_, (_, text))| text.clone()).unwrap_or_default()
+/// The text at a tick.
+fn label(axis: &Axis, at: f64) -> String {
+    let found = axis.ticks.iter().find(|(tick, _)| (tick - at).abs() < 1e-9);
+    found.map(|(_, text)| text.clone()).unwrap_or_default()
 }
 
 fn failed<E: std::fmt::Display>(error: E) -> String {

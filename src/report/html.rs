@@ -4,7 +4,7 @@ use super::Page;
 use super::chart::Width;
 use super::colours::dark_style;
 use super::plots::{self, Plot, size};
-use crate::load::BenchReport;
+use crate::load::{BenchReport, Throughput};
 use crate::stats::{Percentiles, units};
 use std::fmt::Write;
 
@@ -18,7 +18,8 @@ h1{font-size:1.6rem;margin:.2rem 0 .8rem}h2{font-size:1.2rem;margin:2rem 0 .4rem
 .wide-table{overflow-x:auto}\
 table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}\
 th,td{text-align:left;vertical-align:top;padding:.3rem .7rem .3rem 0;border-bottom:1px solid var(--rule)}\
-th{font-weight:600}td.n,th.n{text-align:right;white-space:nowrap}\
+th{font-weight:600}td.n,th.n{text-align:right}td.n{white-space:nowrap}\
+.wide-table :is(td,th):first-child{position:sticky;left:0;background:var(--paper)}\
 .facts th{width:9rem;color:var(--soft);font-weight:400}.facts td{overflow-wrap:anywhere}\
 figure{margin:0}figcaption,p.note{color:var(--soft);font-size:.9rem;margin:.2rem 0}\
 svg{display:block;width:100%;height:auto}svg.narrow{display:none}\
@@ -39,7 +40,8 @@ pub fn html(page: &Page<'_>) -> Result<String, String> {
             "<p class=\"partial\"><strong>Partial:</strong> the run ended early ({why}). What follows is of the part before.</p>\n"
         ));
     }
-    table(&mut out, page.facts.iter().map(|(name, value)| (*name, value.clone())));
+    let given = [("Load", page.report.load.to_string()), ("Mirror", page.report.mirror.to_string())];
+    table(&mut out, page.facts.iter().map(|(name, value)| (*name, value.clone())).chain(given));
     out.push_str("<h2>Figures</h2>\n");
     table(&mut out, figures(page.report).into_iter());
     percentile_table(&mut out, page.report);
@@ -52,10 +54,10 @@ pub fn html(page: &Page<'_>) -> Result<String, String> {
 }
 
 fn figures(report: &BenchReport) -> Vec<(&'static str, String)> {
-    let mut rows = vec![("Load", report.load.to_string()), ("Mirror", report.mirror.to_string())];
-    rows.extend(
-        report.throughput.iter().flat_map(|run| [("Throughput", run.to_string()), ("Cost", run.cost())]),
-    );
+    let mut rows = Vec::new();
+    // The text has columns where a sentence has commas.
+    let words = |run: &Throughput| run.to_string().replace("   (", " (").replace("   ", ", ");
+    rows.extend(report.throughput.iter().flat_map(|run| [("Throughput", words(run)), ("Cost", run.cost())]));
     rows.extend(report.catch_up.iter().map(|run| ("Catching up", run.to_string())));
     rows.extend(report.latency.iter().map(|run| ("Even rate", run.to_string())));
     rows.push(("Checked", report.checked.to_string()));

@@ -33,11 +33,9 @@ fn throughput(page: &Page<'_>) -> Plot {
         points: rates.iter().map(|point| (seconds(point.0), rate(point) / MB)).collect(),
         has_dots: false,
     };
-    // A backlog goes in much faster than anything comes out.
-    let backlog_us = page.phases.iter().find(|phase| phase.name == "backlog").map_or(0, |phase| phase.end_us);
-    let after = |point: &&(u64, f64, f64)| point.0 > backlog_us + 100_000;
-    let sent_max = rates.iter().filter(after).map(|point| point.1).fold(0.0, f64::max);
-    let max = rates.iter().map(|point| point.2).fold(sent_max, f64::max);
+    // What is sent at once goes in much faster than anything comes out.
+    let max_of = |rate: fn(&(u64, f64, f64)) -> f64| rates.iter().map(rate).fold(0.0, f64::max);
+    let max = max_of(|point| point.1).min(1.2 * max_of(|point| point.2)).max(1.0);
     let chart = Chart {
         x: Axis::linear("seconds since the start", 0.0, seconds(span_us), 10),
         y: Axis::from_zero("MB/s", max / MB, 6),
@@ -51,8 +49,8 @@ fn throughput(page: &Page<'_>) -> Plot {
     Plot {
         name: "throughput",
         title: "Throughput over time",
-        caption: "Record batches, headers included; 1 MB is 1,000,000 bytes. What goes beyond the axis (the backlog's way into \
-                  the source) is drawn at its end."
+        caption: "Record batches, headers included; 1 MB is 1,000,000 bytes. What is put into the source at once (a backlog, \
+                  the first of what may be under way at full speed) goes beyond the axis and is drawn at its end."
             .into(),
         chart: (!rates.is_empty()).then_some(chart),
     }

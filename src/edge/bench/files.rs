@@ -84,10 +84,9 @@ fn write_pictures(folder: &Path, page: &Page<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// What was asked for, defaults included.
+/// What was asked for and does not stand in the report.
 fn settings_of(settings: &Settings) -> Facts {
-    let Settings { external, partitions, shape, cores, buffer_bytes, size_bytes, backlog_bytes, .. } =
-        settings;
+    let Settings { external, size_bytes, backlog_bytes, .. } = settings;
     let clusters = match external {
         None => "two synthetic ones, in this process".to_owned(),
         Some((source, target)) => {
@@ -97,19 +96,6 @@ fn settings_of(settings: &Settings) -> Facts {
             format!("from {} to {}", list(source), list(target))
         }
     };
-    let load = format!(
-        "{partitions} partitions, batches of {}, records of {}, codec {}",
-        units::memory(shape.batch_bytes as u64),
-        units::memory(settings.record_bytes() as u64),
-        shape.codec.name(),
-    );
-    let list: Vec<String> = cores.iter().map(usize::to_string).collect();
-    let mirror = format!(
-        "mover {:?}, on {}, {} of buffers",
-        settings.mover,
-        if list.is_empty() { "all cores".to_owned() } else { format!("core {}", list.join(", ")) },
-        units::memory(*buffer_bytes as u64),
-    );
     let size = |bytes: u64| if bytes == 0 { "none".to_owned() } else { units::memory(bytes) };
     let rate = settings.bytes_per_second.map_or("half of that speed".to_owned(), units::byte_rate);
     let parts = format!(
@@ -118,7 +104,7 @@ fn settings_of(settings: &Settings) -> Facts {
         size(*size_bytes),
         settings.seconds
     );
-    vec![("Clusters", clusters), ("Load", load), ("Mirror", mirror.to_lowercase()), ("Parts", parts)]
+    vec![("Clusters", clusters), ("Parts", parts)]
 }
 
 /// A file that takes its place when it is written, and leaves what was there alone until then.
