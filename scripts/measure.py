@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import re
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -52,9 +54,9 @@ class Cluster:
     def __init__(self, name, port):
         self.name, self.port, self.address = name, port, f"127.0.0.1:{port}"
 
-    def up(self, secure=False):
-        more = ["--secure"] if secure else []
-        kafka("up", self.name, "--port", str(self.port), "--jvm", "full", "--heap", "1g", *more)
+    def up(self, secure=False, *more):
+        flags = ["--secure", *more] if secure else more
+        kafka("up", self.name, "--port", str(self.port), "--jvm", "full", "--heap", "1g", *flags)
 
     def flags(self, side, secure):
         """Where it is and how it is spoken to, for a mirror that has it as this side."""
@@ -80,8 +82,9 @@ class Cluster:
         while topic in kafka("topics", self.name, "--list").split():
             time.sleep(0.2)
 
-    def create(self, topic, partitions):
-        kafka("topics", self.name, "--create", "--topic", topic, "--partitions", str(partitions), "--config", "retention.ms=-1")
+    def create(self, topic, partitions, *settings):
+        configs = [word for setting in ("retention.ms=-1", *settings) for word in ("--config", setting)]
+        kafka("topics", self.name, "--create", "--topic", topic, "--partitions", str(partitions), *configs)
 
     def fill(self, topic, megabytes, partitions, batch_bytes):
         """A topic of records of 1,000 bytes."""
@@ -130,6 +133,31 @@ class Judge:
         self.process.wait()
 
 
+class LiveTimer:
+    """One of Kafka's consumers that takes the time of each record from its timestamp on; ready when this is there."""
+
+    def __init__(self, cluster, topic, skip, records, patience_s=180):
+        self.records = records
+        self.process = subprocess.Popen(java("Latency.java", cluster.address, topic, skip, records, patience_s),
+                                        stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "ready\n":
+            sys.exit("the consumer that measures did not start")
+
+    def percentiles(self):
+        """In ms; waits until all records have come."""
+        measured, *rest = map(int, self.process.communicate()[0].split())
+        if measured != self.records:
+            sys.exit(f"only {measured} of {self.records} records came to be measured")
+        return dict(zip(("p50", "p99", "p999", "max"), rest))
+
+
+def end_offsets(judge, cluster, topic):
+    """Sum of the offsets at the ends of a topic's partitions; -1 where there is no such topic."""
+    if topic not in [line.split()[0] for line in judge.ask("topics", cluster.address)]:
+        return -1
+    return sum(int(line.split()[1]) for line in judge.ask("ends", cluster.address, topic))
+
+
 def java(source, *arguments):
     """The command that runs a program of scripts/judge."""
     class_path = kafka("classpath").strip()
@@ -157,6 +185,16 @@ def wait(process, patience_s):
     if process.returncode != 0:
         sys.exit(f"the mirror failed with exit code {process.returncode}:\n{log.decode()[-4000:]}")
     return out, usage
+
+
+def end(process):
+    """Asks it to end, and makes it."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def cpu_seconds(process_id):
@@ -188,6 +226,24 @@ def mirror(twinlog, source, target, topics, flags, secure=False):
         "peak_rss_mb": usage.ru_maxrss / 1e3,
         "report": report,
     }
+
+
+def scenario_under(command, scenario, run, results):
+    """Runs one run of a scenario of scripts/bench, with the program that mirrors started by `command`: its output, and its line."""
+    wrapper = CACHE / f"under-{os.getpid()}"
+    quoted = " ".join(shlex.quote(str(word)) for word in [*command, twinlog()])
+    wrapper.write_text(f'#!/bin/sh\ncase $1 in bench | mirror) exec {quoted} "$@" ;; esac\nexec {shlex.quote(twinlog())} "$@"\n')
+    wrapper.chmod(0o755)
+    results.unlink(missing_ok=True)
+    try:
+        subprocess.run([HERE / "bench", scenario, "--run", run, "--results", results], check=True,
+                       env={**os.environ, "TWINLOG_BIN": str(wrapper)})
+        return lines(results)[0]
+    except subprocess.CalledProcessError:
+        sys.exit(f"'scripts/bench {scenario} --run \"{run}\"' failed under {command[0]}")
+    finally:
+        wrapper.unlink()
+        results.unlink(missing_ok=True)
 
 
 # --- results ------------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ import org.apache.kafka.common.serialization.*;
  *   delete BOOTSTRAP TOPIC
  *   configs BOOTSTRAP TOPIC                 the topic's own settings, sorted, one a line
  *   alter BOOTSTRAP TOPIC CONFIG=VALUE...
+ *   unset BOOTSTRAP TOPIC CONFIG            back to what the brokers have
  *   topics BOOTSTRAP                        name and partition count of each topic, internal ones too
  *   produce BOOTSTRAP TOPIC SEED BYTES [key=value]...
  *       codec=none|gzip|snappy|lz4|zstd  record=1000 (mean bytes)  batch=65536  ago=0 (ms; how old the first record is)
@@ -111,6 +112,9 @@ public final class Judge {
                 admin(bootstrap).incrementalAlterConfigs(
                         Map.of(new ConfigResource(ConfigResource.Type.TOPIC, topic), ops)).all().get();
             }
+            case "unset" -> admin(bootstrap).incrementalAlterConfigs(Map.of(
+                    new ConfigResource(ConfigResource.Type.TOPIC, topic),
+                    List.of(new AlterConfigOp(new ConfigEntry(rest.get(0), null), AlterConfigOp.OpType.DELETE)))).all().get();
             case "topics" -> {
                 Set<String> names = new TreeSet<>(
                         admin(bootstrap).listTopics(new ListTopicsOptions().listInternal(true)).names().get());

@@ -3,6 +3,7 @@
 use super::link::{GroupArgs, LinkArgs};
 use super::{Cores, Patterns, some_of};
 use clap::Args;
+use std::net::SocketAddr;
 use twinlog::config::{
     ConfigError, Draft, ExactlyOnce, Isolation, LargeGaps, Mover, Offsets, OnLoss, StartFrom, text,
 };
@@ -58,6 +59,11 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "POLICY", value_parser = text::large_gaps, help_heading = "What to mirror")]
     large_gaps: Option<LargeGaps>,
 
+    /// Keep settings of topics in step after they were created: what is set or taken back on the source is so on the target, but for
+    /// what would make it rewrite or refuse batches, and for tiered storage. Settings that only the target has stay
+    #[arg(long, help_heading = "What to mirror")]
+    sync_topic_configs: bool,
+
     #[command(flatten)]
     groups: GroupArgs,
 
@@ -73,6 +79,10 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "LIST", value_parser = text::cores, help_heading = "How")]
     cores: Option<Cores>,
 
+    /// The most to read from the source in a second, as 50MB/s; each core has its even share of it [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = text::byte_rate, help_heading = "How")]
+    max_rate: Option<u64>,
+
     /// Memory for payloads on their way, all cores together [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, help_heading = "How")]
     buffer_bytes: Option<usize>,
@@ -80,6 +90,11 @@ pub struct MirrorArgs {
     /// Replication factor of topics created on the target [default: the source's, at most the target's brokers]
     #[arg(long, value_name = "N", value_parser = text::replication_factor, help_heading = "How")]
     replication_factor: Option<i16>,
+
+    /// Serve /metrics (for Prometheus), /health, /ready and /status over HTTP: a port of this machine's loopback, or IP:PORT. There
+    /// is no access control; what is shown are names of topics and figures
+    #[arg(long, value_name = "PORT", value_parser = text::listen, help_heading = "How")]
+    listen: Option<SocketAddr>,
 
     /// How long a request of a dead connection or a killed instance may still be under way at a broker, ms. After a kill,
     /// partitions whose records are too old for the target to remember the producer wait this long [default: 30000]
@@ -103,6 +118,10 @@ pub struct MirrorArgs {
     /// How often the groups' committed offsets are looked at, ms [default: 400]
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     groups_interval_ms: Option<u64>,
+
+    /// How often settings are compared with --sync-topic-configs, ms [default: 60000]
+    #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
+    topic_configs_interval_ms: Option<u64>,
 
     /// How often both clusters are asked for new topics, partitions and leaders, ms; after errors at once [default: 30000]
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
@@ -165,12 +184,16 @@ impl MirrorArgs {
             mover: self.mover,
             cores: self.cores,
             buffer_bytes: self.buffer_bytes,
+            max_rate_bytes: self.max_rate,
             replication_factor: self.replication_factor,
+            sync_topic_configs: self.sync_topic_configs.then_some(true),
+            topic_configs_interval_ms: self.topic_configs_interval_ms,
             metadata_refresh_ms: self.metadata_refresh_ms,
             zombie_bound_ms: self.zombie_bound_ms,
             fetch_bytes_max: self.fetch_bytes_max,
             fetch_wait_ms: self.fetch_wait_ms,
             connections_per_broker: self.connections_per_broker,
+            listen: self.listen,
             ..Draft::default()
         };
         Ok(self.groups.draft().or(flags).or(self.link.draft()?))

@@ -8,6 +8,7 @@ use super::{
 use crate::limits::CHUNK_BYTES;
 use regex::Regex;
 use std::fmt;
+use std::net::SocketAddr;
 
 /// What was said, and where defaults have to step in. The command line's draft overrides the file's.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +40,10 @@ pub struct Draft {
     pub cores: Option<Vec<usize>>,
     pub link: Option<String>,
     pub buffer_bytes: Option<usize>,
+    pub max_rate_bytes: Option<u64>,
     pub replication_factor: Option<i16>,
+    pub sync_topic_configs: Option<bool>,
+    pub topic_configs_interval_ms: Option<u64>,
     pub metadata_refresh_ms: Option<u64>,
     pub zombie_bound_ms: Option<u64>,
     pub client_id: Option<String>,
@@ -47,6 +51,7 @@ pub struct Draft {
     pub fetch_wait_ms: Option<u64>,
     pub request_timeout_ms: Option<u64>,
     pub connections_per_broker: Option<usize>,
+    pub listen: Option<SocketAddr>,
     pub log_format: Option<LogFormat>,
 }
 
@@ -102,7 +107,10 @@ impl Draft {
             cores: self.cores.or(other.cores),
             link: self.link.or(other.link),
             buffer_bytes: self.buffer_bytes.or(other.buffer_bytes),
+            max_rate_bytes: self.max_rate_bytes.or(other.max_rate_bytes),
             replication_factor: self.replication_factor.or(other.replication_factor),
+            sync_topic_configs: self.sync_topic_configs.or(other.sync_topic_configs),
+            topic_configs_interval_ms: self.topic_configs_interval_ms.or(other.topic_configs_interval_ms),
             metadata_refresh_ms: self.metadata_refresh_ms.or(other.metadata_refresh_ms),
             zombie_bound_ms: self.zombie_bound_ms.or(other.zombie_bound_ms),
             client_id: self.client_id.or(other.client_id),
@@ -110,6 +118,7 @@ impl Draft {
             fetch_wait_ms: self.fetch_wait_ms.or(other.fetch_wait_ms),
             request_timeout_ms: self.request_timeout_ms.or(other.request_timeout_ms),
             connections_per_broker: self.connections_per_broker.or(other.connections_per_broker),
+            listen: self.listen.or(other.listen),
             log_format: self.log_format.or(other.log_format),
         }
     }
@@ -150,13 +159,17 @@ impl Draft {
             mover: self.mover.unwrap_or_default(),
             cores: self.cores.unwrap_or_default(),
             buffer_bytes: self.buffer_bytes.unwrap_or(256 << 20),
+            max_rate_bytes: self.max_rate_bytes,
             replication_factor: self.replication_factor,
+            sync_topic_configs: self.sync_topic_configs.unwrap_or(false),
+            topic_configs_interval_ms: self.topic_configs_interval_ms.unwrap_or(60_000),
             metadata_refresh_ms: self.metadata_refresh_ms.unwrap_or(30_000),
             zombie_bound_ms: self.zombie_bound_ms.unwrap_or(30_000),
             fetch_bytes_max: self.fetch_bytes_max.unwrap_or(8 << 20),
             fetch_wait_ms: self.fetch_wait_ms.unwrap_or(500).try_into().unwrap_or(i32::MAX),
             request_timeout_ms: self.request_timeout_ms.unwrap_or(20_000),
             connections_per_broker: self.connections_per_broker.unwrap_or(1),
+            listen: self.listen,
         };
         check(&mirror)?;
         if mirror.has_tls() {

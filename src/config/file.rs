@@ -82,7 +82,10 @@ const KEYS: &[Key] = keys! {
     mirror."cores" => cores: list, text::cores;
     mirror."link" => link: string, text::link;
     mirror."buffer-bytes" => buffer_bytes: scalar, text::memory_bytes;
+    mirror."max-rate" => max_rate_bytes: scalar, text::byte_rate;
     mirror."replication-factor" => replication_factor: integer, text::replication_factor;
+    mirror."sync-topic-configs" => sync_topic_configs: boolean, text::boolean;
+    mirror."topic-configs-interval-ms" => topic_configs_interval_ms: integer, text::milliseconds;
     mirror."metadata-refresh-ms" => metadata_refresh_ms: integer, text::milliseconds;
     mirror."zombie-bound-ms" => zombie_bound_ms: integer, text::milliseconds;
     mirror."client-id" => client_id: string, text::client_id;
@@ -90,6 +93,7 @@ const KEYS: &[Key] = keys! {
     mirror."fetch-wait-ms" => fetch_wait_ms: integer, text::milliseconds;
     mirror."request-timeout-ms" => request_timeout_ms: integer, text::milliseconds;
     mirror."connections-per-broker" => connections_per_broker: integer, text::count;
+    mirror."listen" => listen: scalar, text::listen;
     mirror."log-format" => log_format: string, log_format;
 };
 

@@ -175,10 +175,15 @@ pub struct Mirror {
     pub mover: Mover,
     /// Cores to run shards on, one shard each. Empty: all that this process may use.
     pub cores: Vec<usize>,
+    /// The most that is read from the source in a second, in bytes of record batches; each shard has its even share.
+    pub max_rate_bytes: Option<u64>,
     /// Memory for payloads, all shards together.
     pub buffer_bytes: usize,
     /// Replication factor of created topics. None: the source's, bounded by the number of target brokers.
     pub replication_factor: Option<i16>,
+    /// Keep the settings of topics on the target in step with the source's, and how often to compare them.
+    pub sync_topic_configs: bool,
+    pub topic_configs_interval_ms: u64,
     /// How often both clusters' metadata are read when nothing asks for it sooner.
     pub metadata_refresh_ms: u64,
     /// How long a request of a dead connection or a killed instance may still be under way at a broker. Lanes that cannot
@@ -194,6 +199,8 @@ pub struct Mirror {
     pub request_timeout_ms: u64,
     /// Connections to each target broker, per shard.
     pub connections_per_broker: usize,
+    /// Where metrics and health are served over HTTP. None: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Mirror {

@@ -4,6 +4,10 @@
 use super::{Address, ExactlyOnce, Isolation, LargeGaps, LogFormat, Mover, Offsets, OnLoss, StartFrom};
 use crate::limits::TOPIC_NAME_BYTES_MAX;
 use regex::Regex;
+use std::net::SocketAddr;
+
+/// A fetch brings a whole batch at least.
+const BYTE_RATE_MIN: u64 = 10_000;
 
 /// `HOST:PORT[,HOST:PORT…]`; IPv6 addresses stand in brackets.
 pub fn addresses(text: &str) -> Result<Vec<Address>, String> {
@@ -42,6 +46,27 @@ fn address(text: &str) -> Result<Address, String> {
         Ok(port) if port > 0 => Ok(Address { host: host.into(), port }),
         _ => Err(format!("`{port}` in `{text}` is not a port (1 to 65535)")),
     }
+}
+
+/// Bytes a second: `50MB`, `50MB/s`.
+pub fn byte_rate(text: &str) -> Result<u64, String> {
+    let rate = bytes(text.strip_suffix("/s").unwrap_or(text))?;
+    if rate < BYTE_RATE_MIN {
+        return Err(format!(
+            "`{text}` is less than {BYTE_RATE_MIN} bytes a second, which no mirror can hold evenly"
+        ));
+    }
+    Ok(rate)
+}
+
+/// `PORT` of this machine's loopback, or `IP:PORT`.
+pub fn listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    text.parse().map_err(|_| {
+        format!("`{text}` is neither a port of this machine's loopback nor IP:PORT, for example 9464 or 0.0.0.0:9464")
+    })
 }
 
 /// A list of topic patterns. Commas part them, except inside brackets, where they belong to the expression (`a{1,3}`).

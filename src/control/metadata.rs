@@ -37,6 +37,14 @@ pub struct Topic {
     pub error: i16,
 }
 
+impl Topic {
+    /// Of the partition that has most replicas; 1 where none is told.
+    pub fn replication_factor(&self) -> i16 {
+        let most = self.partitions.iter().map(|partition| partition.replicas).max().unwrap_or(1);
+        i16::try_from(most.max(1)).unwrap_or(i16::MAX)
+    }
+}
+
 /// A cluster at the moment its metadata was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {

@@ -2,6 +2,7 @@
 
 use super::client::{ANY_BROKER, ClientError, ClusterClient};
 use crate::config::{Cluster, Isolation, StartFrom};
+use crate::control::config_sync::Changes;
 use crate::control::configs::{self, TopicConfigs};
 use crate::control::forecast::rights::{self, Operations};
 use crate::control::metadata::Observed;
@@ -11,10 +12,12 @@ use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableT
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
     BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeConfigsResponse, ListOffsetsRequest, TopicName,
+    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest, ListOffsetsRequest,
+    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
@@ -25,6 +28,10 @@ const CREATE_TOPICS: (i16, i16) = (2, 7);
 const CREATE_PARTITIONS: (i16, i16) = (0, 3);
 const DESCRIBE_CONFIGS: (i16, i16) = (1, 4);
 const LIST_OFFSETS: (i16, i16) = (2, 7);
+const INCREMENTAL_ALTER_CONFIGS: (i16, i16) = (0, 1);
+/// Kafka's `AlterConfigOp.OpType`.
+const SET_CONFIG: i8 = 0;
+const DELETE_CONFIG: i8 = 1;
 const DELETE_RECORDS: (i16, i16) = (0, 2);
 const WRITE_TXN_MARKERS_KEY: i16 = 27;
 const DESCRIBE_CLUSTER_KEY: i16 = 60;
@@ -295,6 +302,40 @@ impl Admin {
         };
         let said = said(result.error_message.as_deref());
         check(result.error_code, &format!("adding partitions to topic {name} on the target{said}"))
+    }
+
+    /// Changes topics' settings. Returns each topic's error code (0 for none), and the broker's own words on it.
+    pub fn alter_topic_configs(
+        &mut self,
+        changes: &BTreeMap<String, Changes>,
+    ) -> Result<Vec<(String, i16, String)>, AdminError> {
+        let entry = |name: &str, value: Option<&str>| {
+            AlterableConfig::default()
+                .with_name(StrBytes::from_string(name.to_owned()))
+                .with_config_operation(if value.is_some() { SET_CONFIG } else { DELETE_CONFIG })
+                .with_value(value.map(|value| StrBytes::from_string(value.to_owned())))
+        };
+        let resource = |(topic, changes): (&String, &Changes)| {
+            let set = changes.set.iter().map(|(name, value)| entry(name, Some(value)));
+            let delete = changes.delete.iter().map(|name| entry(name, None));
+            AlterConfigsResource::default()
+                .with_resource_type(TOPIC_RESOURCE)
+                .with_resource_name(StrBytes::from_string(topic.clone()))
+                .with_configs(set.chain(delete).collect())
+        };
+        let resources: Vec<AlterConfigsResource> = changes.iter().map(resource).collect();
+        let mut results = Vec::new();
+        for chunk in resources.chunks(CHUNK) {
+            let (min, max) = INCREMENTAL_ALTER_CONFIGS;
+            let answer = self.client.call(ANY_BROKER, min, max, |_| {
+                IncrementalAlterConfigsRequest::default().with_resources(chunk.to_vec())
+            })?;
+            results.extend(answer.responses.iter().map(|topic| {
+                let said = said(topic.error_message.as_deref().filter(|said| !said.is_empty()));
+                (topic.resource_name.to_string(), topic.error_code, said)
+            }));
+        }
+        Ok(results)
     }
 
     /// Older clusters alter topics at the controller only; newer brokers forward.

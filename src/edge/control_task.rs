@@ -3,9 +3,11 @@
 //! One thread, one loop. It blocks on a cluster only for short questions; data flows through the shards meanwhile.
 
 mod both_ways;
+mod configs;
 mod groups;
 mod transactions;
 mod twin;
+mod watch;
 
 use super::admin::{Admin, AdminError};
 use super::clock;
@@ -17,7 +19,7 @@ use super::runtime::{self, ShardHandle};
 use super::security::Access;
 use super::transactions::TransactionTask;
 use crate::config::{Mirror, StartFrom};
-use crate::control::configs::{self, TopicConfigs};
+use crate::control::configs::{TopicConfigs, unfit};
 use crate::control::ledger::{self, Effect, Ledger, Peers};
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
@@ -104,6 +106,9 @@ pub(super) struct Session<'a> {
     told_of_aborted_records: bool,
     /// Mirrors consumer groups, and asks where their offsets are on the target.
     groups: Option<GroupTask>,
+    config_sync: self::configs::ConfigSync,
+    /// Where whoever watches finds how the link is; None when nobody can.
+    watcher: Option<watch::Watcher>,
     zombies_until_us: u64,
     ledger_retry_us: u64,
     observe_at_us: u64,
@@ -203,6 +208,8 @@ impl<'a> Session<'a> {
             told_of_transactions: false,
             told_of_aborted_records: false,
             groups: None,
+            config_sync: self::configs::ConfigSync::default(),
+            watcher: None,
             zombies_until_us: 0,
             ledger_retry_us: 0,
             observe_at_us: 0,
@@ -237,6 +244,7 @@ impl<'a> Session<'a> {
                 gap_transactions_max: config.gap_transactions_max,
                 runs_ahead_max: RUNS_AHEAD_MAX,
                 times_batches: session.timings.is_some(),
+                bytes_per_second: config.max_rate_bytes.map(|rate| rate / cores.len().max(1) as u64),
                 large_gaps: config.large_gaps,
                 may_have_open_gaps: session.ledger.has_transactions(),
                 isolation: config.isolation,
@@ -282,12 +290,15 @@ impl<'a> Session<'a> {
             if now.mono_us >= self.observe_at_us && drain_until_us.is_none() {
                 self.observe(false)?;
             }
+            if drain_until_us.is_none() {
+                self.sync_configs();
+            }
             if now.mono_us >= self.trim_at_us && !self.trims.is_empty() {
                 self.trim(now);
             }
             if now.mono_us >= self.report_at_us {
                 self.report_at_us = now.after_ms(REPORT_MS);
-                observe(&self.report());
+                self.report_to(observe);
             }
             match drain_until_us {
                 None if stop.load(Ordering::Relaxed) || self.is_done() => {
@@ -298,7 +309,7 @@ impl<'a> Session<'a> {
                 _ => {}
             }
         }
-        observe(&self.report());
+        self.report_to(observe);
         self.summary.report = self.report();
         for shard in self.shards.drain(..) {
             shard.join()?;
@@ -389,7 +400,7 @@ impl<'a> Session<'a> {
         let configs = self.target.topic_configs(topics)?;
         for (topic, target) in &configs {
             let Some(source) = self.source_configs.get(topic) else { continue };
-            configs::unfit(topic, source, target).iter().for_each(plan::log);
+            unfit(topic, source, target).iter().for_each(plan::log);
         }
         Ok(())
     }

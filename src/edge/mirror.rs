@@ -3,12 +3,15 @@
 use super::admin::AdminError;
 pub use super::control_task::TellTimings;
 use super::control_task::{End, Session};
+use super::http::{Board, Listener};
 use super::runtime::{self, RuntimeError};
 use crate::config::{LogFormat, Mirror};
 use crate::control::ledger;
 use crate::error;
 use crate::shard::{LossCause, Side, Stop};
 use crate::stats::{Report, units};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// How a mirror ended that ended by itself, or was asked to.
@@ -113,6 +116,8 @@ pub enum MirrorError {
          delete the topic __twinlog.{link} on the target if those clusters are gone for good"
     )]
     OtherClusters { link: String, source_id: String, target_id: String },
+    #[error("cannot serve metrics on {address}: {cause}; choose another --listen, or leave it out")]
+    Listen { address: SocketAddr, cause: String },
     #[error("the thread for consumer groups cannot be started: {0}")]
     Groups(std::io::Error),
     #[error("the thread for transactions cannot be started: {0}")]
@@ -184,8 +189,16 @@ pub fn run_timed(
              over could double records older than the target's producer.id.expiration.ms"
         );
     }
+    let board = Arc::new(Board::default());
+    let listen =
+        |address| Listener::start(address, &board).map_err(|cause| MirrorError::Listen { address, cause });
+    let listener = config.listen.map(listen).transpose()?;
     loop {
-        match Session::start(config, &cores, stop, timings.cloned())?.run(stop, observe)? {
+        let mut session = Session::start(config, &cores, stop, timings.cloned())?;
+        if listener.is_some() {
+            session.show_on(&board);
+        }
+        match session.run(stop, observe)? {
             End::Done(summary) => return Ok(summary),
             // Takes the lock anew; what was sent meanwhile is found by asking.
             End::Lapsed => tracing::warn!("the link's lock lapsed, it is taken anew"),

@@ -18,6 +18,7 @@ pub mod failover;
 pub mod groups;
 mod held_link;
 mod hlog;
+mod http;
 pub mod ledger_io;
 pub mod load;
 pub mod logging;

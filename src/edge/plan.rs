@@ -329,15 +329,14 @@ fn guarded(
     partitions: &[(String, i32)],
     expiration_ms: i64,
 ) -> BTreeMap<(String, i32), Guarded> {
-    let (now_ms, at_best_ms) = exactness::times_ms(clock::now().wall_ms, expiration_ms);
-    let now = source.offsets_since(partitions, now_ms);
-    let at_best = source.offsets_since(partitions, at_best_ms);
+    let times_ms = exactness::times_ms(clock::now().wall_ms, expiration_ms);
+    let [now, at_best, first] = times_ms.map(|time_ms| source.offsets_since(partitions, time_ms));
     let since = |offset: i64| if offset < 0 { Since::Never } else { Since::Offset(offset) };
-    let both = |(place, offset): ((String, i32), i64)| {
-        let guarded = Guarded { now: since(offset), at_best: since(*at_best.get(&place)?) };
-        Some((place, guarded))
+    let all = |(place, offset): ((String, i32), i64)| {
+        let (at_best, first) = (since(*at_best.get(&place)?), since(*first.get(&place)?));
+        Some((place, Guarded { now: since(offset), at_best, first }))
     };
-    now.into_iter().filter_map(both).collect()
+    now.into_iter().filter_map(all).collect()
 }
 
 /// A partition of a mirror that begins.
@@ -395,8 +394,9 @@ fn unguarded(config: &Mirror, source: &mut Admin, expiration_ms: i64, partitions
         let from = begun.position.or_else(|| begins.get(place).copied());
         if let (Some(from), Some(guarded), Some(&end)) = (from, guarded.get(place), ends.get(place)) {
             let sum = topics.entry((&begun.topic, Way::of(config, begun.mode))).or_default();
-            sum.0 += guarded.now.older(from, end);
-            sum.1 += guarded.at_best.older(from, end);
+            let (now, at_best) = guarded.unguarded(from, end);
+            sum.0 += now;
+            sum.1 += at_best;
         }
     }
     let sent = topics.into_iter().map(|((topic, way), sum)| Sent { topic, way, unguarded: Some(sum) });

@@ -37,6 +37,8 @@ pub struct Settings {
     pub runs_ahead_max: usize,
     /// Tell when each batch came and went: [`Event::Timed`].
     pub times_batches: bool,
+    /// The most that is fetched in a second. None: no limit.
+    pub bytes_per_second: Option<u64>,
     pub large_gaps: LargeGaps,
     /// The link may have a transaction open that fills gaps: it is to be aborted before a lane's position is asked for.
     pub may_have_open_gaps: bool,

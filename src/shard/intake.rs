@@ -203,6 +203,7 @@ impl Shard {
     }
 
     fn begin_batch(&mut self, now: Now, key: Key, header: &BatchHeader, raw: [u8; BATCH_HEADER_BYTES]) {
+        self.throttle.take(now, header.batch_bytes);
         let Some(source) = self.sources.get_mut(&key) else { return };
         let conn_budget = self.settings.buffer_bytes / 2;
         let path = source.path;
@@ -347,6 +348,9 @@ impl Shard {
 
     /// Sends the fetches that are due.
     pub(super) fn fetch(&mut self, now: Now) {
+        if !self.throttle.may_fetch(now) {
+            return;
+        }
         let outgoing: usize = self.sinks.values().map(|sink| sink.conn.outgoing_bytes()).sum();
         let reserved: usize = self.sources.values().map(|source| source.reserved_bytes).sum();
         let mut room = self.settings.buffer_bytes.saturating_sub(self.pending_bytes + outgoing + reserved);
@@ -373,7 +377,10 @@ impl Shard {
             };
             let lanes = source.lane_count();
             let Some(changes) = source.changes(version >= FETCH_SESSIONS_MIN, wanted) else { continue };
-            let max_bytes = room.min(self.settings.fetch_bytes_max).min(fair);
+            let max_bytes = room
+                .min(self.settings.fetch_bytes_max)
+                .min(fair)
+                .min(self.throttle.portion_bytes().max(FETCH_BYTES_MIN));
             let share = (max_bytes / lanes.max(1)).next_power_of_two();
             let mut partitions = Vec::with_capacity(changes.added.len());
             let mut forgotten = Vec::with_capacity(changes.forgotten.len());

@@ -27,6 +27,7 @@ mod seeds;
 mod sink;
 mod source;
 mod timing;
+mod throttle;
 mod transactions;
 mod writers;
 
@@ -49,6 +50,7 @@ use sink::Sink;
 use source::{Slot, Source};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use throttle::Throttle;
 use transactions::Transactions;
 use writers::Writers;
 
@@ -96,6 +98,7 @@ pub struct Shard {
     scratch: output::Scratch,
     seeds: Seeds,
     writers: Writers,
+    throttle: Throttle,
     transactions: Transactions,
     gaps: Gaps,
     timings: Recorder,
@@ -154,6 +157,7 @@ impl Shard {
         Self {
             client_id: settings.client_id.as_str().into(),
             timings: Recorder::new(settings.times_batches),
+            throttle: Throttle::new(settings.bytes_per_second),
             settings,
             lanes: Vec::new(),
             slots: BTreeMap::new(),
@@ -359,7 +363,8 @@ impl Shard {
         let logins = self.sources.values().filter_map(|source| source.conn.login_at_us());
         let logins = logins.chain(self.sinks.values().filter_map(|sink| sink.conn.login_at_us()));
         let transaction = self.transactions.poll_timeout().filter(is_ahead);
-        let lanes = wakes.chain(pauses).chain(dials);
+        let throttle = self.throttle.poll_timeout().filter(is_ahead);
+        let lanes = wakes.chain(pauses).chain(dials).chain(throttle);
         deadlines.chain(lanes).chain(logins).chain(self.settled_tell_us).chain(transaction).min()
     }
 

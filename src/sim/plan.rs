@@ -127,6 +127,7 @@ pub(super) struct Plan {
     pub(super) gap_transactions_max: i64,
     pub(super) large_gaps: LargeGaps,
     pub(super) runs_ahead_max: usize,
+    pub(super) bytes_per_second: Option<u64>,
     /// Why control finds that gaps cannot be filled on the target, if so.
     pub(super) cannot_fill: Option<String>,
     /// The target's brokers turn out not to know WriteTxnMarkers.
@@ -191,6 +192,7 @@ impl Plan {
             gap_transactions_max: 0,
             large_gaps: LargeGaps::Halt,
             runs_ahead_max: RUNS_AHEAD_MAX,
+            bytes_per_second: None,
             cannot_fill: random.percent(4).then(|| "of the plan".to_owned()),
             hides_fills: random.percent(6),
             hides_producers: random.percent(5),

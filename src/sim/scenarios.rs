@@ -565,3 +565,28 @@ fn more_gaps_than_the_ledger_takes_are_mirrored_in_parts() {
     assert!(gaps > LEDGER_RUNS_MAX, "{gaps} gaps");
     world.ends_well();
 }
+
+/// A limit to the bandwidth holds for a backlog, and what comes is exact all the same.
+#[test]
+fn a_backlog_comes_no_faster_than_it_may() {
+    const BYTES_PER_SECOND: u64 = 250_000;
+    let mut world = twin(|plan| {
+        plan.batches = 6_000;
+        plan.batch_gap_ms = 0;
+        plan.backlog_percent = 100;
+        plan.bytes_per_second = Some(BYTES_PER_SECOND);
+    });
+    let source_end = world.source_end();
+    let began_us = world.now_us;
+    world.run_until_true("the backlog is there", |world| world.log().log_end_offset() >= source_end);
+    let seconds = (world.now_us - began_us) as f64 / 1e6;
+    let bytes = world.log().size_bytes();
+    // What comes last is there before its time has passed.
+    let least = bytes.saturating_sub(600_000) as f64 / BYTES_PER_SECOND as f64;
+    let enough = 1.5 * bytes as f64 / BYTES_PER_SECOND as f64;
+    assert!(
+        (least..enough).contains(&seconds),
+        "{bytes} bytes came in {seconds:.2} s, not {least:.2} to {enough:.2}"
+    );
+    world.ends_well();
+}

@@ -60,7 +60,7 @@ pub enum Since {
 
 impl Since {
     /// How many of the offsets from `from` to `end` lie before.
-    pub fn older(self, from: i64, end: i64) -> i64 {
+    fn older(self, from: i64, end: i64) -> i64 {
         let until = match self {
             Self::Offset(offset) => offset.min(end),
             Self::Never => end,
@@ -76,12 +76,26 @@ pub struct Guarded {
     pub now: Since,
     /// With the largest setting that there is.
     pub at_best: Since,
+    /// The first record that is there at all: a compacted log can begin with a hole.
+    pub first: Since,
 }
 
-/// The times to ask the source for: with the target's setting, and with the largest.
-pub fn times_ms(now_ms: i64, expiration_ms: i64) -> (i64, i64) {
+impl Guarded {
+    /// How many of the offsets from `from` to `end` are unguarded, now and at best.
+    pub fn unguarded(&self, from: i64, end: i64) -> (i64, i64) {
+        let from = match self.first {
+            Since::Offset(first) => from.max(first),
+            Since::Never => from,
+        };
+        (self.now.older(from, end), self.at_best.older(from, end))
+    }
+}
+
+/// The times to ask the source for: with the target's setting, with the largest, and the first of all. (Records without a time
+/// cannot be asked for.)
+pub fn times_ms(now_ms: i64, expiration_ms: i64) -> [i64; 3] {
     let since = |expiration_ms| guarded_after_ms(now_ms, expiration_ms).saturating_add(1).max(0);
-    (since(expiration_ms), since(EXPIRATION_MS_MAX.max(expiration_ms)))
+    [since(expiration_ms), since(EXPIRATION_MS_MAX.max(expiration_ms)), 0]
 }
 
 /// A topic's offsets that are unguarded: now, and with the largest setting. None: not known.
@@ -169,11 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_at_the_beginning_holds_no_old_records() {
+        let young = Guarded { now: Since::Offset(50), at_best: Since::Offset(50), first: Since::Offset(50) };
+        assert_eq!(young.unguarded(10, 90), (0, 0));
+        let some = Guarded { now: Since::Offset(70), at_best: Since::Offset(50), first: Since::Offset(50) };
+        assert_eq!(some.unguarded(10, 90), (20, 0));
+        assert_eq!(some.unguarded(60, 90), (10, 0));
+        let none = Guarded { now: Since::Never, at_best: Since::Never, first: Since::Never };
+        assert_eq!(none.unguarded(90, 90), (0, 0));
+    }
+
+    #[test]
     fn the_source_is_asked_for_what_the_lanes_call_guarded() {
-        let (now, at_best) = times_ms(100 * DAY_MS, DAY_MS);
+        let [now, at_best, first] = times_ms(100 * DAY_MS, DAY_MS);
+        assert_eq!(first, 0);
         assert_eq!(now, guarded_after_ms(100 * DAY_MS, DAY_MS) + 1);
         assert_eq!(at_best, guarded_after_ms(100 * DAY_MS, EXPIRATION_MS_MAX) + 1);
-        assert_eq!(times_ms(DAY_MS, i64::MAX), (0, 0));
+        assert_eq!(times_ms(DAY_MS, i64::MAX), [0; 3]);
     }
 
     #[test]

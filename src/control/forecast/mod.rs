@@ -9,6 +9,7 @@ mod show;
 
 pub use show::show;
 
+use super::config_sync;
 use super::configs::{self, TopicConfigs};
 use super::finding::{About, Finding, Weight};
 use super::groups::{Reason, State};
@@ -270,6 +271,10 @@ impl Work<'_> {
             (self.facts.source.configs.get(name), self.facts.target.configs.get(name))
         {
             self.findings.extend(configs::unfit(name, source, target));
+            let twin = self.facts.target.observed.topics.get(name).filter(|_| self.config.sync_topic_configs);
+            let planned =
+                twin.and_then(|twin| config_sync::planned(name, source, target, twin.replication_factor()));
+            self.findings.extend(planned);
         }
         let (partitions, stopped) = partitions::forecast(self.config, self.facts, topic, &choice);
         self.findings.extend(stopped);

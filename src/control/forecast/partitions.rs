@@ -111,9 +111,7 @@ fn outlook(
     };
     let unguarded = match (left, from_offset, place.source_end, place.guarded) {
         (0, ..) => Some((0, 0)),
-        (_, Some(from), Some(end), Some(guarded)) => {
-            Some((guarded.now.older(from, end), guarded.at_best.older(from, end)))
-        }
+        (_, Some(from), Some(end), Some(guarded)) => Some(guarded.unguarded(from, end)),
         _ => None,
     };
     Ok(Outlook {

@@ -25,6 +25,7 @@ pub enum Operation {
     Describe = 8,
     ClusterAction = 9,
     DescribeConfigs = 10,
+    AlterConfigs = 11,
     IdempotentWrite = 12,
 }
 
@@ -40,6 +41,7 @@ impl Operation {
             Self::Describe => "DESCRIBE",
             Self::ClusterAction => "CLUSTER_ACTION",
             Self::DescribeConfigs => "DESCRIBE_CONFIGS",
+            Self::AlterConfigs => "ALTER_CONFIGS",
             Self::IdempotentWrite => "IDEMPOTENT_WRITE",
         }
     }
@@ -163,6 +165,12 @@ fn target_topics(config: &Mirror, target: &Side<'_>) -> Vec<Option<Finding>> {
             Operation::Alter,
             Weight::Warning,
             "partitions that the source gets later are left out",
+        ),
+        target.topics(
+            &|topic| config.sync_topic_configs && is_mirrored(topic),
+            Operation::AlterConfigs,
+            Weight::Warning,
+            "settings that change on the source stay as they are on the target",
         ),
         target.topics(
             &is_mirrored,

@@ -43,6 +43,7 @@ impl World {
             guarded: Some(Guarded {
                 now: exactness::Since::Offset(700),
                 at_best: exactness::Since::Offset(0),
+                first: exactness::Since::Offset(0),
             }),
             target_end: Some(0),
         };

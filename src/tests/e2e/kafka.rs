@@ -23,6 +23,30 @@ pub enum Place {
     Target,
 }
 
+impl Place {
+    /// What the cluster is called: another name for each run that has ports of its own.
+    pub fn name(self) -> String {
+        let side = match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        };
+        format!("e2e-{}-{side}", base_port())
+    }
+
+    /// The first of its ports.
+    pub fn ports(self) -> u64 {
+        match self {
+            Self::Source => base_port(),
+            Self::Target => base_port() + 100,
+        }
+    }
+}
+
+/// Clusters are within 300 ports from here, and their controllers 1,000 further.
+pub fn base_port() -> u64 {
+    number("TWINLOG_E2E_PORT", 21_000)
+}
+
 impl Cluster {
     pub fn start(place: Place, brokers: usize, settings: &[&str]) -> Self {
         Self::of(&version(place), place, brokers, settings)
@@ -30,19 +54,15 @@ impl Cluster {
 
     /// A cluster of this version of Kafka.
     pub fn of(version: &str, place: Place, brokers: usize, settings: &[&str]) -> Self {
-        let base = number("TWINLOG_E2E_PORT", 21_000);
-        let (name, base) = match place {
-            Place::Source => ("e2e-source", base),
-            Place::Target => ("e2e-target", base + 100),
-        };
+        let name = place.name();
         // Left over from a run that was interrupted.
-        let _ = script(&["down", name]);
-        let port = free_ports(base, brokers);
+        let _ = script(&["down", &name]);
+        let port = free_ports(place.ports(), brokers);
         let (port, brokers) = (port.to_string(), brokers.to_string());
-        let mut words = vec!["up", name, "--port", &port, "--brokers", &brokers, "--version", version];
+        let mut words = vec!["up", &name, "--port", &port, "--brokers", &brokers, "--version", version];
         words.extend(settings.iter().flat_map(|setting| ["--set", setting]));
         let bootstrap = script(&words).unwrap_or_else(|error| panic!("{error}")).trim().to_owned();
-        Self { name: name.to_owned(), bootstrap, version: version.to_owned() }
+        Self { name, bootstrap, version: version.to_owned() }
     }
 
     /// Whether consumers may join with the group protocol of KIP-848; clusters older than Kafka 4 have it switched off.

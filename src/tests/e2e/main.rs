@@ -1,7 +1,8 @@
 //! Twinlog's binary against real Kafka clusters, judged by Kafka's own clients.
 //!
 //! `scripts/test e2e` runs this with an optimized binary. The tests are marked as ignored because they take minutes, Java and
-//! most of a laptop. Each has its own clusters, on ports from `TWINLOG_E2E_PORT` (21000) on; run them one at a time.
+//! most of a laptop. Each has its own clusters, on ports from `TWINLOG_E2E_PORT` (21000) on; run one at a time with the same
+//! ports.
 //!
 //! | variable | default | with `TWINLOG_E2E_FULL=1` | |
 //! |---|---|---|---|

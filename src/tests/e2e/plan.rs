@@ -103,6 +103,30 @@ fn a_plan_says_what_the_mirror_then_does() {
     world.judge.must(&format!("grow {source} orders 5"));
     world.judge.produce(&source, "orders", 2, 50_000, "only=4");
     plan.run().ended_with(0, &["would grow from 3 to 5 partitions", "3 go on from", "2 begin at offset 0"]);
+
+    // Settings follow if told to; a setting that only the target has stays.
+    world.judge.must(&format!("alter {source} orders retention.ms=123456789 flush.ms=7000"));
+    world.judge.must(&format!("alter {target} orders segment.ms=86400000"));
+    let sync = ["--sync-topic-configs", "--topic-configs-interval-ms", "500"];
+    let planned =
+        plan.with(&sync).run().ended_with(0, &["flush.ms=7000", "retention.ms=123456789 (now 987654321)"]);
+    assert!(!planned.text.contains("segment.ms"), "{}", planned.text);
+    let running = command(&["mirror"]).with(&flags).with(&sync).start();
+    let has = |judge: &mut Judge, expected: &[&str], gone: &str| {
+        await_until("the settings are the source's", Duration::from_secs(30), || {
+            let configs = judge.configs(&target, "orders");
+            expected.iter().all(|line| configs.iter().any(|config| config == line))
+                && !configs.iter().any(|config| config.starts_with(gone))
+        });
+    };
+    has(
+        &mut world.judge,
+        &["retention.ms=123456789", "flush.ms=7000", "segment.ms=86400000", "compression.type=producer"],
+        "no-such",
+    );
+    world.judge.must(&format!("unset {source} orders flush.ms"));
+    has(&mut world.judge, &["retention.ms=123456789", "segment.ms=86400000"], "flush.ms");
+    running.kill();
 }
 
 #[test]
@@ -116,8 +140,9 @@ fn missing_rights_are_named_as_rules_that_one_can_type() {
     for name in ["half", "locked", "hidden"] {
         world.judge.create(&target, name, 1, 1, "");
     }
+    let name = Place::Target.name();
     let acls = |words: &str| {
-        let words: Vec<&str> = ["tool", "e2e-target", "acls"].into_iter().chain(words.split(' ')).collect();
+        let words: Vec<&str> = ["tool", &name, "acls"].into_iter().chain(words.split(' ')).collect();
         script(&words).unwrap_or_else(|error| panic!("{error}"))
     };
     acls("--add --allow-principal User:* --operation Describe --topic half");

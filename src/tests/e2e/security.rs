@@ -1,9 +1,9 @@
 //! TLS and SASL against real brokers: the twin is the same, and every wrong setting says what to do.
 
 use crate::judge::Judge;
-use crate::kafka::script;
+use crate::kafka::{Place, script};
 use crate::mirror::{Ended, Twinlog};
-use crate::{await_until, load_bytes, number};
+use crate::{await_until, load_bytes};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,17 +11,18 @@ use tempfile::TempDir;
 
 /// A cluster of one broker with a listener for everything. Stopped and deleted when it goes out of scope.
 struct Secured {
-    name: &'static str,
+    name: String,
     /// The plain listener, for the judge.
     bootstrap: String,
     folder: TempDir,
 }
 
 impl Secured {
-    fn start(name: &'static str, offset: u64, settings: &[&str]) -> Self {
-        let _ = script(&["down", name]);
-        let port = (number("TWINLOG_E2E_PORT", 21_000) + offset).to_string();
-        let mut words = vec!["up", name, "--port", &port, "--secure"];
+    fn start(place: Place, settings: &[&str]) -> Self {
+        let name = place.name();
+        let _ = script(&["down", &name]);
+        let port = place.ports().to_string();
+        let mut words = vec!["up", &name, "--port", &port, "--secure"];
         words.extend(settings.iter().flat_map(|setting| ["--set", setting]));
         let bootstrap = script(&words).unwrap_or_else(|error| panic!("{error}")).trim().to_owned();
         Self { name, bootstrap, folder: tempfile::tempdir().expect("a temporary folder") }
@@ -29,11 +30,11 @@ impl Secured {
 
     /// What a client has to set for a listener.
     fn client(&self, protocol: &str, mechanism: &str) -> String {
-        script(&["client", self.name, protocol, mechanism]).unwrap_or_else(|error| panic!("{error}"))
+        script(&["client", &&self.name, protocol, mechanism]).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn tls(&self, file: &str) -> String {
-        let folder = script(&["tls", self.name]).unwrap_or_else(|error| panic!("{error}"));
+        let folder = script(&["tls", &self.name]).unwrap_or_else(|error| panic!("{error}"));
         format!("{}/{file}", folder.trim())
     }
 
@@ -66,7 +67,7 @@ impl Secured {
 
 impl Drop for Secured {
     fn drop(&mut self) {
-        let _ = script(&["down", self.name]);
+        let _ = script(&["down", &self.name]);
     }
 }
 
@@ -112,8 +113,7 @@ fn without_the_right_to_control_records_transactions_fill_the_gaps() {
         "allow.everyone.if.no.acl.found=true",
         "super.users=User:ANONYMOUS",
     ];
-    let (source, target) =
-        (Secured::start("e2e-source", 0, &[]), Secured::start("e2e-target", 100, &authorizer));
+    let (source, target) = (Secured::start(Place::Source, &[]), Secured::start(Place::Target, &authorizer));
     let mut judge = Judge::start();
     let plain = source.file("plain.properties", &source.client("SASL_PLAINTEXT", "PLAIN"));
     let user = target.file("plain.properties", &target.client("SASL_PLAINTEXT", "PLAIN"));
@@ -145,7 +145,7 @@ fn without_the_right_to_control_records_transactions_fill_the_gaps() {
 #[test]
 #[ignore = "needs Java and two Kafka clusters"]
 fn a_twin_over_tls_and_sasl_is_the_same() {
-    let (source, target) = (Secured::start("e2e-source", 0, &[]), Secured::start("e2e-target", 100, &[]));
+    let (source, target) = (Secured::start(Place::Source, &[]), Secured::start(Place::Target, &[]));
     let mut judge = Judge::start();
     let scram = source.file("scram.properties", &source.client("SASL_SSL", "SCRAM-SHA-512"));
     let mutual = target.file("mutual.properties", &target.client("SSL", ""));
@@ -192,7 +192,7 @@ fn a_twin_over_tls_and_sasl_is_the_same() {
 fn logins_are_renewed_while_data_flows() {
     let settings = ["connections.max.reauth.ms=3000"];
     let (source, target) =
-        (Secured::start("e2e-source", 0, &settings), Secured::start("e2e-target", 100, &settings));
+        (Secured::start(Place::Source, &settings), Secured::start(Place::Target, &settings));
     let mut judge = Judge::start();
     judge.create(&source.bootstrap, "long", 2, 1, "");
     let source_config = source.file("scram.properties", &source.client("SASL_SSL", "SCRAM-SHA-512"));
@@ -215,7 +215,7 @@ fn logins_are_renewed_while_data_flows() {
 #[test]
 #[ignore = "needs Java and two Kafka clusters"]
 fn certificates_are_replaced_without_a_restart() {
-    let (source, target) = (Secured::start("e2e-source", 0, &[]), Secured::start("e2e-target", 100, &[]));
+    let (source, target) = (Secured::start(Place::Source, &[]), Secured::start(Place::Target, &[]));
     let mut judge = Judge::start();
     judge.create(&source.bootstrap, "kept", 1, 1, "");
     let store = target.file("store.p12", "");
@@ -234,8 +234,8 @@ fn certificates_are_replaced_without_a_restart() {
     whole(&mut judge);
     // Java's own format in the same place, and a broker that has forgotten all its connections.
     fs::copy(target.tls("client.jks"), &store).expect("another store");
-    script(&["stop", target.name]).expect("a stop");
-    script(&["start", target.name]).expect("a start");
+    script(&["stop", &target.name]).expect("a stop");
+    script(&["start", &target.name]).expect("a start");
     judge.produce(&source.bootstrap, "kept", 2, 200_000, "");
     whole(&mut judge);
     running.interrupt();
@@ -246,7 +246,7 @@ fn certificates_are_replaced_without_a_restart() {
 #[test]
 #[ignore = "needs Java and two Kafka clusters"]
 fn wrong_settings_say_what_to_do() {
-    let source = Secured::start("e2e-source", 0, &[]);
+    let source = Secured::start(Place::Source, &[]);
     let plain_target = source.file("target.properties", "bootstrap.servers=127.0.0.1:1\n");
     let attempt = |content: &str| -> Ended {
         let config = source.file("source.properties", content);
@@ -323,9 +323,9 @@ fn wrong_settings_say_what_to_do() {
     let unchecked = scram.replace("127.0.0.1", "localhost") + "ssl.endpoint.identification.algorithm=\n";
     attempt(&unchecked).ended_with(1, &["can pose as a broker", "127.0.0.1:1 cannot be reached"]);
     // A mechanism that the brokers do not have: they say which they have.
-    script(&["set", source.name, "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256"]).expect("a setting");
-    script(&["stop", source.name]).expect("a stop");
-    script(&["start", source.name]).expect("a start");
+    script(&["set", &source.name, "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256"]).expect("a setting");
+    script(&["stop", &source.name]).expect("a stop");
+    script(&["start", &source.name]).expect("a start");
     attempt(&scram).ended_with(1, &["but PLAIN, SCRAM-SHA-256"]);
 }
 

@@ -4,7 +4,7 @@ use crate::await_until;
 use crate::judge::Judge;
 use crate::kafka::script;
 use crate::mirror::{Running, Twinlog};
-use crate::number;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn serve(port: u64, options: &[&str]) -> (Running, String) {
 }
 
 fn base_port() -> u64 {
-    number("TWINLOG_E2E_PORT", 21_000) + 200
+    crate::kafka::base_port() + 200
 }
 
 /// Runs one of Kafka's tools by its class, with Kafka 4.3.1's jars; its output.
@@ -109,6 +109,60 @@ fn two_synthetic_clusters_are_mirrored() {
     assert_eq!(judge.read(&from, "made"), judge.read(&to, "made"));
     clean_end(source);
     clean_end(target);
+}
+
+/// What a running mirror shows over HTTP is what it does; a partition that stops makes it unhealthy, with the reason.
+#[test]
+#[ignore = "needs Kafka's jars: scripts/test e2e"]
+fn a_mirror_can_be_watched() {
+    let (source, from) = serve(base_port(), &[]);
+    let (target, to) = serve(base_port() + 10, &[]);
+    let port = (base_port() + 20).to_string();
+    let mut judge = Judge::start();
+    judge.create(&from, "made", 2, 1, "");
+    judge.produce(&from, "made", 1, 1 << 20, "");
+    let mirror =
+        Twinlog::mirror(&from, &to, "made|large").with(&["--metadata-refresh-ms", "500", "--listen", &port]);
+    let running = mirror.start();
+    let patience = Duration::from_secs(30);
+    await_until("it is ready", patience, || {
+        get(&port, "/ready").is_ok_and(|answer| answer.contains("200 OK"))
+    });
+    await_until("nothing is behind", patience, || {
+        let metrics = get(&port, "/metrics").expect("metrics");
+        let all = [0, 1].map(|partition| {
+            metrics.contains(&format!(
+                "twinlog_partition_lag_records{{link=\"mirror\",topic=\"made\",partition=\"{partition}\"}} 0.0"
+            ))
+        });
+        all == [true; 2] && metrics.contains("twinlog_partitions{link=\"mirror\"} 2")
+    });
+    assert_eq!(judge.read(&from, "made"), judge.read(&to, "made"));
+    assert!(get(&port, "/health").expect("health").contains("200 OK"));
+
+    judge.create(&to, "large", 1, 1, "max.message.bytes=10000");
+    judge.create(&from, "large", 1, 1, "");
+    judge.produce(&from, "large", 1, 100_000, "record=20000 batch=40000");
+    await_until("a stopped partition makes it unhealthy", patience, || {
+        let health = get(&port, "/health").expect("health");
+        health.contains("503") && health.contains("large-0") && health.contains("max.message.bytes")
+    });
+    assert!(get(&port, "/status").expect("status").contains("\"state\":\"stopped\""));
+
+    let second = mirror.with(&["--link", "another"]).patience(30).run();
+    second.ended_with(1, &["--listen"]);
+    clean_end(running);
+    clean_end(source);
+    clean_end(target);
+}
+
+/// The answer to a GET, head and body.
+fn get(port: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(format!("127.0.0.1:{port}"))?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Transactions of a Java producer, some aborted: committed reading leaves out their records, and the mirror keeps the offsets of

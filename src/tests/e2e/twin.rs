@@ -49,7 +49,7 @@ fn a_compacted_topic(pair: &mut Pair) {
     let records = size("TWINLOG_E2E_COMPACTED", 25_000, 3_000_000);
     pair.on_source("create", &format!("table 2 1 cleanup.policy=compact,delete retention.ms=-1 {COMPACTED}"));
     let written = compact(pair, "table", records);
-    pair.on_source("alter", &format!("table {UNCLEANABLE}"));
+    leave_as_it_is(pair, "table", "compact,delete");
     for partition in 0..2 {
         pair.on_source("trim", &format!("table {} {partition}", written / 2 / 4));
     }
@@ -143,7 +143,7 @@ fn gaps_survive_kills() {
     let mut pair = Pair::start((1, 3), &EAGER_CLEANER, &[]);
     pair.on_source("create", &format!("table 2 1 cleanup.policy=compact {COMPACTED}"));
     compact(&mut pair, "table", 25_000);
-    pair.on_source("alter", &format!("table {UNCLEANABLE}"));
+    leave_as_it_is(&mut pair, "table", "compact");
     begin_late(&mut pair, "late", size("TWINLOG_E2E_LOG_START", 3_000_000, 50_000_000));
     pair.on_source("create", "decided 3 1");
     let topics = "table|late|decided";
@@ -199,6 +199,12 @@ fn compact(pair: &mut Pair, topic: &str, records: u64) -> u64 {
         counted(&pair.on_source("read", topic)) < written / 2
     });
     written
+}
+
+/// From now on the cleaner leaves the topic alone. While the policy is another one it gives up what it is at.
+fn leave_as_it_is(pair: &mut Pair, topic: &str, policy: &str) {
+    pair.on_source("alter", &format!("{topic} cleanup.policy=delete {UNCLEANABLE}"));
+    pair.on_source("alter", &format!("{topic} cleanup.policy={policy} {UNCLEANABLE}"));
 }
 
 /// A topic of one partition whose log begins at this offset.

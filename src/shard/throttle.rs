@@ -1,0 +1,72 @@
+//! A limit to the bandwidth: when more has come than it lets, nothing is fetched until the time for it has passed.
+
+use crate::time::Now;
+
+/// A fetch brings at most what may come in so long, so that the rate is even.
+const PORTIONS_A_SECOND: u64 = 10;
+
+#[derive(Debug)]
+pub(super) struct Throttle {
+    bytes_per_second: Option<u64>,
+    /// When what has come so far is paid for (steady clock, µs).
+    free_at_us: u64,
+}
+
+impl Throttle {
+    pub(super) fn new(bytes_per_second: Option<u64>) -> Self {
+        Self { bytes_per_second: bytes_per_second.map(|rate| rate.max(1)), free_at_us: 0 }
+    }
+
+    /// So many bytes came.
+    pub(super) fn take(&mut self, now: Now, bytes: usize) {
+        if let Some(rate) = self.bytes_per_second {
+            let takes_us = (bytes as u64).saturating_mul(1_000_000) / rate;
+            self.free_at_us = self.free_at_us.max(now.mono_us).saturating_add(takes_us);
+        }
+    }
+
+    pub(super) fn may_fetch(&self, now: Now) -> bool {
+        self.free_at_us <= now.mono_us
+    }
+
+    /// The most that one fetch should bring.
+    pub(super) fn portion_bytes(&self) -> usize {
+        let portion = |rate: u64| usize::try_from(rate / PORTIONS_A_SECOND).unwrap_or(usize::MAX);
+        self.bytes_per_second.map_or(usize::MAX, portion)
+    }
+
+    /// When fetching may go on; in the past when it never stopped.
+    pub(super) fn poll_timeout(&self) -> Option<u64> {
+        self.bytes_per_second.map(|_| self.free_at_us)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(mono_us: u64) -> Now {
+        Now { mono_us, wall_ms: 0 }
+    }
+
+    #[test]
+    fn what_came_is_paid_for_in_time() {
+        let mut throttle = Throttle::new(Some(1_000_000));
+        assert!(throttle.may_fetch(at(0)));
+        throttle.take(at(5_000_000), 250_000);
+        assert!(!throttle.may_fetch(at(5_249_999)) && throttle.may_fetch(at(5_250_000)));
+        throttle.take(at(5_000_000), 250_000);
+        assert_eq!(throttle.poll_timeout(), Some(5_500_000), "more on top of it");
+        throttle.take(at(9_000_000), 1_000);
+        assert_eq!(throttle.poll_timeout(), Some(9_001_000), "what was not used is not saved up");
+        assert_eq!(throttle.portion_bytes(), 100_000);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_waits() {
+        let mut throttle = Throttle::new(None);
+        throttle.take(at(0), usize::MAX);
+        assert!(throttle.may_fetch(at(0)));
+        assert_eq!((throttle.poll_timeout(), throttle.portion_bytes()), (None, usize::MAX));
+    }
+}

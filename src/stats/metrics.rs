@@ -1,0 +1,217 @@
+//! A link's figures as OpenMetrics text, which Prometheus scrapes. Every name begins with `twinlog_`, every series has the label
+//! `link`; those of partitions `topic` and `partition` too, those of cores `shard`.
+
+use super::{Counters, LaneLook, Watch};
+use crate::time::Now;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use std::borrow::Cow;
+use std::fmt;
+
+/// The type that goes with the text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The text for a look at a link. The error is the formatter's, and does not happen when writing into memory.
+pub fn text(watch: &Watch, now: Now) -> Result<String, fmt::Error> {
+    let labels = [(Cow::Borrowed("link"), Cow::Owned(watch.link.clone()))];
+    let mut registry = Registry::with_prefix_and_labels("twinlog", labels.into_iter());
+    registry.register_collector(Box::new(Figures { watch: watch.clone(), now }));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Figures {
+    watch: Watch,
+    now: Now,
+}
+
+/// A counter of each shard: its name, what it means, where it is, and what to divide it by.
+type OfShard = (&'static str, &'static str, fn(&Counters) -> u64);
+/// A gauge of each partition; where it is not known yet there is no series.
+type OfLane = (&'static str, &'static str, fn(&LaneLook, Now) -> Option<f64>);
+
+const OF_SHARDS: [OfShard; 11] = [
+    ("batches", "Record batches that the target has acknowledged", |shard| shard.batches),
+    ("records", "Records in them", |shard| shard.records),
+    ("bytes", "Their size on the wire, headers included", |shard| shard.bytes),
+    ("batches_skipped", "Batches read and not mirrored: control batches, or already there", |shard| {
+        shard.batches_skipped
+    }),
+    ("batches_rebuilt", "Batches that were taken apart", |shard| shard.batches_rebuilt),
+    ("batches_spliced", "Batches that never entered user space", |shard| shard.batches_spliced),
+    ("offsets_filled", "Offsets filled with control records", |shard| shard.offsets_filled),
+    ("fetch_requests", "Fetch requests", |shard| shard.fetch_requests),
+    ("produce_requests", "Produce requests", |shard| shard.produce_requests),
+    ("questions", "Times that partitions asked the target for their position", |shard| shard.questions),
+    ("connections_lost", "Connections lost", |shard| shard.connections_lost),
+];
+
+const OF_LANES: [OfLane; 6] = [
+    ("partition_position", "First source offset that is not on the target", |lane, _| {
+        lane.position.map(|at| at as f64)
+    }),
+    ("partition_source_end", "End of the source's decided data", |lane, _| {
+        lane.source_end.map(|at| at as f64)
+    }),
+    ("partition_lag_records", "Offsets between the two", |lane, _| lane.lag_records().map(|lag| lag as f64)),
+    ("partition_lag_seconds", "Age of the newest mirrored record, 0 when nothing is behind", |lane, now| {
+        lane.lag_ms(now.wall_ms).map(|ms| ms as f64 / 1e3)
+    }),
+    ("partition_still_seconds", "How long it has been behind without moving", |lane, _| {
+        Some(lane.still_ms as f64 / 1e3)
+    }),
+    ("partition_stopped", "1 if it stands still for good", |lane, _| {
+        Some(f64::from(u8::from(lane.stopped.is_some())))
+    }),
+];
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Self { watch, now } = self;
+        let report = &watch.report;
+        let shards = || {
+            report
+                .shards
+                .iter()
+                .enumerate()
+                .map(|(index, counters)| ([("shard", index.to_string())], counters))
+        };
+        for (name, help, value) in OF_SHARDS {
+            family(
+                &mut encoder,
+                name,
+                help,
+                None,
+                shards().map(|(labels, of)| (labels, ConstCounter::new(value(of)))),
+            )?;
+        }
+        let seconds = |us: u64| ConstCounter::new(us as f64 / 1e6);
+        let of_shards = shards().map(|(labels, of)| (labels, seconds(of.cpu_us)));
+        family(&mut encoder, "cpu", "CPU time of the shard's thread", Some(&Unit::Seconds), of_shards)?;
+        let of_shards = shards().map(|(labels, of)| (labels, seconds(of.throttled_ms * 1000)));
+        family(
+            &mut encoder,
+            "throttled",
+            "Time for which brokers said they throttled us",
+            Some(&Unit::Seconds),
+            of_shards,
+        )?;
+        let of_shards = shards().map(|(labels, of)| (labels, ConstGauge::new(of.buffered_bytes as f64)));
+        family(&mut encoder, "buffered_bytes", "Payload held at this moment", None, of_shards)?;
+
+        let info = [
+            ("version", watch.version),
+            ("source", &watch.source_cluster),
+            ("target", &watch.target_cluster),
+        ];
+        let info = std::iter::once((info, ConstGauge::new(1.0)));
+        family(&mut encoder, "build", "Version, and ids of the clusters", None, info)?;
+        let lag = report.lag;
+        let of_link = [
+            ("partitions", "Partitions of the link", Some(report.lanes.total as f64)),
+            ("partitions_caught_up", "Of these, caught up with", Some(report.lanes.caught_up as f64)),
+            ("partitions_stopped", "Of these, stopped for good", Some(report.lanes.stopped as f64)),
+            ("topics_left_out", "Topics that match and are not mirrored", Some(watch.left_out.len() as f64)),
+            ("problems", "What /health complains of", Some(watch.problems(*now).len() as f64)),
+            ("lag_records", "Offsets that are not mirrored yet", lag.map(|lag| lag.records as f64)),
+            (
+                "lag_bytes",
+                "The same in bytes, estimated",
+                lag.and_then(|lag| lag.bytes).map(|bytes| bytes as f64),
+            ),
+            (
+                "lag_seconds",
+                "Age of the newest record of the oldest partition that is behind",
+                lag.and_then(|lag| lag.ms).map(|ms| ms as f64 / 1e3),
+            ),
+        ];
+        for (name, help, value) in of_link {
+            let none: [(&str, &str); 0] = [];
+            family(
+                &mut encoder,
+                name,
+                help,
+                None,
+                value.map(|value| (none, ConstGauge::new(value))).into_iter(),
+            )?;
+        }
+        let lost = std::iter::once(([] as [(&str, &str); 0], ConstCounter::new(watch.lost_offsets)));
+        family(&mut encoder, "lost_offsets", "Source offsets lost before they were mirrored", None, lost)?;
+        for (name, help, value) in OF_LANES {
+            let series = watch
+                .lanes
+                .iter()
+                .filter_map(|lane| Some((lane_labels(lane), ConstGauge::new(value(lane, *now)?))));
+            family(&mut encoder, name, help, None, series)?;
+        }
+        Ok(())
+    }
+}
+
+fn lane_labels(lane: &LaneLook) -> [(&'static str, String); 2] {
+    [("topic", lane.topic.to_string()), ("partition", lane.partition.to_string())]
+}
+
+/// One metric with its series.
+fn family<L: EncodeLabelSet, M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    series: impl Iterator<Item = (L, M)>,
+) -> fmt::Result {
+    let mut series = series.peekable();
+    let Some((_, first)) = series.peek() else { return Ok(()) };
+    let mut encoder = encoder.encode_descriptor(name, help, unit, first.metric_type())?;
+    for (labels, metric) in series {
+        metric.encode(encoder.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::watch::tests::{at, lane, watch};
+
+    #[test]
+    fn every_series_names_the_link_and_what_it_is_about() {
+        let unknown = LaneLook { position: None, ..lane(1, 0, 9) };
+        let stopped = LaneLook { stopped: Some("because".into()), ..lane(2, 4, 9) };
+        let text = text(&watch(vec![lane(0, 5, 9), unknown, stopped]), at(0)).unwrap();
+        for line in [
+            r#"twinlog_batches_total{link="east-west",shard="0"} 7"#,
+            r#"twinlog_cpu_seconds_total{link="east-west",shard="0"} 1.5"#,
+            r#"twinlog_lag_seconds{link="east-west"} 2.5"#,
+            r#"twinlog_lag_bytes{link="east-west"} 1000.0"#,
+            r#"twinlog_problems{link="east-west"} 1.0"#,
+            r#"twinlog_build{link="east-west",version="1.2.3",source="S",target="T"} 1.0"#,
+            r#"twinlog_partition_position{link="east-west",topic="orders",partition="0"} 5.0"#,
+            r#"twinlog_partition_lag_records{link="east-west",topic="orders",partition="0"} 4.0"#,
+            r#"twinlog_partition_lag_seconds{link="east-west",topic="orders",partition="0"} 2.5"#,
+            r#"twinlog_partition_stopped{link="east-west",topic="orders",partition="2"} 1.0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(
+            !text.contains(r#"twinlog_partition_position{link="east-west",topic="orders",partition="1"}"#)
+        );
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_name_is_described_once() {
+        let text = text(&watch(vec![lane(0, 5, 9), lane(1, 5, 9)]), at(0)).unwrap();
+        let mut types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        let count = types.len();
+        types.sort_unstable();
+        types.dedup();
+        assert_eq!(types.len(), count, "{text}");
+    }
+}
