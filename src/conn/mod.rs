@@ -61,6 +61,7 @@ pub struct Conn<T> {
     correlation_id: i32,
     outgoing: VecDeque<Out>,
     outgoing_bytes: usize,
+    queued_bytes: u64,
     announced: bool,
     /// A login under way, and when it is given up.
     login: Option<(Exchange, u64)>,
@@ -114,6 +115,7 @@ impl<T> Conn<T> {
             correlation_id: 0,
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
+            queued_bytes: 0,
             announced: false,
             login: None,
             login_at_us: u64::MAX,
@@ -158,6 +160,11 @@ impl<T> Conn<T> {
     /// Bytes queued and not yet taken by the writer.
     pub fn outgoing_bytes(&self) -> usize {
         self.outgoing_bytes
+    }
+
+    /// Bytes ever queued.
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
     }
 
     /// When this connection is to be given up, if nothing is answered before.
@@ -257,7 +264,9 @@ impl<T> Conn<T> {
     }
 
     pub fn queue(&mut self, out: Out) {
-        self.outgoing_bytes += out_bytes(&out);
+        let bytes = out_bytes(&out);
+        self.outgoing_bytes += bytes;
+        self.queued_bytes += bytes as u64;
         self.outgoing.push_back(out);
     }
 

@@ -1,6 +1,7 @@
 //! One link at work: shards and control together, from the start to the summary.
 
 use super::admin::AdminError;
+pub use super::control_task::TellTimings;
 use super::control_task::{End, Session};
 use super::http::{Board, Listener};
 use super::runtime::{self, RuntimeError};
@@ -173,6 +174,16 @@ pub fn run(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(&Report),
 ) -> Result<Summary, MirrorError> {
+    run_timed(config, stop, observe, None)
+}
+
+/// [`run`], with each batch timed if somebody is to be told.
+pub fn run_timed(
+    config: &Mirror,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(&Report),
+    timings: Option<&TellTimings>,
+) -> Result<Summary, MirrorError> {
     runtime::check_machine()?;
     let cores = runtime::choose_cores(&config.cores)?;
     if config.zombie_bound_ms < config.request_timeout_ms {
@@ -188,7 +199,7 @@ pub fn run(
         |address| Listener::start(address, &board).map_err(|cause| MirrorError::Listen { address, cause });
     let listener = config.listen.map(listen).transpose()?;
     loop {
-        let mut session = Session::start(config, &cores, stop)?;
+        let mut session = Session::start(config, &cores, stop, timings.cloned())?;
         if listener.is_some() {
             session.show_on(&board);
         }

@@ -281,7 +281,7 @@ impl Shard {
                 self.stop_lane(now, Some(slot), StopKind::BatchTooLarge, detail);
             }
             Verdict::Pass => {
-                let batch = lane.accept(header, raw);
+                let batch = lane.accept(now, header, raw);
                 walk.payload = match path {
                     Path::Copy => Walking::Collect { slot, batch, ranges: SmallVec::new(), missing },
                     Path::Splice => Walking::Wait { slot, batch },

@@ -6,7 +6,7 @@
 //! | kind | methods |
 //! |---|---|
 //! | something happened | `handle_command`, `handle_connected`, `handle_login`, `handle_closed` |
-//! | | `handle_input`, `handle_moved`, `handle_timeout` |
+//! | | `handle_input`, `handle_moved`, `handle_sent`, `handle_timeout` |
 //! | what to do next | `poll_action`, `poll_transmit`, `poll_event`, `poll_timeout` |
 //! | a look | `want`, `snapshot` |
 //!
@@ -27,11 +27,13 @@ mod seeds;
 mod sink;
 mod source;
 mod throttle;
+mod timing;
 mod transactions;
 mod writers;
 
 pub use api::*;
 pub use questions::{DESCRIBE_PRODUCERS, LIST_OFFSETS, OFFSET_FOR_LEADER_EPOCH, WRITE_TXN_MARKERS};
+pub use timing::{Recorder, Timing, Timings};
 
 use crate::config::{Address, Mover};
 use crate::conn::Conn;
@@ -99,6 +101,7 @@ pub struct Shard {
     throttle: Throttle,
     transactions: Transactions,
     gaps: Gaps,
+    timings: Recorder,
     counters: Counters,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -155,6 +158,7 @@ impl Shard {
     pub fn new(settings: Settings) -> Self {
         Self {
             client_id: settings.client_id.as_str().into(),
+            timings: Recorder::new(settings.times_batches),
             throttle: Throttle::new(settings.bytes_per_second),
             settings,
             lanes: Vec::new(),
@@ -299,6 +303,20 @@ impl Shard {
             self.moved(now, key, bytes);
         }
         self.pump(now);
+    }
+
+    /// Whether [`Self::handle_sent`] is of use.
+    pub fn times_batches(&self) -> bool {
+        self.timings.is_on()
+    }
+
+    /// The connection's socket has taken so many bytes since it was made.
+    pub fn handle_sent(&mut self, now: Now, conn: ConnId, bytes: u64) {
+        if let Some((Side::Target, key)) = self.conns.get(&conn)
+            && let Some(sink) = self.sinks.get_mut(key)
+        {
+            sink.departures.sent(now.mono_us, bytes);
+        }
     }
 
     /// The time of [`Self::poll_timeout`] has come.
@@ -726,6 +744,7 @@ impl Shard {
             self.draining && !self.drained_told && self.lanes.iter().all(|member| member.lane.is_drained());
         if is_drained || self.settled_tell_us.is_some_and(|at_us| at_us <= now.mono_us) {
             self.settled_tell_us = None;
+            self.events.extend(self.timings.take().map(Event::Timed));
             for slot in std::mem::take(&mut self.unsettled) {
                 let member = &mut self.lanes[slot];
                 member.is_unsettled = false;

@@ -346,6 +346,7 @@ impl Lane {
             number: self.send_number,
             next_offset,
             reading: self.reading,
+            fetched_us: 0,
         })
     }
 

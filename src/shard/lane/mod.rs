@@ -74,16 +74,20 @@ pub(super) struct Batch {
     pub(super) next_offset: i64,
     /// The reading it belongs to, see [`Lane::reading`].
     pub(super) reading: u32,
+    /// When its header was read; 0 for a batch that was on no source.
+    pub(super) fetched_us: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Sent {
+pub(super) struct Sent {
     number: i64,
-    count: i64,
-    bytes: usize,
+    pub(super) count: i64,
+    pub(super) bytes: usize,
     next_offset: i64,
     source_epoch: i32,
     max_timestamp_ms: i64,
+    pub(super) base_timestamp_ms: i64,
+    pub(super) fetched_us: u64,
 }
 
 impl Sent {

@@ -131,7 +131,15 @@ impl Lane {
             self.read_offset = next_offset;
             let payload = Payload::Ranges([batch.payload].into_iter().collect());
             let raw = batch.header.to_raw();
-            self.push(Batch { header: batch.header, raw, payload, number, next_offset, reading });
+            self.push(Batch {
+                header: batch.header,
+                raw,
+                payload,
+                number,
+                next_offset,
+                reading,
+                fetched_us: now.mono_us,
+            });
         }
         self.skip_to(next_offset, source_epoch);
     }
@@ -195,7 +203,7 @@ impl Lane {
     }
 
     /// The accepted batch is read on from here, though its payload is still under way.
-    pub(in crate::shard) fn accept(&mut self, header: &BatchHeader, raw: [u8; 61]) -> Batch {
+    pub(in crate::shard) fn accept(&mut self, now: Now, header: &BatchHeader, raw: [u8; 61]) -> Batch {
         let number = self.read_number;
         self.read_number += i64::from(header.record_count);
         self.read_offset = header.next_offset();
@@ -212,6 +220,7 @@ impl Lane {
             number,
             next_offset: header.next_offset(),
             reading: self.reading,
+            fetched_us: now.mono_us,
         }
     }
 
