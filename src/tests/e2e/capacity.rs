@@ -43,7 +43,18 @@ fn a_replay_is_like_what_was_captured(world: &mut World) {
         "--batch-bytes",
         "12KiB",
     ];
-    let when = ["--rate", "3MB/s", "--arrivals", "poisson", "--seconds", "4", "--timestamps", "now"];
+    let when = [
+        "--rate",
+        "1MB/s",
+        "--arrivals",
+        "poisson",
+        "--seconds",
+        "4",
+        "--timestamps",
+        "now",
+        "--in-flight",
+        "100",
+    ];
     let load = Twinlog::new(&["load", "--topic", "orig", "--create", "--partitions", "5"]);
     load.with(&to).with(&shape).with(&when).run().succeeded();
     let capture = |topic: &str, out: &str| {
