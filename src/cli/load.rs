@@ -133,7 +133,7 @@ pub struct LoadArgs {
     #[arg(long, value_name = "ACKS", value_parser = acks, conflicts_with = "perf_test", help_heading = "How")]
     acks: Option<i16>,
 
-    /// Requests to each broker that may be unanswered [default: 5]
+    /// Requests to each broker that may be unanswered [default: 5, one producer's; 100 with --shape, which stands for many]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "perf_test",
           help_heading = "How")]
     in_flight: Option<u16>,
@@ -227,6 +227,7 @@ impl LoadArgs {
         }
         let minutes = workload.test_minutes.map(|minutes| minutes as f64 * 60.0);
         let steps = (rates.len() > 1).then_some(step_us as f64 / 1e6 * rates.len() as f64);
+        let in_flight = if replay.is_some() { 100 } else { 5 };
         let once = replay.as_ref().map(|again| again.captured.head.us as f64 / 1e6 / again.speed);
         let duration = match (self.seconds.or(steps).or(minutes).or(once), self.records) {
             (None, None) => Some(DEFAULT_SECONDS),
@@ -257,7 +258,7 @@ impl LoadArgs {
             duration_us: duration.map(us),
             warmup_us: us(warmup.unwrap_or(0.0)),
             acks: self.acks.unwrap_or(-1),
-            in_flight_max: usize::from(self.in_flight.unwrap_or(5)),
+            in_flight_max: usize::from(self.in_flight.unwrap_or(in_flight)),
             request_bytes_max: self.request_bytes.unwrap_or(1 << 20),
             request_timeout_ms: self.request_timeout_ms.unwrap_or(30_000),
             client_id: self.client_id.unwrap_or_else(|| "twinlog-load".into()),
