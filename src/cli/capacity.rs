@@ -57,7 +57,8 @@ pub struct CapacityArgs {
           help_heading = "Load")]
     shape: Option<PathBuf>,
 
-    /// Size of a record's value: 1KiB, uniform:100..2KiB, lognormal:MEAN[,SIGMA], or sizes and weights: 100*7,1KiB*2 [default: 1KiB]
+    /// Size of a record's value: 1KiB, uniform:100..2KiB, lognormal:MEAN[,SIGMA], or sizes and weights: 100*7,1KiB*2
+    /// [default: 1KiB]
     #[arg(long, alias = "record-size", value_name = "SIZES", help_heading = "Load")]
     record_bytes: Option<Sizes>,
 
@@ -219,13 +220,14 @@ const AFTER_HELP: &str = "\
 Mirrors between the clusters, sends a load to the source and reads it back from the target, every batch checked. The rate is doubled
 while the promise is kept, then the knee is searched between the last that held and the first that did not; a rate counts as failed
 when it fails twice. The load is an open loop: what is due does not wait for anybody. On clusters of your own the topics
-twinlog-capacity-… are made, and deleted at the end (on both, with the link's __twinlog.twinlog-capacity-…); nothing else is touched,
-but they get as much load as they can take: see --up-to.
+twinlog-capacity-… are made, and deleted at the end (on both, with the link's __twinlog.twinlog-capacity-…); nothing else is
+touched, but they get as much load as they can take: see --up-to.
 
 What limits is the sign that is nearest to its bound at the lowest rate that failed:
   CPU of the mirror    its busiest core works for 85 % of the time or more
   this machine's cores none is idle for 5 % of the time and the mirror waits for its own, which comes before all others
-  source, target       a broker's answers (to the load, to a small probe) take half of the promised time; synthetic ones: busy threads
+  source, target       a broker's answers (to the load, to a small probe) take half of the promised time; synthetic ones:
+                       busy threads
   window, buffers      a full fetch is always under way; the buffers are full
   round trips          the network's ways alone take the promised time
   load generator       its threads are at their end: then the mirror may be able to do more, and that is said

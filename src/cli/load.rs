@@ -68,8 +68,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "PATTERN", requires = "rate", help_heading = "When")]
     arrivals: Option<Pattern>,
 
-    /// Send what `twinlog shape capture` saw, instead of a rate and a made-up shape: batches of the same sizes, codecs and numbers of
-    /// records, to the same partitions, when they came. Over, it begins anew, until --seconds are over [default: once]
+    /// Send what `twinlog shape capture` saw, instead of a rate and a made-up shape: batches of the same sizes, codecs and numbers
+    /// of records, to the same partitions, when they came. Over, it begins anew, until --seconds are over [default: once]
     #[arg(long, value_name = "FILE",
           conflicts_with_all = ["perf_test", "rate", "records", "workload", "record_bytes", "batch_bytes", "codec",
                                 "random_percent", "keys", "headers", "topics", "partitions"],
@@ -525,9 +525,12 @@ mod tests {
     #[test]
     fn a_shape_is_sent_once_to_topics_like_its_own() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let content = r#"{"twinlog_shape":1,"version":"x","begin_ms":0,"us":2000000,"clock":"arrival","ended":"as-asked","topics":[{"name":"a","partitions":3},{"name":"b","partitions":12}],"left_out":{"control":0,"empty":0,"dated_otherwise":0}}
-[0,14,1000,5,0]
-"#;
+        let head = concat!(
+            r#"{"twinlog_shape":1,"version":"x","begin_ms":0,"us":2000000,"clock":"arrival","ended":"as-asked","#,
+            r#""topics":[{"name":"a","partitions":3},{"name":"b","partitions":12}],"#,
+            r#""left_out":{"control":0,"empty":0,"dated_otherwise":0}}"#
+        );
+        let content = format!("{head}\n[0,14,1000,5,0]\n");
         std::fs::write(file.path(), content).unwrap();
         let path = file.path().display();
         let settings =

@@ -59,8 +59,8 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "POLICY", value_parser = text::large_gaps, help_heading = "What to mirror")]
     large_gaps: Option<LargeGaps>,
 
-    /// Keep settings of topics in step after they were created: what is set or taken back on the source is so on the target, but for
-    /// what would make it rewrite or refuse batches, and for tiered storage. Settings that only the target has stay
+    /// Keep settings of topics in step after they were created: what is set or taken back on the source is so on the target, but
+    /// for what would make it rewrite or refuse batches, and for tiered storage. Settings that only the target has stay
     #[arg(long, help_heading = "What to mirror")]
     sync_topic_configs: bool,
 

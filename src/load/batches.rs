@@ -653,7 +653,7 @@ mod tests {
         let captured = captured(seen.collect());
         let shape = Shape::plain(1, 1, Codec::None, 0);
         let batches = Batches::of_shape(shape, &captured, 5, 1_000).unwrap();
-        let mut next = vec![0; 10];
+        let mut next = [0; 10];
         let mut bytes = 0;
         // Two rounds: then they come again.
         for seen in captured.batches.iter().chain(&captured.batches) {

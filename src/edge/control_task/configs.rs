@@ -76,6 +76,6 @@ impl Session<'_> {
 
     fn replicas_on_target(&self, topic: &str) -> i16 {
         let twin = self.target.observed().topics.get(topic);
-        twin.map_or(1, |twin| twin.replication_factor())
+        twin.map_or(1, crate::control::metadata::Topic::replication_factor)
     }
 }

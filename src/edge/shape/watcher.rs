@@ -68,7 +68,8 @@ impl Found {
         self.left_out.dated_otherwise += other.left_out.dated_otherwise;
     }
 
-    /// Takes away the silence around a backlog, so that a replay does not wait for it. Returns when it begins, and its length in µs.
+    /// Takes away the silence around a backlog, so that a replay does not wait for it. Returns when it begins, and its length in
+    /// µs.
     pub fn trim(&mut self, since_ms: i64) -> (i64, u64) {
         let times = || self.batches.iter().map(|seen| seen.at_us);
         let (Some(first_us), Some(last_us)) = (times().min(), times().max()) else { return (since_ms, 1) };

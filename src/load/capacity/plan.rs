@@ -79,7 +79,9 @@ impl Basis {
             ));
         }
         if !is_measured && self.mirror_busy < IDLE * self.cores as f64 {
-            notes.push("from so idle a core that is a guess: batches come together at higher rates, which saves work, and other limits come first".into());
+            notes.push("from so idle a core that is a guess: batches come together at higher rates, which saves work, and other \
+                 limits come first"
+                    .into());
         }
         match self.limiter {
             Some(limiter @ (Limiter::SourceBroker | Limiter::TargetBroker | Limiter::Quota))

@@ -232,13 +232,14 @@ fn show_signs(f: &mut fmt::Formatter<'_>, signs: &Signs) -> fmt::Result {
 fn show_plan(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     writeln!(
         f,
-        "plan        for {}: {} cores ({:.0} % busy), {} connections to the source and {} to the target, --buffer-bytes {}, {} of memory,",
+        "plan        for {}: {} cores ({:.0} % busy), {} connections to the source and {} to the target, --buffer-bytes {}MiB, \
+         {} of memory,",
         units::byte_rate(plan.wanted_bytes_per_second),
         plan.cores,
         plan.cores_busy * 100.0,
         units::count(plan.source_connections),
         units::count(plan.target_connections),
-        format!("{}MiB", plan.buffer_bytes >> 20),
+        plan.buffer_bytes >> 20,
         units::memory(plan.memory_bytes),
     )?;
     writeln!(f, "            network {:.1} Gbit/s in and as much out", plan.network_bits_per_second / 1e9)?;

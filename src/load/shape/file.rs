@@ -58,7 +58,7 @@ fn put(text: &mut String, line: Option<(u64, Seen)>, times: u64) {
 pub fn read(file: &str, text: &str) -> Result<Captured, BadShape> {
     let mut lines = (1..).zip(text.lines());
     let bad = |line: usize, what: &str| BadShape(format!("{file}:{line}: {what}"));
-    let (_, first) = lines.next().ok_or_else(|| BadShape(format!("{file} is empty; {}", HOW)))?;
+    let (_, first) = lines.next().ok_or_else(|| BadShape(format!("{file} is empty; {HOW}")))?;
     let head = head(first).map_err(|what| bad(1, &what))?;
     let lanes = head.lanes();
     let mut batches: Vec<Seen> = Vec::new();

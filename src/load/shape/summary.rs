@@ -83,7 +83,7 @@ impl Summary {
             let since_us = seen.at_us - first_us;
             by_lane[seen.lane as usize] += u64::from(seen.bytes);
             by_codec[seen.codec.id() as usize] += u64::from(seen.bytes);
-            course[(since_us as u128 * MOMENTS as u128 / u128::from(active_us.max(1))) as usize] +=
+            course[(u128::from(since_us) * MOMENTS as u128 / u128::from(active_us.max(1))) as usize] +=
                 u64::from(seen.bytes);
             seconds[(since_us / 1_000_000) as usize] += u64::from(seen.bytes);
         }

@@ -1,9 +1,9 @@
 //! Payloads that have a given size once they are compressed, so many records in them.
 //!
 //! A random byte cannot be shrunk, a repeated one costs next to nothing. So the first part of all values is filler and the rest is
-//! random, and how many bytes are random is corrected by what the size misses: one more is about one more byte of payload. That hits
-//! it within a few tries. (The other way round, or in turn, would not do: Snappy and LZ4 look ever less often for something to shrink
-//! where they found nothing, and would find the filler late.)
+//! random, and how many bytes are random is corrected by what the size misses: one more is about one more byte of payload. That
+//! hits it within a few tries. (The other way round, or in turn, would not do: Snappy and LZ4 look ever less often for something to
+//! shrink where they found nothing, and would find the filler late.)
 
 use super::kinds::Kind;
 use crate::limits::BATCH_HEADER_BYTES;
@@ -48,9 +48,9 @@ pub(in crate::load) fn payload(kind: &Kind, seed: u64) -> Result<(Bytes, u64), S
             break;
         }
         if missing > 0 {
-            low = random
+            low = random;
         } else {
-            high = random
+            high = random;
         }
         let corrected = (random as i64 + missing).max(0) as usize;
         random = if low < corrected && corrected < high { corrected } else { low.midpoint(high) };

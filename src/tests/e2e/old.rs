@@ -131,8 +131,8 @@ fn ends(pair: &mut Pair, side: &str, topic: &str) -> Vec<String> {
         _ => {
             let last = |partition: usize| {
                 let lines = listed(pair, topic).into_iter();
-                let of = lines.filter(|line| line[0] == partition.to_string());
-                of.last().map_or(0, |line| line[1].parse::<i64>().expect("an offset") + 1)
+                let mut of = lines.filter(|line| line[0] == partition.to_string());
+                of.next_back().map_or(0, |line| line[1].parse::<i64>().expect("an offset") + 1)
             };
             (0..PARTITIONS).map(|partition| format!("{partition} {}", last(partition))).collect()
         }

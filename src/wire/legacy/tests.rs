@@ -194,7 +194,7 @@ proptest! {
     ) {
         let mut set = log.messages.concat();
         let part = log.messages.first().map_or(0, |first| cut.min(first.len() - 1));
-        set.extend_from_slice(&log.messages.first().map_or(&[][..], |first| &first[..part]).to_vec());
+        set.extend_from_slice(log.messages.first().map_or(&[][..], |first| &first[..part]));
         let mut body = BytesMut::new();
         body.put_i32(7);
         if version >= 1 {
