@@ -238,8 +238,7 @@ pub fn load(args: LoadArgs) -> Result<ExitCode, Failure> {
         eprintln!("error: {trouble}");
     }
     if let Some(path) = json {
-        let value_bytes = report.value_bytes / report.records.max(1);
-        let text = serde_json::to_string_pretty(&omb.json(&report, &name, value_bytes, &total));
+        let text = serde_json::to_string_pretty(&report.json(&name, omb, &total));
         write_results(&path, &text.map_err(Failure::new)?)?;
     }
     Ok(match () {

@@ -20,6 +20,8 @@ pub mod edge;
 pub mod error;
 pub mod limits;
 pub mod load;
+#[cfg(feature = "edge")]
+pub mod report;
 pub mod shard;
 pub mod sim;
 pub mod stats;

@@ -4,11 +4,12 @@ mod cli;
 mod commands;
 
 use clap::Parser;
-use cli::{BenchArgs, BrokerArgs, Cli, Command, MirrorArgs, SimArgs};
+use cli::{BenchArgs, BenchPlan, BrokerArgs, Cli, Command, MirrorArgs, SimArgs};
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use twinlog::config::{ConfigError, LogFormat, Mirror};
+use twinlog::edge::mirror::TellTimings;
 use twinlog::edge::progress::Progress;
 use twinlog::edge::signals::{INTERRUPTED, Stop};
 use twinlog::edge::{self, bench, broker_task, logging, sim_cmd};
@@ -80,29 +81,33 @@ fn mirror(args: MirrorArgs) -> Result<ExitCode, Failure> {
 }
 
 fn run_bench(args: BenchArgs) -> Result<ExitCode, Failure> {
-    let (settings, json) = args.settings();
+    let BenchPlan { settings, json, report, svg_dir } = args.plan();
     if let Some(problem) = bench::problem(&settings) {
         return Err(ConfigError(problem.into()).into());
     }
     logging::start(LogFormat::Text);
+    let hlog = settings.hlog.as_deref();
+    let files = bench::Files::reserve(json.as_deref(), report.as_deref(), svg_dir.as_deref(), hlog)
+        .map_err(Failure::new)?;
     let stop = Stop::on_signals().map_err(Failure::new)?;
     let progress = Progress::new(LogFormat::Text);
-    let mirror = |config: &Mirror, stop: &AtomicBool| {
-        edge::mirror::run(config, stop, &mut |_| {}).map(drop).map_err(|error| error.to_string())
+    let mirror = |config: &Mirror, stop: &AtomicBool, tell: TellTimings| {
+        let mirrored = edge::mirror::run_timed(config, stop, &mut |_| {}, Some(&tell));
+        mirrored.map(drop).map_err(|error| error.to_string())
     };
-    let report = bench::run(&settings, &mirror, stop.flag(), &progress);
+    let outcome = bench::run(&settings, &mirror, stop.flag(), &progress);
     progress.finish();
-    let report = match report {
+    let outcome = match outcome {
         Err(_) if stop.was_asked() => return Ok(ExitCode::from(INTERRUPTED)),
-        report => report.map_err(Failure::new)?,
+        outcome => outcome.map_err(Failure::new)?,
     };
-    println!("{report}");
-    if let Some(path) = json {
-        let text = serde_json::to_string_pretty(&report).map_err(Failure::new)?;
-        std::fs::write(&path, text + "\n")
-            .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?;
-    }
-    Ok(if report.is_perfect() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!("{}", outcome.report);
+    files.write(&settings, &outcome).map_err(Failure::new)?;
+    Ok(match outcome.report.is_perfect() {
+        true => ExitCode::SUCCESS,
+        false if stop.was_asked() => ExitCode::from(INTERRUPTED),
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn broker(args: BrokerArgs) -> Result<ExitCode, Failure> {

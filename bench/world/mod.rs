@@ -245,6 +245,7 @@ fn settings() -> Settings {
         gap_offsets_max: 0,
         gap_transactions_max: 0,
         runs_ahead_max: RUNS_AHEAD_MAX,
+        times_batches: false,
         bytes_per_second: None,
         large_gaps: LargeGaps::Halt,
         may_have_open_gaps: false,

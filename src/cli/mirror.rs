@@ -159,6 +159,8 @@ Examples:
     topics = ['orders', 'clicks\\..*']
     buffer-bytes = '512MiB'          # every flag has a key here, without the dashes in front
 
+The source may be Kafka 0.8.2 or later, the target 2.2 or later. `twinlog plan` says what an old one cannot do.
+
 The first Ctrl-C (or SIGTERM) stops cleanly: nothing more is fetched, what is under way is settled, progress is saved.
 The second ends the process at once; that is safe too, the next start only has more to ask.
 RUST_LOG=twinlog=debug shows more.";

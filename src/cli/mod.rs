@@ -16,7 +16,7 @@ mod shape;
 mod sim;
 mod verify;
 
-pub use bench::BenchArgs;
+pub use bench::{BenchArgs, BenchPlan};
 pub use broker::BrokerArgs;
 pub use capacity::CapacityArgs;
 pub use failover::{FailbackArgs, FailoverArgs};

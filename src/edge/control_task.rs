@@ -25,7 +25,9 @@ use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
 use crate::control::transactions::{Done, Step};
 use crate::limits::RUNS_AHEAD_MAX;
-use crate::shard::{Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop};
+use crate::shard::{
+    Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop, Timings,
+};
 use crate::stats::{Counters, Lag, LaneCounts, Report};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,6 +54,9 @@ const DRAIN_PATIENCE_MS: u64 = 15_000;
 /// Events handled before anything else gets its turn.
 const EVENTS_MAX: usize = 1_000;
 
+/// Timings of batches, tagged with the shard.
+pub type TellTimings = mpsc::Sender<(usize, Timings)>;
+
 pub(super) enum End {
     Done(Summary),
     Lapsed,
@@ -65,6 +70,8 @@ pub(super) struct Session<'a> {
     ledger_io: LedgerIo,
     shards: Vec<ShardHandle>,
     events: mpsc::Receiver<(usize, Event)>,
+    /// To whom the shards' timings go, if somebody wants them.
+    timings: Option<TellTimings>,
     lanes: BTreeMap<LaneId, Lane>,
     ids: BTreeMap<(Arc<str>, i32), LaneId>,
     lane_count: u32,
@@ -132,7 +139,12 @@ struct Lane {
 
 impl<'a> Session<'a> {
     /// Connects to both clusters, takes the lock, and starts the shards.
-    pub(super) fn start(config: &'a Mirror, cores: &[usize], stop: &AtomicBool) -> Result<Self, MirrorError> {
+    pub(super) fn start(
+        config: &'a Mirror,
+        cores: &[usize],
+        stop: &AtomicBool,
+        timings: Option<TellTimings>,
+    ) -> Result<Self, MirrorError> {
         let timeout = Duration::from_millis(config.request_timeout_ms.min(10_000));
         let mut source = Admin::new(&config.source, &config.client_id, timeout);
         let mut target = Admin::new(&config.target, &config.client_id, timeout);
@@ -142,6 +154,9 @@ impl<'a> Session<'a> {
             patiently(Side::Target, stop, || target.observe().map(|seen| seen.cluster_id.clone()))?;
         if source_id == target_id && !source_id.is_empty() {
             return Err(MirrorError::SameCluster { cluster_id: source_id });
+        }
+        if let Some(kafka) = patiently(Side::Target, stop, || target.too_old())? {
+            return Err(MirrorError::TargetTooOld { kafka });
         }
         if topics::select(config, source.observed()).is_empty() && config.until_caught_up {
             return Err(MirrorError::NoTopics(topics::no_match(config, source.observed())));
@@ -173,6 +188,7 @@ impl<'a> Session<'a> {
             ledger_io: LedgerIo::new(&config.link),
             shards: Vec::new(),
             events,
+            timings,
             lanes: BTreeMap::new(),
             ids: BTreeMap::new(),
             lane_count: 0,
@@ -230,6 +246,7 @@ impl<'a> Session<'a> {
                 gap_offsets_max: config.gap_offsets_max,
                 gap_transactions_max: config.gap_transactions_max,
                 runs_ahead_max: RUNS_AHEAD_MAX,
+                times_batches: session.timings.is_some(),
                 bytes_per_second: config.max_rate_bytes.map(|rate| rate / cores.len().max(1) as u64),
                 large_gaps: config.large_gaps,
                 may_have_open_gaps: session.ledger.has_transactions(),
@@ -710,6 +727,12 @@ impl<'a> Session<'a> {
             Event::LeaseWanted { .. } => self.ledger.renew(),
             Event::RunWanted { lane, run } => self.ledger.want_run(lane, run),
             Event::WriterWanted { producer_id } => drop(self.writers_wanted.insert(producer_id)),
+            Event::Timed(timings) => {
+                if let Some(tell) = &self.timings {
+                    // Nobody listens any more when what was to be measured is over.
+                    let _ = tell.send((shard, timings));
+                }
+            }
             Event::Transaction(step) => self.take_step(shard, Step::Transaction(step)),
             Event::Gaps(step) => self.take_step(shard, Step::Gaps(step)),
             Event::Settled { lane, checkpoint } => {
@@ -835,7 +858,9 @@ impl<'a> Session<'a> {
 
 impl Lane {
     fn is_of(&self, plan: &LanePlan) -> bool {
-        self.topic_ids == (plan.source_topic_id, plan.target_topic_id)
+        // While a cluster is upgraded, some of its brokers know of ids and some do not.
+        let is_same = |one: Uuid, other: Uuid| one == other || one.is_nil() || other.is_nil();
+        is_same(self.topic_ids.0, plan.source_topic_id) && is_same(self.topic_ids.1, plan.target_topic_id)
     }
 
     fn has_reached_goal(&self) -> bool {

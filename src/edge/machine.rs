@@ -17,6 +17,11 @@ pub trait Machine {
     fn handle_closed(&mut self, now: Now, conn: ConnId, cause: &str);
     fn handle_input(&mut self, now: Now, conn: ConnId, input: &mut BytesMut);
     fn handle_moved(&mut self, now: Now, conn: ConnId, bytes: usize);
+    /// Whether [`Machine::handle_sent`] is of use.
+    fn times_batches(&self) -> bool {
+        false
+    }
+    fn handle_sent(&mut self, _now: Now, _conn: ConnId, _bytes: u64) {}
     fn handle_timeout(&mut self, now: Now);
     fn want(&self, conn: ConnId) -> Want;
     fn poll_action(&mut self) -> Option<Action>;
@@ -51,6 +56,14 @@ impl Machine for Shard {
 
     fn handle_moved(&mut self, now: Now, conn: ConnId, bytes: usize) {
         self.handle_moved(now, conn, bytes);
+    }
+
+    fn times_batches(&self) -> bool {
+        self.times_batches()
+    }
+
+    fn handle_sent(&mut self, now: Now, conn: ConnId, bytes: u64) {
+        self.handle_sent(now, conn, bytes);
     }
 
     fn handle_timeout(&mut self, now: Now) {

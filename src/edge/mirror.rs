@@ -1,6 +1,7 @@
 //! One link at work: shards and control together, from the start to the summary.
 
 use super::admin::AdminError;
+pub use super::control_task::TellTimings;
 use super::control_task::{End, Session};
 use super::http::{Board, Listener};
 use super::runtime::{self, RuntimeError};
@@ -101,6 +102,11 @@ pub enum MirrorError {
         "source and target are one cluster (id {cluster_id}); a topic cannot be mirrored into itself. Check --source and --target"
     )]
     SameCluster { cluster_id: String },
+    #[error(
+        "the target is Kafka {kafka}, and Twinlog mirrors to Kafka 2.2 or later, whose brokers can be asked where a log ends \
+         without being mistaken. Upgrade it, or mirror to another cluster (the source may be as old as 0.8.2)"
+    )]
+    TargetTooOld { kafka: &'static str },
     #[error("{0}")]
     NoTopics(String),
     #[error("every matching topic was left out: {0}")]
@@ -168,6 +174,16 @@ pub fn run(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(&Report),
 ) -> Result<Summary, MirrorError> {
+    run_timed(config, stop, observe, None)
+}
+
+/// [`run`], with each batch timed if somebody is to be told.
+pub fn run_timed(
+    config: &Mirror,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(&Report),
+    timings: Option<&TellTimings>,
+) -> Result<Summary, MirrorError> {
     runtime::check_machine()?;
     let cores = runtime::choose_cores(&config.cores)?;
     if config.zombie_bound_ms < config.request_timeout_ms {
@@ -183,7 +199,7 @@ pub fn run(
         |address| Listener::start(address, &board).map_err(|cause| MirrorError::Listen { address, cause });
     let listener = config.listen.map(listen).transpose()?;
     loop {
-        let mut session = Session::start(config, &cores, stop)?;
+        let mut session = Session::start(config, &cores, stop, timings.cloned())?;
         if listener.is_some() {
             session.show_on(&board);
         }

@@ -33,6 +33,8 @@ pub enum Flushed {
 pub struct Outlet {
     queue: VecDeque<Out>,
     bytes: usize,
+    /// Ever taken by the socket.
+    sent_bytes: u64,
     /// Sources whose pipes were drained since the last [`Outlet::take_drained`].
     drained: SmallVec<[ConnId; 4]>,
 }
@@ -60,6 +62,7 @@ impl Outlet {
                     let more = more || self.queue.len() > 1 || in_pipe < bytes;
                     match socket.splice_from(pipe, in_pipe, more)? {
                         Tried::Moved(n) => {
+                            self.sent_bytes += n as u64;
                             self.spliced(from, n);
                             n > 0
                         }
@@ -87,8 +90,14 @@ impl Outlet {
         }
     }
 
+    /// Bytes that the socket has taken so far.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
     /// Takes bytes that were sent off the front.
     pub fn sent(&mut self, mut bytes: usize) {
+        self.sent_bytes += bytes as u64;
         while let Some(Out::Bytes(front)) = self.queue.front_mut() {
             let n = bytes.min(front.len());
             front.advance(n);

@@ -223,6 +223,11 @@ impl<M: Machine + 'static> Driver<M> {
                 .borrow_mut()
                 .flush(id, &conn.socket, &mut self.pipes.borrow_mut(), || machine.poll_transmit(id))
         };
+        if self.machine.borrow().times_batches() {
+            // Sending takes its time.
+            let sent_bytes = conn.outlet.borrow().sent_bytes();
+            self.machine.borrow_mut().handle_sent(clock::now(), id, sent_bytes);
+        }
         for from in conn.outlet.borrow_mut().take_drained() {
             match self.conn(from) {
                 Some(source) if source.stands.get() == Some(Stand::FullPipe) => source.reader.nudge(),

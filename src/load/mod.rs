@@ -29,7 +29,9 @@ pub use keys::{Keys, Turn};
 pub use measures::Measures;
 pub use outcome::{LoadReport, LoadSettings, Rate, ReadBack, Step};
 pub use payload::Values;
-pub use report::{BenchReport, Checked, LatencyRun, LoadFacts, MirrorFacts, Throughput};
+pub use report::{
+    BenchReport, CatchUp, Checked, LatencyRun, LoadFacts, MirrorFacts, StagesRun, SweepPoint, Throughput,
+};
 pub use schedule::Schedule;
 pub use sizes::Sizes;
 pub use workload::{KeyDistributor, Workload};

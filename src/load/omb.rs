@@ -1,10 +1,10 @@
-//! The result of a load in the shape of OpenMessaging Benchmark's result files (its `TestResult`), for the tools that draw them.
+//! The result of a load or a benchmark in the shape of OpenMessaging Benchmark's result files (its `TestResult`), for the tools that draw them.
 //!
 //! As there, `publishLatency` is in ms and begins at the actual send, `publishDelayLatency` in µs is from the intended send to the
 //! actual one, and `endToEndLatency` is in ms. What is missing there stands beside: `publishLatencyFromIntended` in the same form,
 //! and everything that Twinlog knows under `twinlog`.
 
-use super::{LoadReport, Measures};
+use super::Measures;
 use crate::stats::Latency;
 use serde_json::{Map, Value, json};
 
@@ -24,8 +24,19 @@ const QUANTILES: [(&str, f64); 7] = [
 const ALL_QUANTILES: [f64; 17] =
     [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 75.0, 80.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999, 100.0];
 
+/// What stands at the head of the file.
+#[derive(Clone, Debug)]
+pub struct Heading<'a> {
+    pub workload: &'a str,
+    /// Mean size of a record's value.
+    pub message_bytes: u64,
+    pub topics: usize,
+    pub partitions: u32,
+    pub has_consumer: bool,
+}
+
 /// A result in the making: period by period.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct OmbResult {
     lists: Map<String, Value>,
     sent_records: u64,
@@ -81,16 +92,16 @@ impl OmbResult {
         }
     }
 
-    /// The whole file.
-    pub fn json(self, report: &LoadReport, workload: &str, message_bytes: u64, total: &Measures) -> Value {
+    /// The whole file; `own` is everything that Twinlog knows.
+    pub fn json(self, heading: &Heading<'_>, total: &Measures, own: Value) -> Value {
         let mut all = Map::new();
-        all.insert("workload".into(), json!(workload));
+        all.insert("workload".into(), json!(heading.workload));
         all.insert("driver".into(), json!("twinlog"));
-        all.insert("messageSize".into(), json!(message_bytes));
-        all.insert("topics".into(), json!(report.load.topics.len()));
-        all.insert("partitions".into(), json!(report.load.partitions));
+        all.insert("messageSize".into(), json!(heading.message_bytes));
+        all.insert("topics".into(), json!(heading.topics));
+        all.insert("partitions".into(), json!(heading.partitions));
         all.insert("producersPerTopic".into(), json!(1));
-        all.insert("consumersPerTopic".into(), json!(u8::from(report.checked.is_some())));
+        all.insert("consumersPerTopic".into(), json!(u8::from(heading.has_consumer)));
         all.extend(self.lists);
         for (family, latency, in_ms) in families(total) {
             let mut capital = family.to_owned();
@@ -106,7 +117,7 @@ impl OmbResult {
                 .map(|percent| (format!("{percent:?}"), value(latency.at_us(percent / 100.0), in_ms)));
             all.insert(name("Quantiles"), Value::Object(quantiles.into_iter().collect()));
         }
-        all.insert("twinlog".into(), json!(report));
+        all.insert("twinlog".into(), own);
         Value::Object(all)
     }
 }

@@ -1,5 +1,6 @@
 //! What `twinlog load` found, for people and for programs.
 
+use super::omb::{Heading, OmbResult};
 use super::{Measures, Tally};
 use crate::stats::{Latency, Percentiles, units};
 use serde::Serialize;
@@ -109,6 +110,18 @@ impl LoadReport {
             && self.checked.is_none_or(|checked| checked.tally.is_perfect())
     }
 
+    /// The report as a file in the shape of OpenMessaging Benchmark's.
+    pub fn json(&self, workload: &str, omb: OmbResult, total: &Measures) -> serde_json::Value {
+        let heading = Heading {
+            workload,
+            message_bytes: self.value_bytes / self.records.max(1),
+            topics: self.load.topics.len(),
+            partitions: self.load.partitions,
+            has_consumer: self.checked.is_some(),
+        };
+        omb.json(&heading, total, serde_json::json!(self))
+    }
+
     pub fn percentiles_of(measures: &Measures) -> [Percentiles; 3] {
         let Measures { from_intended, from_sent, delay, .. } = measures;
         [from_intended, from_sent, delay].map(Latency::percentiles)
@@ -209,14 +222,5 @@ impl fmt::Display for LoadReport {
 }
 
 fn percentiles(f: &mut fmt::Formatter<'_>, name: &str, at: &Percentiles) -> fmt::Result {
-    writeln!(
-        f,
-        "{name:<26}p50 {}   p90 {}   p99 {}   p99.9 {}   p99.99 {}   max {}",
-        units::us(at.p50_us),
-        units::us(at.p90_us),
-        units::us(at.p99_us),
-        units::us(at.p99_9_us),
-        units::us(at.p99_99_us),
-        units::us(at.max_us),
-    )
+    writeln!(f, "{name:<26}{at}")
 }

@@ -1,21 +1,30 @@
 //! What a benchmark found, for people and for programs. Speed and correctness are printed side by side.
 
-use super::Tally;
-use crate::stats::{Percentiles, units};
+use super::omb::{Heading, OmbResult};
+use super::{Measures, Tally};
+use crate::stats::{Percentiles, StageFigures, units};
 use serde::Serialize;
 use std::fmt;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct BenchReport {
+    /// The benchmark ended before it was over; everything here is of the part before.
+    pub partial: bool,
+    /// Why it ended early, or what else went wrong.
+    pub trouble: Option<String>,
     pub load: LoadFacts,
     pub mirror: MirrorFacts,
+    /// The backlog that was there before the mirror; None when there was none.
+    pub catch_up: Option<CatchUp>,
     /// The part at full speed; None when it was left out.
     pub throughput: Option<Throughput>,
     /// The part at an even rate; None when it was left out.
     pub latency: Option<LatencyRun>,
+    /// Where the time goes, in the part at an even rate, or at full speed if that was left out.
+    pub stages: Option<StagesRun>,
     pub checked: Checked,
-    /// Why the benchmark ended early, if it did.
-    pub trouble: Option<String>,
+    /// The first part once more for each of these sizes of batches.
+    pub sweep: Vec<SweepPoint>,
     /// Largest resident memory of this process (VmHWM).
     pub peak_rss_bytes: u64,
 }
@@ -56,6 +65,35 @@ pub struct Throughput {
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
+pub struct CatchUp {
+    pub bytes: u64,
+    /// From the mirror's start to the first batch on the target, and to the last one.
+    pub first_arrival_seconds: f64,
+    pub seconds: f64,
+    /// From the first arrival on.
+    pub bytes_per_second: f64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct StagesRun {
+    pub part: &'static str,
+    /// All shards together.
+    pub stages: Vec<StageFigures>,
+    /// Each shard's own, if there are several.
+    pub shards: Vec<Vec<StageFigures>>,
+    /// That were not timed on their way, because the mirror had no room to note it.
+    pub batches_left_out: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SweepPoint {
+    /// Before compression.
+    pub batch_bytes: usize,
+    pub batch_wire_bytes: u64,
+    pub throughput: Throughput,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct LatencyRun {
     pub seconds: f64,
     pub offered_bytes_per_second: f64,
@@ -66,10 +104,12 @@ pub struct LatencyRun {
     pub from_sent: Percentiles,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Checked {
     pub batches_sent: u64,
     pub records_sent: u64,
+    /// Batches on their way when the benchmark ended early. Not lost.
+    pub under_way: u64,
     /// In batches.
     #[serde(flatten)]
     pub tally: Tally,
@@ -78,7 +118,22 @@ pub struct Checked {
 impl BenchReport {
     /// Everything was sent, and arrived, once, in order, unchanged.
     pub fn is_perfect(&self) -> bool {
-        self.trouble.is_none() && self.checked.tally.is_perfect()
+        self.trouble.is_none() && !self.partial && self.checked.tally.is_perfect()
+    }
+
+    /// The report as a file in the shape of OpenMessaging Benchmark's. `facts` go with what is Twinlog's own.
+    pub fn json(&self, facts: serde_json::Value, omb: OmbResult, total: &Measures) -> serde_json::Value {
+        let Self { load, .. } = self;
+        let heading = Heading {
+            workload: &format!("twinlog bench, batches of {} ({})", load.batch_wire_bytes, load.codec),
+            message_bytes: load.record_bytes as u64,
+            topics: 1,
+            partitions: load.partitions,
+            has_consumer: true,
+        };
+        let mut own = serde_json::json!(self);
+        own["facts"] = facts;
+        omb.json(&heading, total, own)
     }
 }
 
@@ -104,96 +159,167 @@ impl Throughput {
 
 impl fmt::Display for BenchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { load, mirror, .. } = self;
-        writeln!(
-            f,
-            "load        {} partitions, batches of {} ({} records of {}, codec {})",
-            units::count(u64::from(load.partitions)),
-            units::memory(load.batch_wire_bytes),
-            units::count(u64::from(load.records_per_batch)),
-            units::memory(load.record_bytes as u64),
-            load.codec,
-        )?;
-        writeln!(
-            f,
-            "mirror      twinlog {}, {} {}, mover {}, {} of buffers; {} of {} cores{}",
-            mirror.version,
-            mirror.shards,
-            if mirror.shards == 1 { "shard" } else { "shards" },
-            mirror.mover,
-            units::memory(mirror.buffer_bytes as u64),
-            mirror.shards,
-            mirror.machine_cores,
-            if mirror.embedded_clusters {
-                ", shared with both clusters, the sender and the judge"
-            } else {
-                ""
-            },
-        )?;
+        writeln!(f, "load        {}", self.load)?;
+        writeln!(f, "mirror      {}", self.mirror)?;
+        if let Some(run) = &self.catch_up {
+            writeln!(f, "\ncatch-up    {run}")?;
+        }
         if let Some(run) = &self.throughput {
-            writeln!(f)?;
-            writeln!(
-                f,
-                "throughput  {}   {}   {}   ({} in {:.2} s)",
-                units::byte_rate(run.bytes_per_second),
-                units::rate(run.records as f64 / run.seconds, "records"),
-                units::rate(run.batches as f64 / run.seconds, "batches"),
-                units::bytes(run.bytes),
-                run.seconds,
-            )?;
-            writeln!(
-                f,
-                "cost        {:.3} CPU-seconds per GB, {:.1} µs per batch, in the mirror's own threads",
-                run.mirror_cpu_seconds_per_gb,
-                run.mirror_cpu_seconds * 1e6 / run.batches.max(1) as f64,
-            )?;
+            writeln!(f, "\nthroughput  {run}")?;
+            writeln!(f, "cost        {}", run.cost())?;
         }
         if let Some(run) = &self.latency {
-            writeln!(f)?;
-            writeln!(
-                f,
-                "latency     {} offered, {} achieved, for {:.0} s; {} batches",
-                units::byte_rate(run.offered_bytes_per_second),
-                units::byte_rate(run.achieved_bytes_per_second),
-                run.seconds,
-                units::count(run.from_intended.count),
-            )?;
+            writeln!(f, "\nlatency     {run}")?;
             percentiles(f, "  from the intended send", &run.from_intended)?;
             percentiles(f, "  from the actual send", &run.from_sent)?;
         }
-        let tally = &self.checked.tally;
-        writeln!(f)?;
+        if let Some(run) = &self.stages {
+            writeln!(f, "\nby stage    at {}", run.part)?;
+            for figures in &run.stages {
+                percentiles(f, &format!("  {}", figures.words), &figures.percentiles)?;
+            }
+            if run.batches_left_out > 0 {
+                writeln!(f, "  {} batches were not timed", units::count(run.batches_left_out))?;
+            }
+        }
+        for (number, point) in self.sweep.iter().enumerate() {
+            if number == 0 {
+                writeln!(f, "\nsweep       by size of batches before compression, at full speed")?;
+            }
+            let size = units::memory(point.batch_bytes as u64);
+            let rate = units::byte_rate(point.throughput.bytes_per_second);
+            writeln!(f, "  {size:<26}{}; {rate}", point.throughput.cost())?;
+        }
+        let is_perfect = self.checked.tally.is_perfect();
         writeln!(
             f,
-            "checked     {} of {} batches ({} records): {} lost, {} duplicated, {} reordered, {} corrupted{}",
+            "\nchecked     {}{}",
+            self.checked,
+            if is_perfect { "" } else { "   <== NOT WHAT WAS SENT" }
+        )?;
+        if let Some(trouble) = &self.trouble {
+            writeln!(f, "{:<12}{trouble}", if self.partial { "PARTIAL" } else { "trouble" })?;
+        }
+        write!(f, "memory      {}", self.memory())
+    }
+}
+
+impl BenchReport {
+    /// How much was used.
+    pub fn memory(&self) -> String {
+        let whose = if self.mirror.embedded_clusters { ", both clusters included" } else { "" };
+        format!("{} at most{whose}", units::memory(self.peak_rss_bytes))
+    }
+}
+
+impl fmt::Display for LoadFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} partitions, batches of {} ({} records of {}, codec {})",
+            units::count(u64::from(self.partitions)),
+            units::memory(self.batch_wire_bytes),
+            units::count(u64::from(self.records_per_batch)),
+            units::memory(self.record_bytes as u64),
+            self.codec,
+        )
+    }
+}
+
+impl fmt::Display for MirrorFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "twinlog {}, {} {}, mover {}, {} of buffers; {} of {} cores{}",
+            self.version,
+            self.shards,
+            if self.shards == 1 { "shard" } else { "shards" },
+            self.mover,
+            units::memory(self.buffer_bytes as u64),
+            self.shards,
+            self.machine_cores,
+            match self.embedded_clusters {
+                true => ", shared with both clusters, the sender and the judge",
+                false => "",
+            },
+        )
+    }
+}
+
+impl fmt::Display for CatchUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} behind; the first batch arrived after {}, the last after {} ({} from the first on)",
+            units::bytes(self.bytes),
+            units::us((self.first_arrival_seconds * 1e6) as u64),
+            units::us((self.seconds * 1e6) as u64),
+            units::byte_rate(self.bytes_per_second),
+        )
+    }
+}
+
+impl Throughput {
+    /// What a GB and a batch cost.
+    pub fn cost(&self) -> String {
+        format!(
+            "{:.3} CPU-seconds per GB, {:.1} µs per batch, in the mirror's own threads",
+            self.mirror_cpu_seconds_per_gb,
+            self.mirror_cpu_seconds * 1e6 / self.batches.max(1) as f64,
+        )
+    }
+}
+
+impl fmt::Display for Throughput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}   {}   {}   ({} in {:.2} s)",
+            units::byte_rate(self.bytes_per_second),
+            units::rate(self.records as f64 / self.seconds, "records"),
+            units::rate(self.batches as f64 / self.seconds, "batches"),
+            units::bytes(self.bytes),
+            self.seconds,
+        )
+    }
+}
+
+impl fmt::Display for LatencyRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} offered, {} achieved, for {:.0} s; {} batches",
+            units::byte_rate(self.offered_bytes_per_second),
+            units::byte_rate(self.achieved_bytes_per_second),
+            self.seconds,
+            units::count(self.from_intended.count),
+        )
+    }
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batches_sent, records_sent, under_way, tally } = self;
+        write!(
+            f,
+            "{} of {} batches ({} records): {} lost, {} duplicated, {} reordered, {} corrupted",
             units::count(tally.arrived),
-            units::count(self.checked.batches_sent),
-            units::count(self.checked.records_sent),
+            units::count(*batches_sent),
+            units::count(*records_sent),
             units::count(tally.lost),
             units::count(tally.duplicated),
             units::count(tally.reordered),
             units::count(tally.corrupted),
-            if tally.is_perfect() { "" } else { "   <== NOT WHAT WAS SENT" },
         )?;
-        if let Some(trouble) = &self.trouble {
-            writeln!(f, "ended early {trouble}")?;
+        match under_way {
+            0 => Ok(()),
+            _ => write!(f, "; {} were under way when it ended", units::count(*under_way)),
         }
-        write!(f, "memory      {} at most", units::memory(self.peak_rss_bytes))?;
-        f.write_str(if mirror.embedded_clusters { ", both clusters included" } else { "" })
     }
 }
 
 fn percentiles(f: &mut fmt::Formatter<'_>, name: &str, at: &Percentiles) -> fmt::Result {
-    writeln!(
-        f,
-        "{name:<26}p50 {}   p90 {}   p99 {}   p99.9 {}   p99.99 {}   max {}",
-        units::us(at.p50_us),
-        units::us(at.p90_us),
-        units::us(at.p99_us),
-        units::us(at.p99_9_us),
-        units::us(at.p99_99_us),
-        units::us(at.max_us),
-    )
+    writeln!(f, "{name:<28}{at}")
 }
 
 #[cfg(test)]
@@ -219,8 +345,12 @@ mod tests {
             },
             throughput: Some(Throughput::new(4_000_000_000, 16_000, 250, 5.0, 1.2)),
             latency: None,
-            checked: Checked { batches_sent: 16_000, records_sent: 4_000_000, tally },
+            partial: false,
             trouble: None,
+            catch_up: None,
+            stages: None,
+            sweep: Vec::new(),
+            checked: Checked { batches_sent: 16_000, records_sent: 4_000_000, under_way: 0, tally },
             peak_rss_bytes: 300 << 20,
         }
     }
@@ -247,8 +377,9 @@ mod tests {
         assert!(report.to_string().contains("NOT WHAT WAS SENT"));
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["checked"]["lost"], 1);
-        let early = BenchReport { trouble: Some("no space".into()), ..self::report(Tally::default()) };
-        assert!(!early.is_perfect() && early.to_string().contains("ended early no space"), "{early}");
+        let early =
+            BenchReport { partial: true, trouble: Some("no space".into()), ..self::report(Tally::default()) };
+        assert!(!early.is_perfect() && early.to_string().contains("PARTIAL     no space"), "{early}");
         assert_eq!(json["throughput"]["bytes_per_second"], 800_000_000.0);
     }
 }

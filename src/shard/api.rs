@@ -1,5 +1,6 @@
 //! The words that a shard and whoever drives it exchange.
 
+use super::timing::Timings;
 use crate::config::{Address, ExactlyOnce, Isolation, LargeGaps, Mover, OnLoss, StartFrom};
 pub use crate::conn::{ConnId, Out};
 pub use crate::error::{Stop, StopKind};
@@ -34,6 +35,8 @@ pub struct Settings {
     pub gap_transactions_max: i64,
     /// A lane opens no further run while it has this many.
     pub runs_ahead_max: usize,
+    /// Tell when each batch came and went: [`Event::Timed`].
+    pub times_batches: bool,
     /// The most that is fetched in a second. None: no limit.
     pub bytes_per_second: Option<u64>,
     pub large_gaps: LargeGaps,
@@ -240,6 +243,8 @@ pub enum Event {
     Refused { lane: LaneId, code: i16 },
     /// A broker could not be reached or spoken to; the shard tries again by itself.
     BrokerTrouble { side: Side, broker: i32, address: Address, cause: String },
+    /// When batches that were acknowledged came and went; a few times a second.
+    Timed(Timings),
     /// All lanes are drained.
     Drained,
 }

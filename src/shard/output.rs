@@ -4,6 +4,7 @@ use super::api::{ConnId, Event, Out, Settings, Side, Want};
 use super::lane::{Batch, Path};
 use super::sink::{Request, Sink, Tag};
 use super::source::{Slot, Source, Walking};
+use super::timing::Timing;
 use super::{Key, Member, Shard};
 use crate::conn::Read;
 use crate::limits::{BATCHES_PER_REQUEST_MAX, SEEDS_PER_BATCH};
@@ -200,6 +201,7 @@ impl Shard {
         // Response header: correlation id, and an empty set of tagged fields since the versions are flexible.
         let header_bytes = if request.version >= 9 { 5 } else { 4 };
         let body = frame.get(header_bytes..).ok_or("an answer to Produce is cut short")?;
+        let sent_us = self.sinks.get_mut(&key).and_then(|sink| sink.departures.answered());
         let mut at = 0;
         let mut answers = 0;
         let mut bad = None;
@@ -229,10 +231,19 @@ impl Shard {
                 self.events.push_back(Event::LeaderUnknown { lane: member.lane.id, side: Side::Target });
             }
             if acked.error == 0 {
-                let (records, bytes) = sent.unwrap_or_default();
                 self.counters.batches += 1;
-                self.counters.records += records;
-                self.counters.bytes += bytes;
+                let Some(sent) = sent else { return };
+                self.counters.records += sent.count.unsigned_abs();
+                self.counters.bytes += sent.bytes as u64;
+                if let Some(sent_us) = sent_us.filter(|_| sent.fetched_us != 0) {
+                    self.timings.note(Timing {
+                        partition: acked.partition,
+                        base_timestamp_ms: sent.base_timestamp_ms,
+                        fetched_us: sent.fetched_us,
+                        sent_us,
+                        acked_us: now.mono_us,
+                    });
+                }
             }
         })
         .map_err(|bad| bad.to_string())?;
@@ -329,6 +340,9 @@ fn send(
         }
     };
     frame(head, entries, framing, &mut out);
+    if settings.times_batches {
+        sink.departures.queued(sink.conn.queued_bytes());
+    }
 }
 
 fn is_topic(member: &Member, topic: TopicRef<'_>) -> bool {

@@ -6,6 +6,7 @@
 use super::api::ConnId;
 use super::lane::Path;
 use super::source::Slot;
+use super::timing::Departures;
 use crate::conn::Conn;
 use std::collections::BTreeSet;
 
@@ -47,6 +48,8 @@ pub(super) struct Sink {
     pub(super) bytes_in_flight: usize,
     /// The last batch of one lane is being asked for: one at a time, because the answer brings a whole batch.
     pub(super) tail_asked: bool,
+    /// When the requests in flight left, while that is recorded.
+    pub(super) departures: Departures,
     /// Requests whose lists serve again, so that a batch costs no allocation.
     spare: Vec<Vec<Slot>>,
 }
@@ -63,6 +66,7 @@ impl Sink {
             requests_in_flight: 0,
             bytes_in_flight: 0,
             tail_asked: false,
+            departures: Departures::default(),
             spare: Vec::new(),
         }
     }

@@ -250,7 +250,8 @@ impl World {
             Event::Lost { lane, from_offset, to_offset, cause } => {
                 instance.ledger.lost(now, lane, from_offset, to_offset, cause);
             }
-            Event::CaughtUp { .. } | Event::Refused { .. } | Event::BrokerTrouble { .. } => {}
+            Event::CaughtUp { .. } | Event::Refused { .. } => {}
+            Event::BrokerTrouble { .. } | Event::Timed(_) => {}
             Event::Drained => {
                 instance.drained += 1;
                 if instance.drained == instance.slots.len() && instance.phase == Phase::Draining {
@@ -350,6 +351,7 @@ impl World {
             gap_offsets_max: self.plan.gap_offsets_max,
             gap_transactions_max: self.plan.gap_transactions_max,
             runs_ahead_max: self.plan.runs_ahead_max,
+            times_batches: false,
             bytes_per_second: self.plan.bytes_per_second,
             large_gaps: self.plan.large_gaps,
             may_have_open_gaps: self.instances[index].ledger.has_transactions(),

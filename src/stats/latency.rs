@@ -1,7 +1,9 @@
 //! Latency distributions that can be merged without losing their tails.
 
+use super::units;
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use std::fmt;
 
 /// A histogram of durations from 1 µs to one hour, each kept to three significant digits.
 #[derive(Clone, Debug)]
@@ -20,6 +22,21 @@ pub struct Percentiles {
     pub p99_9_us: u64,
     pub p99_99_us: u64,
     pub max_us: u64,
+}
+
+impl fmt::Display for Percentiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "p50 {}   p90 {}   p99 {}   p99.9 {}   p99.99 {}   max {}",
+            units::us(self.p50_us),
+            units::us(self.p90_us),
+            units::us(self.p99_us),
+            units::us(self.p99_9_us),
+            units::us(self.p99_99_us),
+            units::us(self.max_us),
+        )
+    }
 }
 
 impl Default for Latency {

@@ -1,11 +1,17 @@
 //! Numbers about a running mirror, and how people like to read them.
 
+mod heat;
 mod latency;
 pub mod metrics;
 mod report;
+mod stages;
+mod timeline;
 pub mod units;
 mod watch;
 
+pub use heat::{Heat, ROWS_PER_DECADE};
 pub use latency::{Latency, Percentiles};
 pub use report::{Counters, Lag, LaneCounts, Meter, Rates, Report};
+pub use stages::{Passage, Stage, StageFigures, Stages};
+pub use timeline::{Phase, Sample, Timeline};
 pub use watch::{LaneLook, Pulse, Watch};

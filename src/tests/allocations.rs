@@ -8,6 +8,7 @@ use kafka_protocol::protocol::StrBytes;
 use smallvec::smallvec;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use twinlog::shard::{Recorder, Timing};
 use twinlog::wire::batch::{BatchHeader, Stamp, restamp};
 use twinlog::wire::fetch::{FetchWalk, Walked};
 use twinlog::wire::produce::{ACKS_ALL, Entry, Head, Payload, Piece, frame};
@@ -128,4 +129,16 @@ fn no_batch_costs_an_allocation() {
     let before = ALLOCATIONS.get();
     drop(std::hint::black_box(TopicKey::Name(Bytes::from(vec![1; 10]))));
     assert!(ALLOCATIONS.get() > before, "allocations are counted");
+}
+
+#[test]
+fn timing_a_batch_allocates_nothing() {
+    let mut recorder = Recorder::new(true);
+    let before = ALLOCATIONS.get();
+    // More than there is room for.
+    for n in 0..100_000 {
+        recorder.note(Timing { base_timestamp_ms: n, ..Timing::default() });
+    }
+    assert_eq!(ALLOCATIONS.get(), before);
+    assert!(recorder.take().is_some_and(|timings| timings.left_out > 0));
 }

@@ -8,9 +8,9 @@ const FILE_LINES_MAX: usize = 1000;
 const LINE_CHARS_MAX: usize = 132;
 
 /// Modules in dependency order: each may use those before it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "time", "limits", "error", "config", "wire", "stats", "conn", "shard", "control", "broker", "load",
-    "sim", "edge",
+    "report", "sim", "edge",
 ];
 
 /// What only `edge`, the command line and the tests may name.

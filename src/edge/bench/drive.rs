@@ -26,12 +26,30 @@ pub struct Course<'a> {
     /// For each partition, the batches sent.
     sent_counts: Vec<AtomicU64>,
     sent_bytes: AtomicU64,
-    /// Batches judged, good or bad.
+    /// Batches judged, good or bad, and their bytes.
     judged: AtomicU64,
+    judged_bytes: AtomicU64,
+    /// What arrived as it should and was not taken yet.
+    arrivals: Mutex<Vec<Arrival>>,
+    /// Index of the first batch of the part that is measured by stages.
+    measured_from: AtomicU64,
     /// The schedule by which latencies are counted; none while sending at full speed.
     schedule: Mutex<Option<Schedule>>,
     /// Set when the judge is to go home, or when going on makes no sense.
     over: &'a AtomicBool,
+}
+
+/// A batch that arrived as it should.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    pub partition: u32,
+    pub index: u64,
+    /// By the schedule; None at full speed.
+    pub intended_us: Option<u64>,
+    pub sent_us: u64,
+    pub visible_us: u64,
+    pub bytes: u64,
+    pub is_measured: bool,
 }
 
 /// What the judge found.
@@ -40,16 +58,22 @@ pub struct Verdict {
     pub from_intended: Latency,
     pub from_sent: Latency,
     checkers: Vec<Checker>,
+    /// Why the target could not be read to the end.
+    pub trouble: Option<String>,
 }
 
 impl Verdict {
-    /// The sum over all partitions, given what was sent to each.
-    pub fn tally(&self, course: &Course<'_>) -> Tally {
-        let mut sum = Tally::default();
+    /// The sum over all partitions, given what was sent to each; and how many batches were under way at the end, if it came
+    /// early. Those are not lost.
+    pub fn tally(&self, course: &Course<'_>, is_partial: bool) -> (Tally, u64) {
+        let (mut sum, mut under_way) = (Tally::default(), 0);
         for (checker, sent) in self.checkers.iter().zip(&course.sent_counts) {
-            sum += checker.tally(sent.load(Ordering::Relaxed));
+            let sent = sent.load(Ordering::Relaxed);
+            let expected = if is_partial { sent.min(checker.next_index()) } else { sent };
+            sum += checker.tally(expected);
+            under_way += sent - expected;
         }
-        sum
+        (sum, under_way)
     }
 }
 
@@ -64,6 +88,9 @@ impl<'a> Course<'a> {
             sent_counts: (0..partitions).map(|_| AtomicU64::new(0)).collect(),
             sent_bytes: AtomicU64::new(0),
             judged: AtomicU64::new(0),
+            judged_bytes: AtomicU64::new(0),
+            arrivals: Mutex::default(),
+            measured_from: AtomicU64::new(u64::MAX),
             schedule: Mutex::default(),
             over,
         }
@@ -83,31 +110,58 @@ impl<'a> Course<'a> {
         self.sent_bytes.load(Ordering::Relaxed)
     }
 
-    /// Judges what arrives until the course is over.
-    pub fn judge(&self, outlet: &mut impl Outlet) -> Result<Verdict, String> {
+    /// Bytes judged so far, headers included.
+    pub fn judged_bytes(&self) -> u64 {
+        self.judged_bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn first_timestamp_ms(&self) -> i64 {
+        self.batches.first_timestamp_ms()
+    }
+
+    /// From this index on, arrivals are marked as measured.
+    pub fn measure_from(&self, index: u64) {
+        self.measured_from.store(index, Ordering::Relaxed);
+    }
+
+    /// What arrived since the last time.
+    pub fn take_arrivals(&self) -> Vec<Arrival> {
+        std::mem::take(&mut *lock(&self.arrivals))
+    }
+
+    /// Judges what arrives until the course is over. A target that cannot be read any more ends the course.
+    pub fn judge(&self, outlet: &mut impl Outlet) -> Verdict {
         let mut verdict = Verdict::default();
         verdict.checkers.extend((0..self.partitions).map(|partition| Checker::new(partition, 0)));
         let mut arrived = Vec::new();
         loop {
             // Looked at before the last round, so that nothing that came by then is missed.
             let over = self.over.load(Ordering::Relaxed);
-            outlet.receive(&mut arrived)?;
+            if let Err(error) = outlet.receive(&mut arrived) {
+                self.over.store(true, Ordering::Relaxed);
+                verdict.trouble = Some(error);
+                return verdict;
+            }
             let now_us = clock::now().mono_us;
             if arrived.is_empty() {
                 if over {
-                    return Ok(verdict);
+                    return verdict;
                 }
                 thread::sleep(NAP);
             }
-            for batch in arrived.drain(..) {
-                self.judge_one(&mut verdict, &batch, now_us);
+            let found = arrived.drain(..).filter_map(|batch| self.judge_one(&mut verdict, &batch, now_us));
+            let found: Vec<Arrival> = found.collect();
+            if !found.is_empty() {
+                lock(&self.arrivals).extend(found);
             }
         }
     }
 
-    fn judge_one(&self, verdict: &mut Verdict, batch: &Arrived, now_us: u64) {
+    fn judge_one(&self, verdict: &mut Verdict, batch: &Arrived, now_us: u64) -> Option<Arrival> {
         let partition = batch.partition as usize;
-        let Some(checker) = verdict.checkers.get_mut(partition) else { return };
+        let checker = verdict.checkers.get_mut(partition)?;
+        let bytes = (batch.header.len() + batch.payload.iter().map(bytes::Bytes::len).sum::<usize>()) as u64;
+        let mut arrival = None;
         let payload = batch.payload.iter().map(AsRef::as_ref);
         if let Found::Batch { index } = checker.check(self.batches, &batch.header, payload) {
             let sent_us = take_sent(&mut lock(&self.sent[partition]), index);
@@ -117,8 +171,38 @@ impl<'a> Course<'a> {
                 verdict.from_intended.record_us(now_us.saturating_sub(intended_us));
                 verdict.from_sent.record_us(now_us.saturating_sub(sent_us));
             }
+            arrival = sent_us.map(|sent_us| Arrival {
+                partition: batch.partition,
+                index,
+                intended_us,
+                sent_us,
+                visible_us: now_us,
+                bytes,
+                is_measured: index >= self.measured_from.load(Ordering::Relaxed),
+            });
         }
+        self.judged_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.judged.fetch_add(1, Ordering::Relaxed);
+        arrival
+    }
+
+    /// Sends `rounds` batches to each partition, from the first on, whether anything arrives or not. `tell` as below.
+    pub fn send_backlog(
+        &self,
+        inlet: &mut impl Inlet,
+        rounds: u64,
+        tell: &mut impl FnMut(u64),
+    ) -> Result<(), String> {
+        for index in 0..rounds {
+            if self.over.load(Ordering::Relaxed) {
+                return Err("stopped".into());
+            }
+            for partition in 0..self.partitions {
+                self.send(inlet, partition, index)?;
+            }
+            tell(self.judged());
+        }
+        Ok(())
     }
 
     /// Sends `rounds` batches to each partition, from index `first` on, as fast as they are taken. `tell` hears now and then
@@ -276,8 +360,8 @@ mod tests {
             let sent = 3 * 1040;
             course.await_judged(sent - u64::from(drop_index.is_some()), &mut |_| {}).unwrap();
             over.store(true, Ordering::Relaxed);
-            let verdict = judge.join().unwrap().unwrap();
-            (verdict.tally(&course), verdict)
+            let verdict = judge.join().unwrap();
+            (verdict.tally(&course, false).0, verdict)
         })
     }
 

@@ -29,19 +29,21 @@ pub(super) struct Clusters {
 impl Clusters {
     pub(super) fn start(settings: &Settings) -> Result<Self, String> {
         let window_bytes = WINDOW_BYTES.max(settings.partitions as usize * settings.shape.batch_bytes);
-        let start = |name: &str| {
+        let backlog_bytes = settings.backlog_bytes as usize;
+        let start = |name: &str, backlog_bytes: usize| {
             let cluster = SyntheticCluster {
                 cluster_id: format!("bench-{name}"),
                 brokers: vec![(1, Address { host: "127.0.0.1".into(), port: 0 })],
                 auto_create_topics: false,
-                retention_bytes: RETENTION_WINDOWS * window_bytes,
+                retention_bytes: (RETENTION_WINDOWS * window_bytes).max(backlog_bytes + window_bytes),
                 ..SyntheticCluster::default()
             };
             broker_task::spawn(cluster).map_err(|error| format!("cannot start the {name} cluster: {error}"))
         };
         let clusters = Self {
-            source: start("source")?,
-            target: start("target")?,
+            // What batches take beside their bytes counts, too; the bytes themselves are shared.
+            source: start("source", backlog_bytes.saturating_mul(2))?,
+            target: start("target", backlog_bytes)?,
             partitions: settings.partitions,
             window_bytes,
         };

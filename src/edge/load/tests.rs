@@ -77,7 +77,7 @@ fn a_schedule_is_kept_and_everything_is_found_again() {
     assert_eq!(report.end_to_end.unwrap().count, report.records);
     assert!(report.from_intended.max_us >= report.from_sent.max_us, "{report}");
     assert!(seen.ticks > 3);
-    let json = omb.json(&report, "w", 300, &total);
+    let json = report.json("w", omb, &total);
     for field in ["publishRate", "publishLatency99pct", "publishDelayLatencyMax", "endToEndLatency50pct"] {
         assert!(json[field].as_array().is_some_and(|list| !list.is_empty()), "{field} in {json}");
     }

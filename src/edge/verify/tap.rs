@@ -1,14 +1,15 @@
 //! One connection that answers Fetch requests as a stream: the next request may be sent before the answer is read, no answer is
 //! ever collected, and payloads that nobody wants are dropped where they are, in the kernel.
 
+use crate::control::reading::ASKED_BYTES_MAX;
 use crate::edge::client::{Client, ClientError};
-use crate::wire::fetch::{FetchPartition, FetchRequest, FetchWalk, Walked};
+use crate::wire::fetch::{FetchPartition, FetchRequest, FetchWalk, WHOLE_MIN, Walked};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 
 const FETCH_KEY: i16 = 1;
-/// The versions that name topics and have transactions.
-const VERSIONS: (i16, i16) = (4, 12);
+/// The versions that name topics.
+const VERSIONS: (i16, i16) = (0, 12);
 const READ_COMMITTED: u8 = 1;
 /// How long a broker waits for records before it answers that there are none.
 const WAIT_MS: i32 = 200;
@@ -68,7 +69,12 @@ impl Tap {
     }
 
     /// Asks for one partition's records.
-    pub(super) fn ask(&mut self, partition: FetchPartition) -> Result<(), ClientError> {
+    pub(super) fn ask(&mut self, mut partition: FetchPartition) -> Result<(), ClientError> {
+        if self.version < WHOLE_MIN {
+            // Of a message that is larger only a part would come.
+            let bytes = i32::try_from(ASKED_BYTES_MAX).unwrap_or(i32::MAX);
+            partition.partition_max_bytes = partition.partition_max_bytes.max(bytes);
+        }
         let max_bytes = partition.partition_max_bytes;
         self.ask_all(&[partition], max_bytes, READ_COMMITTED)
     }
@@ -105,7 +111,7 @@ impl Tap {
         Ok(())
     }
 
-    /// What comes next of the answers. After a batch or a cut, [`Self::skip`] or [`Self::take`] comes first.
+    /// What comes next of the answers. After a batch, a message or a cut, [`Self::skip`] or [`Self::take`] comes first.
     pub(in crate::edge) fn step(&mut self) -> Result<Walked, ClientError> {
         loop {
             match self.walk.step(&mut self.input).map_err(|bad| self.client.not_kafka(bad.to_string()))? {
@@ -188,6 +194,7 @@ impl Tap {
             }
             let bytes = match self.step()? {
                 Walked::Batch { header, .. } => header.payload_bytes(),
+                Walked::OldFormat { message } => message.bytes,
                 Walked::Cut { bytes } => bytes,
                 _ => continue,
             };

@@ -66,6 +66,8 @@ impl Lane {
             next_offset,
             source_epoch: batch.header.leader_epoch,
             max_timestamp_ms: batch.header.max_timestamp_ms,
+            base_timestamp_ms: batch.header.base_timestamp_ms,
+            fetched_us: batch.fetched_us,
         });
         self.send_number = batch.number + count;
         self.send_target += count;
@@ -152,9 +154,9 @@ impl Lane {
         }
     }
 
-    /// Records and bytes of the batch whose answer is next.
-    pub(in crate::shard) fn oldest_in_flight(&self) -> Option<(u64, u64)> {
-        self.in_flight.front().map(|sent| (sent.count.unsigned_abs(), sent.bytes as u64))
+    /// The batch whose answer is next.
+    pub(in crate::shard) fn oldest_in_flight(&self) -> Option<Sent> {
+        self.in_flight.front().copied()
     }
 
     /// Takes back what was accepted and cannot be sent.

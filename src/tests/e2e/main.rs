@@ -32,6 +32,7 @@ mod kafka;
 mod load;
 mod losses;
 mod mirror;
+mod old;
 mod pair;
 mod plan;
 mod security;
