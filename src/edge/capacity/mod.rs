@@ -153,6 +153,10 @@ impl Finder<'_> {
         let searched = self.search(floor, &mut report);
         self.conclude(&mut report);
         let checked = searched.and_then(|()| self.check(&mut report));
+        if report.checks.len() > 1 {
+            // A longer run has corrected what the short ones found.
+            self.conclude(&mut report);
+        }
         report.trouble = checked.err();
         report.partial = report.trouble.is_some() || self.stop.load(Ordering::Relaxed);
         report
@@ -223,7 +227,8 @@ impl Finder<'_> {
         let by_rate = |one: &&Tried, other: &&Tried| {
             one.offered.bytes_per_second.total_cmp(&other.offered.bytes_per_second)
         };
-        let best = report.tried.iter().filter(|tried| tried.has_held()).max_by(by_rate);
+        let checked = report.checks.iter().map(|check| &check.tried).find(|tried| tried.has_held());
+        let best = checked.or_else(|| report.tried.iter().filter(|tried| tried.has_held()).max_by(by_rate));
         let worst = report.tried.iter().filter(|tried| !tried.has_held()).min_by(by_rate);
         // What failed shows the limit. With none, --up-to was reached.
         let signs = worst.map(|tried| Signs::of(&tried.evidence));
