@@ -74,7 +74,8 @@ impl Basis {
         let mut notes = Vec::new();
         if !is_measured {
             notes.push(format!(
-                "what a core can do is concluded from how busy it was: the mirror's CPU was not the limit, it worked {:.0} % of a core",
+                "what a core can do is concluded from how busy it was: the mirror's CPU was not the limit, it worked {:.0} % of a \
+                 core",
                 self.mirror_busy * 100.0
             ));
         }

@@ -232,7 +232,7 @@ fn show_signs(f: &mut fmt::Formatter<'_>, signs: &Signs) -> fmt::Result {
 fn show_plan(f: &mut fmt::Formatter<'_>, plan: &Plan) -> fmt::Result {
     writeln!(
         f,
-        "plan        for {}: {} cores ({:.0} % busy), {} connections to the source and {} to the target, --buffer-bytes {}MiB, \
+        "plan        for {}: cores {} ({:.0} % busy), {} connections to the source and {} to the target, --buffer-bytes {}MiB, \
          {} of memory,",
         units::byte_rate(plan.wanted_bytes_per_second),
         plan.cores,
