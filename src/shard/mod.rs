@@ -26,8 +26,8 @@ mod questions;
 mod seeds;
 mod sink;
 mod source;
-mod timing;
 mod throttle;
+mod timing;
 mod transactions;
 mod writers;
 
