@@ -19,8 +19,6 @@ pub enum StopKind {
     SourceTruncated,
     /// The source deleted records before they were mirrored.
     SourceDeleted,
-    /// A batch of message format 0 or 1 cannot be passed without rebuilding it.
-    OldFormat,
     DamagedBatch,
     BatchTooLarge,
     OtherWriter,

@@ -6,6 +6,8 @@ pub const BATCH_HEADER_BYTES: usize = 61;
 pub const BATCH_BYTES_MAX: usize = 256 << 20;
 /// A batch that is taken apart may have this much in records when they are decompressed.
 pub const RECORDS_BYTES_MAX: usize = 256 << 20;
+/// Messages of old formats are collected up to here before they are converted; without compression so many bytes share a batch.
+pub const OLD_BATCH_BYTES: usize = 256 << 10;
 /// Empty records in one batch, where a target's offsets have to be moved on.
 pub const SEEDS_PER_BATCH: i32 = 200_000;
 /// A partition that begins at a higher source offset is seeded with those; up to here control records are as quick.

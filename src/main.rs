@@ -34,6 +34,8 @@ fn main() -> ExitCode {
         Command::Sim(args) => Ok(sim(&args)),
         Command::Bench(args) => run_bench(args),
         Command::Load(args) => commands::load(*args),
+        Command::Shape(args) => commands::shape(args),
+        Command::Capacity(args) => commands::capacity(*args),
     };
     ended.unwrap_or_else(|failure| {
         eprintln!("error: {}", failure.message);

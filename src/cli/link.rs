@@ -78,14 +78,14 @@ impl LinkArgs {
     }
 }
 
-fn cluster(path: Option<&PathBuf>, side: ClusterName) -> Result<Draft, ConfigError> {
+pub(super) fn cluster(path: Option<&PathBuf>, side: ClusterName) -> Result<Draft, ConfigError> {
     match path {
         Some(path) => Draft::from_properties(&path.display().to_string(), &content(path)?, side),
         None => Ok(Draft::default()),
     }
 }
 
-fn content(path: &Path) -> Result<String, ConfigError> {
+pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
         .map_err(|error| ConfigError(format!("cannot read the config file {}: {error}", path.display())))
 }

@@ -2,11 +2,14 @@
 
 use super::Addresses;
 use super::perf_test::PerfArgs;
+use super::shape::speed;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use twinlog::config::{ClusterName, ConfigError, Draft, text};
-use twinlog::edge::load::{Create, Offer, Settings, Timestamps};
+use twinlog::edge::load::{Again, Create, Offer, Settings, Timestamps};
+use twinlog::edge::shape::read_file;
 use twinlog::load::{Codec, Headers, KeyDistributor, Keys, Pattern, Shape, Sizes, Values, Workload};
 
 #[derive(Debug, Args)]
@@ -65,6 +68,18 @@ pub struct LoadArgs {
     #[arg(long, value_name = "PATTERN", requires = "rate", help_heading = "When")]
     arrivals: Option<Pattern>,
 
+    /// Send what `twinlog shape capture` saw, instead of a rate and a made-up shape: batches of the same sizes, codecs and numbers
+    /// of records, to the same partitions, when they came. Over, it begins anew, until --seconds are over [default: once]
+    #[arg(long, value_name = "FILE",
+          conflicts_with_all = ["perf_test", "rate", "records", "workload", "record_bytes", "batch_bytes", "codec",
+                                "random_percent", "keys", "headers", "topics", "partitions"],
+          help_heading = "When")]
+    shape: Option<PathBuf>,
+
+    /// So many times as fast as it came: 4, 0.5 [default: 1]
+    #[arg(long, value_name = "FACTOR", value_parser = speed, requires = "shape", help_heading = "When")]
+    speed: Option<f64>,
+
     /// How long to send [default: 30, or until --records are sent, or every step is over]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "perf_test", help_heading = "When")]
     seconds: Option<f64>,
@@ -118,7 +133,7 @@ pub struct LoadArgs {
     #[arg(long, value_name = "ACKS", value_parser = acks, conflicts_with = "perf_test", help_heading = "How")]
     acks: Option<i16>,
 
-    /// Requests to each broker that may be unanswered [default: 5]
+    /// Requests to each broker that may be unanswered [default: 5, one producer's; 100 with --shape, which stands for many]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "perf_test",
           help_heading = "How")]
     in_flight: Option<u16>,
@@ -195,6 +210,7 @@ impl LoadArgs {
             None => Workload::default(),
         };
         let target = self.cluster()?.target_cluster()?;
+        let replay = self.replay()?;
         let name = workload.name.clone().unwrap_or_else(|| "twinlog load".into());
         let notes = workload.notes.iter().map(|note| format!("the workload's {note}")).collect();
         let shape = self.shape(&workload)?;
@@ -211,7 +227,9 @@ impl LoadArgs {
         }
         let minutes = workload.test_minutes.map(|minutes| minutes as f64 * 60.0);
         let steps = (rates.len() > 1).then_some(step_us as f64 / 1e6 * rates.len() as f64);
-        let duration = match (self.seconds.or(steps).or(minutes), self.records) {
+        let in_flight = if replay.is_some() { 100 } else { 5 };
+        let once = replay.as_ref().map(|again| again.captured.head.us as f64 / 1e6 / again.speed);
+        let duration = match (self.seconds.or(steps).or(minutes).or(once), self.records) {
             (None, None) => Some(DEFAULT_SECONDS),
             (seconds, _) => seconds,
         };
@@ -221,11 +239,18 @@ impl LoadArgs {
             > 0;
         let settings = Settings {
             target,
-            create: self.create(&workload),
-            topics: self.topics(&workload),
+            read_from: None,
+            create: self.create(&workload, replay.as_ref()),
+            topics: self.topics(&workload, replay.as_ref()),
             shape,
             check: self.check || (reads && self.timestamps != Some(Timestamps::Now)),
-            timestamps: self.timestamps.unwrap_or_default(),
+            timestamps: match self.timestamps {
+                Some(timestamps) => timestamps,
+                // So that it can be captured by its timestamps again.
+                None if replay.is_some() && !self.check => Timestamps::Now,
+                None => Timestamps::Sequence,
+            },
+            replay,
             rates,
             step_us,
             pattern: self.arrivals.unwrap_or_default(),
@@ -233,7 +258,7 @@ impl LoadArgs {
             duration_us: duration.map(us),
             warmup_us: us(warmup.unwrap_or(0.0)),
             acks: self.acks.unwrap_or(-1),
-            in_flight_max: usize::from(self.in_flight.unwrap_or(5)),
+            in_flight_max: usize::from(self.in_flight.unwrap_or(in_flight)),
             request_bytes_max: self.request_bytes.unwrap_or(1 << 20),
             request_timeout_ms: self.request_timeout_ms.unwrap_or(30_000),
             client_id: self.client_id.unwrap_or_else(|| "twinlog-load".into()),
@@ -258,19 +283,28 @@ impl LoadArgs {
         Ok(Draft { target: self.target.clone(), ..Draft::default() }.or(target).or(file))
     }
 
-    fn topics(&self, workload: &Workload) -> Vec<String> {
+    /// A shape that is sent again.
+    fn replay(&self) -> Result<Option<Again>, ConfigError> {
+        let Some(path) = &self.shape else { return Ok(None) };
+        let captured = read_file(path).map_err(ConfigError)?;
+        Ok(Some(Again { captured: Arc::new(captured), speed: self.speed.unwrap_or(1.0) }))
+    }
+
+    fn topics(&self, workload: &Workload, replay: Option<&Again>) -> Vec<String> {
         let topic = self.topic.clone().unwrap_or_else(|| "twinlog-load".into());
-        match self.topics.or(workload.topics).unwrap_or(1) {
+        let of_shape = replay.map(|again| again.captured.head.topics.len() as u32);
+        match self.topics.or(workload.topics).or(of_shape).unwrap_or(1) {
             1 if self.topics.is_none() => vec![topic],
             count => (0..count).map(|number| format!("{topic}-{number}")).collect(),
         }
     }
 
     /// A workload makes its topics itself.
-    fn create(&self, workload: &Workload) -> Option<Create> {
+    fn create(&self, workload: &Workload, replay: Option<&Again>) -> Option<Create> {
         let of_workload = workload.partitions_per_topic.and_then(|count| i32::try_from(count).ok());
+        let of_shape = replay.and_then(|again| i32::try_from(again.captured.partitions_max()).ok());
         let create = Create {
-            partitions: self.partitions.or(of_workload).unwrap_or(8),
+            partitions: self.partitions.or(of_workload).or(of_shape).unwrap_or(8),
             replication_factor: self.replication_factor.unwrap_or(-1),
             configs: self.topic_config.iter().cloned().collect::<BTreeMap<_, _>>(),
         };
@@ -406,6 +440,7 @@ Examples:
   twinlog load … --rate 10000,20000,40000,80000 --step 20                 # where does latency go up?
   twinlog load … --rate 5000 --arrivals burst:100/1000 --record-bytes lognormal:800,1.2 --keys zipf:100000,1.1 --codec lz4
   twinlog load … --rate 20MB/s --seconds 300 --json result.json --hlog latency.hlog
+  twinlog load --target west:9092 --topic t --create --shape orders.shape --speed 4     # see twinlog shape capture --help
   twinlog load --target west:9092 --workload 1-topic-16-partitions-1kb.yaml
   twinlog load --perf-test --topic t --num-records 1000000 --record-size 100 --throughput -1 \\
                --producer-props bootstrap.servers=west:9092 acks=all
@@ -485,6 +520,32 @@ mod tests {
             let problem = plan(line).err().unwrap().0;
             assert!(problem.contains(word), "{line}: {problem}");
         }
+    }
+
+    #[test]
+    fn a_shape_is_sent_once_to_topics_like_its_own() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let head = concat!(
+            r#"{"twinlog_shape":1,"version":"x","begin_ms":0,"us":2000000,"clock":"arrival","ended":"as-asked","#,
+            r#""topics":[{"name":"a","partitions":3},{"name":"b","partitions":12}],"#,
+            r#""left_out":{"control":0,"empty":0,"dated_otherwise":0}}"#
+        );
+        let content = format!("{head}\n[0,14,1000,5,0]\n");
+        std::fs::write(file.path(), content).unwrap();
+        let path = file.path().display();
+        let settings =
+            plan(&format!("--target a:1 --topic t --create --shape {path} --speed 4")).unwrap().settings;
+        assert_eq!(settings.topics, ["t-0", "t-1"]);
+        assert_eq!((settings.create.unwrap().partitions, settings.duration_us), (12, Some(500_000)));
+        assert_eq!((settings.timestamps, settings.rates.len()), (Timestamps::Now, 0));
+        let checked =
+            plan(&format!("--target a:1 --topic t --shape {path} --check --seconds 9")).unwrap().settings;
+        assert_eq!((checked.timestamps, checked.duration_us), (Timestamps::Sequence, Some(9_000_000)));
+        assert!(
+            plan("--target a:1 --topic t --shape no-such.shape").err().unwrap().0.contains("no-such.shape")
+        );
+        assert!(refused(&format!("--target a:1 --topic t --shape {path} --rate 5")).contains("--rate"));
+        assert!(refused("--target a:1 --topic t --speed 4").contains("--shape"));
     }
 
     #[test]

@@ -59,8 +59,8 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "POLICY", value_parser = text::large_gaps, help_heading = "What to mirror")]
     large_gaps: Option<LargeGaps>,
 
-    /// Keep settings of topics in step after they were created: what is set or taken back on the source is so on the target, but for
-    /// what would make it rewrite or refuse batches, and for tiered storage. Settings that only the target has stay
+    /// Keep settings of topics in step after they were created: what is set or taken back on the source is so on the target, but
+    /// for what would make it rewrite or refuse batches, and for tiered storage. Settings that only the target has stay
     #[arg(long, help_heading = "What to mirror")]
     sync_topic_configs: bool,
 
@@ -158,6 +158,8 @@ Examples:
     [mirror]
     topics = ['orders', 'clicks\\..*']
     buffer-bytes = '512MiB'          # every flag has a key here, without the dashes in front
+
+The source may be Kafka 0.8.2 or later, the target 2.2 or later. `twinlog plan` says what an old one cannot do.
 
 The first Ctrl-C (or SIGTERM) stops cleanly: nothing more is fetched, what is under way is settled, progress is saved.
 The second ends the process at once; that is safe too, the next start only has more to ask.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod broker;
+mod capacity;
 mod failover;
 mod groups;
 mod ledger;
@@ -11,11 +12,13 @@ mod mirror;
 mod offsets;
 mod perf_test;
 mod plan;
+mod shape;
 mod sim;
 mod verify;
 
 pub use bench::{BenchArgs, BenchPlan};
 pub use broker::BrokerArgs;
+pub use capacity::CapacityArgs;
 pub use failover::{FailbackArgs, FailoverArgs};
 pub use groups::{GroupsArgs, GroupsCommand, GroupsLink};
 pub use ledger::LedgerArgs;
@@ -23,6 +26,7 @@ pub use load::{LoadArgs, LoadPlan};
 pub use mirror::MirrorArgs;
 pub use offsets::{OffsetsArgs, OffsetsCommand, TranslateArgs};
 pub use plan::PlanArgs;
+pub use shape::{CaptureArgs, DiffArgs, ShapeArgs, ShapeCommand, ShowArgs};
 pub use sim::SimArgs;
 pub use verify::VerifyArgs;
 
@@ -51,6 +55,7 @@ Examples:
   twinlog plan   --source east:9092 --target west:9092 --topics 'orders,clicks\\..*'      # what would that do?
   twinlog bench                  # needs nothing else: two synthetic clusters, every record checked
   twinlog load   --target west:9092 --topic t --create --rate 50MB/s      # how fast are the brokers?
+  twinlog capacity --slo p99=50ms --want 2GB/s                            # how many cores does a mirror need?
   twinlog broker --port 9092     # a Kafka cluster in memory, to try things with
 
 Exit codes:
@@ -92,6 +97,13 @@ pub enum Command {
     /// brokers. Batches are encoded beforehand, so that one core fills a cluster. Reads workload files of OpenMessaging Benchmark,
     /// and can stand in for kafka-producer-perf-test.
     Load(Box<LoadArgs>),
+    /// Capture what some topics' traffic looks like, without any of its contents, to be sent again by `load --shape`.
+    Shape(ShapeArgs),
+    /// Find out how much a mirror can do for a load of your shape, what limits it, and what a rate that you want takes.
+    ///
+    /// Raises a load between two clusters, yours or two synthetic ones, to the highest rate at which records still arrive in time;
+    /// names what the limit is, and checks the rate that it found with a longer run.
+    Capacity(Box<CapacityArgs>),
     /// Serve a synthetic Kafka cluster from memory on 127.0.0.1.
     ///
     /// A cluster for laptops, tests and demos: it lives in memory, keeps the newest records only, and forgets everything when it

@@ -149,9 +149,11 @@ impl PerfArgs {
             target: draft.target_cluster().map_err(|error| {
                 ConfigError(error.0.replace("--target HOST:PORT", "--bootstrap-server HOST:PORT"))
             })?,
+            read_from: None,
             topics: vec![topic],
             create: None,
             shape,
+            replay: None,
             timestamps: Timestamps::Now,
             rates: rate.map(Offer::RecordsPerSecond).into_iter().collect(),
             step_us: 0,

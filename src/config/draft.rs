@@ -199,6 +199,11 @@ impl Draft {
         })
     }
 
+    /// The source alone, for commands that need nothing else.
+    pub fn source_cluster(&self) -> Result<Cluster, ConfigError> {
+        cluster("source", self.source.clone(), self.source_properties.clone())
+    }
+
     /// The target alone, for commands that need nothing else.
     pub fn target_cluster(&self) -> Result<Cluster, ConfigError> {
         cluster("target", self.target.clone(), self.target_properties.clone())

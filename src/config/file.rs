@@ -261,6 +261,10 @@ mod tests {
             link = "east"
             buffer-bytes = "64MiB"
             replication-factor = 2
+            max-rate = "50MB/s"
+            listen = 9464
+            sync-topic-configs = true
+            topic-configs-interval-ms = 88
             metadata-refresh-ms = 1_000
             zombie-bound-ms = 5000
             client-id = "me"
@@ -290,6 +294,8 @@ mod tests {
         assert_eq!((mirror.gap_transactions_max, mirror.large_gaps), (7, LargeGaps::AbortedRecords));
         assert_eq!((mirror.mover, mirror.cores), (Mover::Splice, vec![0, 2]));
         assert_eq!((mirror.buffer_bytes, mirror.replication_factor), (64 << 20, Some(2)));
+        assert_eq!((mirror.max_rate_bytes, mirror.listen), (Some(50_000_000), "127.0.0.1:9464".parse().ok()));
+        assert_eq!((mirror.sync_topic_configs, mirror.topic_configs_interval_ms), (true, 88));
         assert_eq!((mirror.metadata_refresh_ms, mirror.zombie_bound_ms), (1000, 5000));
         assert_eq!((mirror.fetch_bytes_max, mirror.fetch_wait_ms), (1 << 20, 100));
         assert_eq!((mirror.request_timeout_ms, mirror.connections_per_broker), (9000, 3));

@@ -275,6 +275,26 @@ pub fn milliseconds(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("`{text}` is not a number of milliseconds (0 to {})", i32::MAX))
 }
 
+/// A duration with its unit, in µs: `50ms`, `2.5s`, `10m`, `24h`.
+pub fn duration_us(text: &str) -> Result<u64, String> {
+    let problem =
+        || format!("`{text}` is not a duration; expected a number with a unit: 50ms, 60s, 10m, 24h, 7d");
+    let trimmed = text.trim();
+    let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+    let unit_us: f64 = match trimmed[digits..].trim() {
+        "us" | "µs" => 1.0,
+        "ms" => 1e3,
+        "s" => 1e6,
+        "m" | "min" => 60e6,
+        "h" => 3600e6,
+        "d" => 86_400e6,
+        "" => return Err(format!("`{text}` has no unit; expected, for example, 50ms, 60s, 10m, 24h")),
+        _ => return Err(problem()),
+    };
+    let us = trimmed[..digits].parse::<f64>().ok().map(|number| number * unit_us);
+    us.filter(|us| (1.0..=3.2e15).contains(us)).map(|us| us.round() as u64).ok_or_else(problem)
+}
+
 /// A small number of things.
 pub fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| format!("`{text}` is not a whole number"))
@@ -448,5 +468,17 @@ mod tests {
         assert!(link("").is_err());
         assert!(link("a/b").unwrap_err().contains("`/`"));
         assert!(link(&"x".repeat(240)).unwrap_err().contains("239"));
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(
+            ["50ms", "2.5s", "10m", "24h", "750us"].map(duration_us),
+            [Ok(50_000), Ok(2_500_000), Ok(600_000_000), Ok(86_400_000_000), Ok(750)]
+        );
+        for wrong in ["10", "0s", "-1s", "5 weeks", "s", ""] {
+            assert!(duration_us(wrong).is_err(), "{wrong}");
+        }
+        assert!(duration_us("10").unwrap_err().contains("unit"));
     }
 }

@@ -5,6 +5,10 @@
 //! correlation id against it, and knows when an answer is overdue. It does no input or output: bytes come in through
 //! [`Conn::read`], and go out through [`Conn::poll_transmit`].
 //!
+//! Brokers before Kafka 0.10 do not know ApiVersions, and close the connection on it ([`Conn::was_refused`] tells). The next
+//! connection to such a broker asks something that only they answer ([`Conn::suspect_old`]): a newer one that happened to close
+//! the connection, and would make old messages of its records when asked in an old way, is not taken for one of them.
+//!
 //! A broker may listen to a login only for so long (KIP-368). Before that time is over [`Conn::poll_login`] asks for another
 //! [`Login`], which goes out behind the requests under way; until it is answered nothing else is sent, as the broker demands.
 
@@ -14,6 +18,7 @@ use crate::limits::ANSWER_BYTES_MAX;
 use crate::time::Now;
 use crate::wire::control;
 use crate::wire::frame::split_frame;
+use crate::wire::legacy::requests;
 use crate::wire::versions::Versions;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::ApiVersionsRequest;
@@ -40,6 +45,8 @@ pub enum Out {
     },
 }
 
+/// Of the question that only old brokers answer.
+const OLD_CORRELATION_ID: i32 = -1;
 /// The share of a login's life after which the next one is due. Kafka's own client takes 85 % to 95 %.
 const LOGIN_USED_PERCENT: u64 = 85;
 
@@ -47,6 +54,7 @@ pub struct Conn<T> {
     client_id: Arc<str>,
     request_timeout_ms: u64,
     has_sasl: bool,
+    is_old: bool,
     phase: Phase,
     versions: Versions,
     awaited: VecDeque<Awaited<T>>,
@@ -100,6 +108,7 @@ impl<T> Conn<T> {
             client_id,
             request_timeout_ms,
             has_sasl,
+            is_old: false,
             phase: Phase::Dialing { deadline_us: now.after_ms(request_timeout_ms) },
             versions: Versions::default(),
             awaited: VecDeque::new(),
@@ -112,6 +121,16 @@ impl<T> Conn<T> {
             login_at_us: u64::MAX,
             login_asked: false,
         }
+    }
+
+    /// The broker may be one that does not know ApiVersions.
+    pub fn suspect_old(&mut self) {
+        self.is_old = true;
+    }
+
+    /// Whether the answer to ApiVersions is awaited. A broker that closes the connection then may be too old for the question.
+    pub fn was_refused(&self) -> bool {
+        matches!(self.phase, Phase::Negotiating { .. }) && !self.has_sasl && !self.is_old
     }
 
     /// Whether requests may be sent now.
@@ -180,7 +199,14 @@ impl<T> Conn<T> {
 
     /// TCP is up: the handshake begins.
     pub fn handle_connected(&mut self, now: Now) {
-        self.negotiate(now, 3);
+        if self.is_old {
+            let deadline_us = now.after_ms(self.request_timeout_ms);
+            self.phase = Phase::Negotiating { version: 0, deadline_us };
+            let question = requests::are_you_old(OLD_CORRELATION_ID, &self.client_id);
+            self.queue(Out::Bytes(question));
+        } else {
+            self.negotiate(now, 3);
+        }
     }
 
     /// Takes at most one answer out of `input`.
@@ -270,6 +296,14 @@ impl<T> Conn<T> {
     }
 
     fn negotiated(&mut self, now: Now, version: i16, frame: Bytes) -> Result<Read<T>, String> {
+        if self.is_old {
+            if control::correlation_id(&frame) != Ok(OLD_CORRELATION_ID) {
+                return Err("the broker answered something else than what it was asked".into());
+            }
+            self.versions = Versions::before_api_versions();
+            self.phase = Phase::Ready;
+            return Ok(Read::Ready);
+        }
         let Some(versions) = Versions::read(version, frame).map_err(|bad| bad.to_string())? else {
             // Older than our question: once more, as simply as it goes.
             self.negotiate(now, 0);

@@ -66,6 +66,23 @@ fn a_connection_without_sasl_is_ready_when_the_versions_are_known() {
 }
 
 #[test]
+fn a_broker_that_closes_on_the_first_question_is_asked_what_only_old_ones_answer() {
+    let mut conn: Conn<u8> = Conn::new(at(0), "twinlog".into(), 5_000, false);
+    conn.handle_connected(at(0));
+    assert!(conn.was_refused(), "if it closes now");
+    let mut next: Conn<u8> = Conn::new(at(0), "twinlog".into(), 5_000, false);
+    next.suspect_old();
+    next.handle_connected(at(0));
+    let Some(Out::Bytes(question)) = next.poll_transmit() else { panic!("nothing is asked") };
+    assert_eq!(question[4..8], [0, 1, 0, 99], "a Fetch that newer brokers do not know");
+    assert!(!next.was_refused() && !next.is_ready());
+    let answer = Bytes::from_static(b"\0\0\0\x08\xff\xff\xff\xff\0\0\0\0");
+    assert!(matches!(read(&mut next, 0, &answer), Ok(Read::Ready)));
+    assert_eq!((next.is_ready(), next.versions()), (true, &Versions::before_api_versions()));
+    assert!(conn.read(at(0), &mut BytesMut::from(&versions()[..])).is_ok() && !conn.was_refused());
+}
+
+#[test]
 fn the_next_login_goes_out_behind_what_is_under_way_and_ahead_of_what_follows() {
     let mut conn = ready();
     assert_eq!(conn.login_at_us(), Some(850_000));

@@ -93,6 +93,19 @@ pub fn is_wanted(config: &Mirror, group: &str) -> bool {
     is_in(&config.groups) && !is_in(&config.groups_exclude)
 }
 
+/// The groups that the configuration names exactly, for a source that does not list its groups.
+pub fn named(config: &Mirror) -> Vec<String> {
+    let names = config
+        .groups
+        .iter()
+        .map(|pattern| typed(pattern).trim_start_matches('^').trim_end_matches('$').replace('\\', ""));
+    names.filter(|name| !name.contains(is_pattern) && is_wanted(config, name)).collect()
+}
+
+fn is_pattern(character: char) -> bool {
+    "*+?()[]{}|^$".contains(character)
+}
+
 /// What to tell a user whose patterns match none of the source's groups: which there are. None: some match.
 pub fn no_match(config: &Mirror, groups: &[String]) -> Option<String> {
     if config.groups.is_empty() || groups.iter().any(|group| is_wanted(config, group)) {
@@ -146,6 +159,15 @@ mod tests {
         assert_eq!(decide(Some(&at(5, "old")), false), Ok(Some(at(5, "m"))));
         assert_eq!(decide(Some(&at(6, "m")), false), Err(Reason::Ahead { target_offset: 6 }));
         assert_eq!(decide(Some(&at(6, "m")), true), Ok(Some(at(5, "m"))));
+    }
+
+    #[test]
+    fn only_what_is_no_pattern_names_a_group() {
+        let groups = crate::config::text::patterns(r"readers,a\.b,a.c,w.*,x|y").unwrap();
+        let excluded = crate::config::text::patterns("a.c").unwrap();
+        let config =
+            Mirror { groups, groups_exclude: excluded, ..crate::control::topics::tests::config(&["t"], &[]) };
+        assert_eq!(named(&config), ["readers", "a.b"]);
     }
 
     #[test]

@@ -63,8 +63,9 @@ impl Observed {
         let named = |name: &String| {
             MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name.clone()))))
         };
-        let request =
-            MetadataRequest::default().with_topics(topics.map(|names| names.iter().map(named).collect()));
+        // Version 0 asks for all by naming none.
+        let named = topics.map(|names| names.iter().map(named).collect()).or((version == 0).then(Vec::new));
+        let request = MetadataRequest::default().with_topics(named);
         if version >= 4 { request.with_allow_auto_topic_creation(false) } else { request }
     }
 
@@ -170,5 +171,6 @@ mod tests {
     fn asking_never_creates() {
         assert!(!Observed::request(4, Some(&["t".to_owned()])).allow_auto_topic_creation);
         assert_eq!(Observed::request(4, None).topics, None);
+        assert_eq!(Observed::request(0, None).topics, Some(vec![]));
     }
 }

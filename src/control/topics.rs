@@ -12,7 +12,12 @@ pub(super) const NAMES_SHOWN: usize = 10;
 /// Topics that Kafka or its tools keep for themselves (internal, or `__` in front) are
 /// mirrored only when a pattern is literally their name, and Twinlog's own state never is.
 pub fn select<'a>(config: &Mirror, source: &'a Observed) -> Vec<&'a Topic> {
-    source.topics.values().filter(|topic| is_wanted(config, topic)).collect()
+    select_by(&config.topics, &config.exclude, source)
+}
+
+/// The same for patterns that are no mirror's.
+pub fn select_by<'a>(topics: &[Regex], exclude: &[Regex], source: &'a Observed) -> Vec<&'a Topic> {
+    source.topics.values().filter(|topic| is_wanted(topics, exclude, topic)).collect()
 }
 
 /// Whether the configuration asks for a topic of this name, which is known to be mirrored.
@@ -21,12 +26,13 @@ pub fn is_selected(config: &Mirror, name: &str) -> bool {
     is_in(&config.topics) && !is_in(&config.exclude)
 }
 
-fn is_wanted(config: &Mirror, topic: &Topic) -> bool {
+fn is_wanted(topics: &[Regex], exclude: &[Regex], topic: &Topic) -> bool {
     let is_named = |pattern: &Regex| is_literally(pattern, &topic.name);
+    let is_in = |list: &[Regex]| list.iter().any(|pattern| pattern.is_match(&topic.name));
     !is_ours(topic)
-        && !config.exclude.iter().any(|pattern| pattern.is_match(&topic.name))
-        && is_matched(config, topic)
-        && (!is_kept_back(topic) || config.topics.iter().any(is_named))
+        && !is_in(exclude)
+        && is_in(topics)
+        && (!is_kept_back(topic) || topics.iter().any(is_named))
 }
 
 fn is_matched(config: &Mirror, topic: &Topic) -> bool {
@@ -61,7 +67,10 @@ pub fn left_out<'a>(config: &Mirror, source: &'a Observed) -> Vec<(&'a str, &'st
         () => "internal topics are mirrored only when they are named in full",
     };
     let matching = source.topics.values().filter(|topic| is_matched(config, topic));
-    matching.filter(|topic| !is_wanted(config, topic)).map(|topic| (&*topic.name, why(topic))).collect()
+    matching
+        .filter(|topic| !is_wanted(&config.topics, &config.exclude, topic))
+        .map(|topic| (&*topic.name, why(topic)))
+        .collect()
 }
 
 /// What to tell a user whose patterns select nothing: why, and what there is.

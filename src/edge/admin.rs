@@ -7,6 +7,7 @@ use crate::control::configs::{self, TopicConfigs};
 use crate::control::forecast::rights::{self, Operations};
 use crate::control::metadata::Observed;
 use crate::error;
+use crate::wire::legacy::requests::{self, BEFORE_ALL};
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
@@ -15,19 +16,28 @@ use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest, ListOffsetsRequest,
-    TopicName,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
+    ListOffsetsRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const METADATA: (i16, i16) = (7, 12);
+const METADATA: (i16, i16) = (0, 12);
 const CREATE_TOPICS: (i16, i16) = (2, 7);
+/// The versions that name topics.
+const DELETE_TOPICS: (i16, i16) = (1, 5);
 const CREATE_PARTITIONS: (i16, i16) = (0, 3);
-const DESCRIBE_CONFIGS: (i16, i16) = (1, 4);
-const LIST_OFFSETS: (i16, i16) = (2, 7);
+const DESCRIBE_CONFIGS_KEY: i16 = 32;
+const DESCRIBE_CONFIGS: (i16, i16) = (0, 4);
+const LIST_OFFSETS_KEY: i16 = 2;
+const LIST_OFFSETS: (i16, i16) = (0, 7);
+/// From here on with an isolation level.
+const LIST_OFFSETS_ISOLATION_MIN: i16 = 2;
+/// A topic of message format 0 has no times to look for.
+const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
+const OFFSET_FOR_LEADER_EPOCH_KEY: i16 = 23;
 const INCREMENTAL_ALTER_CONFIGS: (i16, i16) = (0, 1);
 /// Kafka's `AlterConfigOp.OpType`.
 const SET_CONFIG: i8 = 0;
@@ -40,6 +50,7 @@ const LEADER_NOT_AVAILABLE: i16 = 5;
 const TOPIC_RESOURCE: i8 = 2;
 const BROKER_RESOURCE: i8 = 4;
 const EXPIRATION_KEY: &str = "producer.id.expiration.ms";
+const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const ALTER_TIMEOUT_MS: i32 = 15_000;
 /// Resources in one DescribeConfigs request, topics in one ListOffsets request.
@@ -125,6 +136,17 @@ impl Admin {
         Ok(&self.observed)
     }
 
+    /// Which Kafka the cluster is, if that is too old to be mirrored to.
+    pub fn too_old(&mut self) -> Result<Option<&'static str>, AdminError> {
+        let versions = self.client.client(ANY_BROKER)?.versions();
+        let needed = [
+            (LIST_OFFSETS_KEY, crate::shard::LIST_OFFSETS),
+            (OFFSET_FOR_LEADER_EPOCH_KEY, crate::shard::OFFSET_FOR_LEADER_EPOCH),
+        ];
+        let lacks = |&(api_key, (min, max)): &(i16, (i16, i16))| versions.pick(api_key, min, max).is_none();
+        Ok(needed.iter().any(lacks).then(|| versions.kafka()))
+    }
+
     /// The broker that leads a partition, looked up anew after an error.
     pub(super) fn leader(&mut self, topic: &str, partition: usize) -> Result<i32, AdminError> {
         if self.is_stale {
@@ -158,11 +180,21 @@ impl Admin {
         result
     }
 
-    /// The configs of topics. Those that the cluster does not describe to us are left out.
+    /// Whether the cluster describes configs at all; before Kafka 0.11 it does not.
+    pub fn tells_configs(&mut self) -> Result<bool, AdminError> {
+        let (min, max) = DESCRIBE_CONFIGS;
+        Ok(self.client.client(ANY_BROKER)?.versions().pick(DESCRIBE_CONFIGS_KEY, min, max).is_some())
+    }
+
+    /// The configs of topics. Those that the cluster does not describe to us are left out; where it describes none, they are empty.
     pub fn topic_configs<'a>(
         &mut self,
         topics: impl IntoIterator<Item = &'a str>,
     ) -> Result<BTreeMap<String, TopicConfigs>, AdminError> {
+        if !self.tells_configs()? {
+            let none = |topic: &str| (topic.to_owned(), TopicConfigs::default());
+            return Ok(topics.into_iter().map(none).collect());
+        }
         let resources: Vec<DescribeConfigsResource> = topics
             .into_iter()
             .map(|topic| {
@@ -216,9 +248,14 @@ impl Admin {
         resources: Vec<DescribeConfigsResource>,
     ) -> Result<DescribeConfigsResponse, AdminError> {
         let (min, max) = DESCRIBE_CONFIGS;
-        Ok(self.client.call(broker, min, max, |_| {
-            DescribeConfigsRequest::default().with_resources(resources).with_include_synonyms(true)
-        })?)
+        let request = DescribeConfigsRequest::default().with_resources(resources).with_include_synonyms(true);
+        let answer = self.client.call_by(
+            broker,
+            (DESCRIBE_CONFIGS_KEY, min, max),
+            |version, id, client_id| requests::describe_configs(&request, version, id, client_id),
+            requests::describe_configs_answer,
+        );
+        Ok(answer?)
     }
 
     /// Creates a topic. One that exists already is as good as created.
@@ -280,6 +317,25 @@ impl Admin {
         let said = said(result.error_message.as_deref());
         check(result.error_code, &format!("creating topic {name} on the target{said}"))?;
         Ok(result)
+    }
+
+    /// Deletes topics. Those that are not there are as good as deleted.
+    pub fn delete_topics(&mut self, names: &[String]) -> Result<(), AdminError> {
+        let topics = names.iter().map(|name| TopicName(StrBytes::from_string(name.clone()))).collect();
+        let (min, max) = DELETE_TOPICS;
+        let controller = self.controller();
+        let answer = self.client.call(controller, min, max, |_| {
+            DeleteTopicsRequest::default().with_topic_names(topics).with_timeout_ms(ALTER_TIMEOUT_MS)
+        })?;
+        self.is_stale = true;
+        let refused = answer
+            .responses
+            .iter()
+            .find(|topic| ![0, UNKNOWN_TOPIC_OR_PARTITION].contains(&topic.error_code));
+        refused.map_or(Ok(()), |topic| {
+            let name = topic.name.as_ref().map(|name| name.0.to_string()).unwrap_or_default();
+            check(topic.error_code, &format!("deleting topic {name}"))
+        })
     }
 
     /// Grows a topic to `count` partitions; or only asks whether that would go well.
@@ -430,13 +486,28 @@ impl Admin {
         self.offsets(partitions, LATEST, isolation)
     }
 
-    /// The first records of a time or later; -1 for a partition that has none. What cannot be asked now is left out.
+    /// The first records of a time or later; -1 for a partition that has none, or that does not know (before Kafka 0.10.1 brokers
+    /// know only when a segment was written to). What cannot be asked now is left out.
     pub fn offsets_since(
         &mut self,
         partitions: &[(String, i32)],
         timestamp_ms: i64,
     ) -> BTreeMap<(String, i32), i64> {
-        self.offsets(partitions, timestamp_ms.max(0), Isolation::ReadCommitted)
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            partitions.iter().cloned().partition(|(topic, partition)| self.knows_times(topic, *partition));
+        let mut since = self.offsets(&known, timestamp_ms.max(0), Isolation::ReadCommitted);
+        since.extend(unknown.into_iter().map(|place| (place, -1)));
+        since.values_mut().for_each(|offset| *offset = (*offset).max(-1));
+        since
+    }
+
+    /// Whether a partition's leader finds records by their time.
+    fn knows_times(&mut self, topic: &str, partition: i32) -> bool {
+        let Ok(leader) = self.leader(topic, usize::try_from(partition).unwrap_or(usize::MAX)) else {
+            return true;
+        };
+        let client = self.client.client(leader);
+        client.is_ok_and(|client| client.versions().pick(LIST_OFFSETS_KEY, 1, LIST_OFFSETS.1).is_some())
     }
 
     /// Where partitions are read from that were never mirrored.
@@ -449,12 +520,14 @@ impl Admin {
             StartFrom::Earliest => self.start_offsets(partitions),
             StartFrom::Latest => self.end_offsets(partitions),
             StartFrom::TimestampMs(timestamp_ms) => {
-                let mut begins = self.offsets_since(partitions, timestamp_ms);
-                let none: Vec<(String, i32)> = begins
-                    .iter()
-                    .filter(|(_, offset)| **offset < 0)
-                    .map(|(place, _)| place.clone())
-                    .collect();
+                let mut begins = self.offsets(partitions, timestamp_ms.max(0), Isolation::ReadCommitted);
+                let with = |begins: &BTreeMap<_, _>, wanted: fn(i64) -> bool| -> Vec<(String, i32)> {
+                    let found = begins.iter().filter(|(_, offset)| wanted(**offset));
+                    found.map(|(place, _): (&(String, i32), _)| place.clone()).collect()
+                };
+                let before_all = with(&begins, |offset| offset == BEFORE_ALL);
+                let none = with(&begins, |offset| offset < 0 && offset != BEFORE_ALL);
+                begins.extend(self.start_offsets(&before_all));
                 begins.extend(self.end_offsets(&none));
                 begins
             }
@@ -494,16 +567,28 @@ impl Admin {
                 .collect();
             for chunk in topics.chunks(CHUNK) {
                 let (min, max) = LIST_OFFSETS;
-                let answer = self.client.call(leader, min, max, |_| {
-                    ListOffsetsRequest::default()
-                        .with_replica_id(BrokerId(-1))
-                        .with_isolation_level(isolation_level)
-                        .with_topics(chunk.to_vec())
-                });
+                let request =
+                    ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(chunk.to_vec());
+                let answer = self.client.call_by(
+                    leader,
+                    (LIST_OFFSETS_KEY, min, max),
+                    |version, id, client_id| {
+                        let isolated = version >= LIST_OFFSETS_ISOLATION_MIN;
+                        let level = if isolated { isolation_level } else { READ_UNCOMMITTED };
+                        let request = request.with_isolation_level(level);
+                        requests::list_offsets(&request, version, id, client_id)
+                    },
+                    requests::list_offsets_answer,
+                );
                 let Ok(answer) = self.noted(answer) else { continue };
                 for topic in &answer.topics {
-                    for partition in topic.partitions.iter().filter(|partition| partition.error_code == 0) {
-                        ends.insert((topic.name.to_string(), partition.partition_index), partition.offset);
+                    for partition in &topic.partitions {
+                        let offset = match partition.error_code {
+                            0 => partition.offset,
+                            UNSUPPORTED_FOR_MESSAGE_FORMAT => BEFORE_ALL,
+                            _ => continue,
+                        };
+                        ends.insert((topic.name.to_string(), partition.partition_index), offset);
                     }
                 }
             }

@@ -8,9 +8,10 @@ use crate::config::{Address, Cluster};
 use crate::conn::login_due_us;
 use crate::conn::sasl::{Exchange, SaslError, Step};
 use crate::limits::ANSWER_BYTES_MAX;
-use crate::wire::control;
 use crate::wire::frame::{SIZE_BYTES, frame_bytes};
+use crate::wire::legacy::requests;
 use crate::wire::versions::{Versions, api_name};
+use crate::wire::{BadFrame, control};
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::ApiVersionsRequest;
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
@@ -23,6 +24,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+const FETCH_KEY: i16 = 1;
 /// The newest ApiVersions that is asked for first.
 const API_VERSIONS_MAX: i16 = 3;
 /// Memory that is reserved and, on plain connections, never touched.
@@ -85,13 +87,37 @@ impl Client {
         client_id: &str,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
+        let dial = || Self::dial(address, access, client_id, timeout);
+        let mut client = dial()?;
+        let refused = match client.negotiate() {
+            Ok(()) => return client.log_in().map(|()| client),
+            Err(refused) => refused,
+        };
+        if !matches!(refused, ClientError::Closed { .. }) || access.has_sasl() {
+            return Err(refused);
+        }
+        // It may be too old for the question; newer brokers close this connection, too.
+        let Ok(mut client) = dial() else { return Err(refused) };
+        let correlation_id = client.next_correlation_id();
+        let question = requests::are_you_old(correlation_id, client_id);
+        client.exchange_bytes(FETCH_KEY, correlation_id, &question).map_err(|_| refused)?;
+        client.versions = Versions::before_api_versions();
+        Ok(client)
+    }
+
+    fn dial(
+        address: &Address,
+        access: &Arc<Access>,
+        client_id: &str,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
         let stream = dial(address, timeout)
             .map_err(|cause| ClientError::Unreachable { address: address.clone(), cause })?;
         let stream = match &access.tls {
             None => Stream::Plain(stream),
             Some(tls) => Stream::Tls(Box::new(secure(address, tls, stream, timeout)?)),
         };
-        let mut client = Self {
+        Ok(Self {
             address: address.clone(),
             access: Arc::clone(access),
             stream,
@@ -102,10 +128,7 @@ impl Client {
             login_at_us: u64::MAX,
             has_answers: false,
             scratch: vec![0; SCRATCH_BYTES].into(),
-        };
-        client.negotiate()?;
-        client.log_in()?;
-        Ok(client)
+        })
     }
 
     pub fn versions(&self) -> &Versions {
@@ -142,6 +165,25 @@ impl Client {
         });
         self.has_answers = true;
         answer
+    }
+
+    /// As [`Self::call`], for what is written and read somewhere else: `ask` gets the version, the correlation id and the client
+    /// id, `read` the version and the answer.
+    pub fn call_by<T>(
+        &mut self,
+        (api_key, min, max): (i16, i16, i16),
+        ask: impl FnOnce(i16, i32, &str) -> Bytes,
+        read: impl FnOnce(i16, Bytes) -> Result<T, BadFrame>,
+    ) -> Result<T, ClientError> {
+        let version = self.pick(api_key, min, max)?;
+        if self.is_login_due() {
+            self.log_in()?;
+        }
+        let correlation_id = self.next_correlation_id();
+        let request = ask(version, correlation_id, &self.client_id);
+        let frame = self.exchange_bytes(api_key, correlation_id, &request)?;
+        self.has_answers = true;
+        read(version, frame).map_err(|bad| self.not_kafka(bad.to_string()))
     }
 
     /// The newest version of an API that both sides speak.
@@ -290,8 +332,7 @@ impl Client {
                 return Ok(());
             }
         }
-        Err(self
-            .not_kafka("it does not know ApiVersions; brokers before Kafka 0.10 are not supported".into()))
+        Err(self.not_kafka("it knows no version of ApiVersions".into()))
     }
 
     fn exchange<R: Request + HeaderVersion>(
@@ -415,6 +456,22 @@ impl ClusterClient {
         R::Response: Decodable + HeaderVersion,
     {
         let answer = self.client(broker)?.call(min, max, request);
+        self.noted(broker, answer)
+    }
+
+    /// [`Client::call_by`] to a broker by id.
+    pub fn call_by<T>(
+        &mut self,
+        broker: i32,
+        api: (i16, i16, i16),
+        ask: impl FnOnce(i16, i32, &str) -> Bytes,
+        read: impl FnOnce(i16, Bytes) -> Result<T, BadFrame>,
+    ) -> Result<T, ClientError> {
+        let answer = self.client(broker)?.call_by(api, ask, read);
+        self.noted(broker, answer)
+    }
+
+    fn noted<T>(&mut self, broker: i32, answer: Result<T, ClientError>) -> Result<T, ClientError> {
         if matches!(&answer, Err(error) if !matches!(error, ClientError::Unsupported { .. })) {
             self.clients.remove(&broker);
         }
@@ -584,6 +641,26 @@ mod tests {
         assert!(complaint(&peer(b"HTTP/1.1 400 Bad Request\r\n\r\n")).contains("HTTP"));
         assert!(complaint(&peer(b"\x7f\xff\xff\xff____")).contains("does not answer as a Kafka broker"));
         assert!(complaint(&peer(b"")).contains("does it expect TLS or SASL"));
+    }
+
+    #[test]
+    fn a_broker_that_does_not_know_api_versions_is_taken_for_an_old_one_when_it_says_so() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address: Address = listener.local_addr().unwrap().into();
+        let answers: [&[u8]; 4] = [b"", b"\0\0\0\x08\0\0\0\0\0\0\0\0", b"", b""];
+        thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(answer);
+                // Until the other side has read it.
+                let _ = if answer.is_empty() { Ok(0) } else { stream.read(&mut [0; 1024]) };
+            }
+        });
+        let old = Client::connect(&address, &Access::open(), "test", Duration::from_secs(5)).unwrap();
+        assert_eq!(*old.versions(), Versions::before_api_versions());
+        drop(old);
+        assert!(complaint(&address).contains("does it expect TLS or SASL"), "nor does it answer that");
     }
 
     #[test]

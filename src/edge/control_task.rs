@@ -155,6 +155,9 @@ impl<'a> Session<'a> {
         if source_id == target_id && !source_id.is_empty() {
             return Err(MirrorError::SameCluster { cluster_id: source_id });
         }
+        if let Some(kafka) = patiently(Side::Target, stop, || target.too_old())? {
+            return Err(MirrorError::TargetTooOld { kafka });
+        }
         if topics::select(config, source.observed()).is_empty() && config.until_caught_up {
             return Err(MirrorError::NoTopics(topics::no_match(config, source.observed())));
         }
@@ -855,7 +858,9 @@ impl<'a> Session<'a> {
 
 impl Lane {
     fn is_of(&self, plan: &LanePlan) -> bool {
-        self.topic_ids == (plan.source_topic_id, plan.target_topic_id)
+        // While a cluster is upgraded, some of its brokers know of ids and some do not.
+        let is_same = |one: Uuid, other: Uuid| one == other || one.is_nil() || other.is_nil();
+        is_same(self.topic_ids.0, plan.source_topic_id) && is_same(self.topic_ids.1, plan.target_topic_id)
     }
 
     fn has_reached_goal(&self) -> bool {

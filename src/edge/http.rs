@@ -52,7 +52,7 @@ impl Drop for Listener {
             self.server.unblock();
         }
         // A thread that waits for a client to read its answer ends with the process.
-        self.threads.retain(|thread| thread.is_finished());
+        self.threads.retain(std::thread::JoinHandle::is_finished);
     }
 }
 

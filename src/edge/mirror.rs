@@ -102,6 +102,11 @@ pub enum MirrorError {
         "source and target are one cluster (id {cluster_id}); a topic cannot be mirrored into itself. Check --source and --target"
     )]
     SameCluster { cluster_id: String },
+    #[error(
+        "the target is Kafka {kafka}, and Twinlog mirrors to Kafka 2.2 or later, whose brokers can be asked where a log ends \
+         without being mistaken. Upgrade it, or mirror to another cluster (the source may be as old as 0.8.2)"
+    )]
+    TargetTooOld { kafka: &'static str },
     #[error("{0}")]
     NoTopics(String),
     #[error("every matching topic was left out: {0}")]

@@ -79,6 +79,9 @@ impl<'a> Look<'a> {
         if source_id == target_id && !source_id.is_empty() {
             return Err(MirrorError::SameCluster { cluster_id: source_id });
         }
+        if let Some(kafka) = look.target.too_old().map_err(on(Side::Target))? {
+            return Err(MirrorError::TargetTooOld { kafka });
+        }
         if topics::select(config, look.source.observed()).is_empty() && config.until_caught_up {
             return Err(MirrorError::NoTopics(topics::no_match(config, look.source.observed())));
         }

@@ -2,8 +2,10 @@
 
 use super::keys::{self, Keys, Weights};
 use super::payload::{Random, Values};
+use super::shape::{self, Captured, Kinds};
 use super::sizes::Sizes;
 use crate::limits::BATCH_HEADER_BYTES;
+use crate::wire::batch::{BatchHeader, seal};
 use crate::wire::crc;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::indexmap::IndexMap;
@@ -14,7 +16,7 @@ use kafka_protocol::records::{
 };
 use std::fmt;
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// How many payloads there are. Few enough to encode quickly, enough that a mix-up shows.
 const VARIANTS: u64 = 16;
@@ -76,7 +78,7 @@ impl FromStr for Headers {
     }
 }
 
-/// Kafka's compression types.
+/// Kafka's compression types, in the order of its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
     None,
@@ -98,6 +100,15 @@ impl Codec {
             Self::Lz4 => "lz4",
             Self::Zstd => "zstd",
         }
+    }
+
+    /// Kafka's number for it, which stands in a batch's attributes.
+    pub fn id(self) -> u8 {
+        self as u8
+    }
+
+    pub fn of_id(id: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.id() == id)
     }
 }
 
@@ -124,11 +135,22 @@ pub struct Batches {
     /// By partition, where keys decide about partitions.
     keys: Vec<Weights<u32>>,
     first_timestamp_ms: i64,
+    /// Which variants come one after the other, where that is not left to chance.
+    script: Option<Arc<Script>>,
     /// The one batch that is shorter than its variant, because the load ends with it.
     tail: OnceLock<(u32, u64, Variant)>,
 }
 
+/// The batches of a shape that is replayed.
+struct Script {
+    /// By lane: the variants in their order, over and over.
+    lanes: Vec<Vec<u32>>,
+    /// By variant: how often it comes.
+    counts: Vec<u64>,
+}
+
 /// One payload and the header that fits it, dated 0.
+#[derive(Clone)]
 pub(super) struct Variant {
     header: [u8; BATCH_HEADER_BYTES],
     pub payload: Bytes,
@@ -173,8 +195,14 @@ impl Batches {
             ));
         }
         let keys = keys::by_partition(&shape.keys, partitions).unwrap_or_default();
-        let mut batches =
-            Self { shape, variants: Vec::new(), keys, first_timestamp_ms, tail: OnceLock::new() };
+        let mut batches = Self {
+            shape,
+            variants: Vec::new(),
+            keys,
+            first_timestamp_ms,
+            script: None,
+            tail: OnceLock::new(),
+        };
         let (lists, count) = batches.lists()?;
         for list in 0..lists {
             let has_none = batches.keys.get(list as usize).is_some_and(|keys| keys.total() == 0.0);
@@ -184,6 +212,49 @@ impl Batches {
             batches.variants.push(variants?);
         }
         Ok(batches)
+    }
+
+    /// The batches of a captured shape, for topics of `partitions` each. `shape` says nothing but the seed.
+    pub fn of_shape(
+        shape: Shape,
+        captured: &Captured,
+        partitions: u32,
+        first_timestamp_ms: i64,
+    ) -> Result<Self, String> {
+        let Kinds { kinds, of } = Kinds::new(captured);
+        let places = captured.places();
+        let mut lanes = vec![Vec::new(); captured.head.topics.len() * partitions as usize];
+        for (seen, kind) in captured.batches.iter().zip(of) {
+            let (topic, partition) = places[seen.lane as usize];
+            lanes[(topic * partitions + partition) as usize].push(kind);
+        }
+        let variants: Result<Vec<Variant>, String> = (shape.seed..)
+            .zip(&kinds)
+            .map(|(seed, kind)| {
+                let (payload, value_bytes) = shape::payload(kind, seed)?;
+                Ok(Variant::sealed(payload, kind.records, kind.codec, value_bytes))
+            })
+            .collect();
+        Ok(Self {
+            shape,
+            variants: vec![variants?],
+            keys: Vec::new(),
+            first_timestamp_ms,
+            script: Some(Arc::new(Script { lanes, counts: kinds.iter().map(|kind| kind.count).collect() })),
+            tail: OnceLock::new(),
+        })
+    }
+
+    /// The same batches, dated from another time on.
+    pub fn dated_from(&self, first_timestamp_ms: i64) -> Self {
+        Self {
+            shape: self.shape.clone(),
+            variants: self.variants.clone(),
+            keys: self.keys.clone(),
+            first_timestamp_ms,
+            script: self.script.clone(),
+            tail: OnceLock::new(),
+        }
     }
 
     /// How many lists of variants there are, and of how many variants each.
@@ -218,7 +289,17 @@ impl Batches {
         self.mean(|variant| (BATCH_HEADER_BYTES + variant.payload.len()) as f64)
     }
 
+    /// Mean size of a record's value.
+    pub fn mean_value_bytes(&self) -> f64 {
+        self.mean(|variant| variant.value_bytes as f64) / self.mean_records().max(1.0)
+    }
+
     fn mean(&self, of: impl Fn(&Variant) -> f64) -> f64 {
+        if let Some(script) = &self.script {
+            let total: u64 = script.counts.iter().sum();
+            let weighted = self.all().zip(&script.counts).map(|(variant, count)| of(variant) * *count as f64);
+            return weighted.sum::<f64>() / total.max(1) as f64;
+        }
         self.all().map(of).sum::<f64>() / self.all().count().max(1) as f64
     }
 
@@ -271,6 +352,11 @@ impl Batches {
     pub(super) fn variant(&self, partition: u32, index: u64) -> Option<&Variant> {
         if let Some((_, _, tail)) = self.tail.get().filter(|tail| (tail.0, tail.1) == (partition, index)) {
             return Some(tail);
+        }
+        if let Some(script) = &self.script {
+            let lane = script.lanes.get(partition as usize).filter(|lane| !lane.is_empty())?;
+            let number = lane[(index % lane.len() as u64) as usize];
+            return self.variants.first()?.get(number as usize);
         }
         let variants =
             self.variants.get(self.list(partition) as usize).filter(|variants| !variants.is_empty())?;
@@ -379,6 +465,28 @@ impl Variant {
         let payload = encoded.split_off(BATCH_HEADER_BYTES).freeze();
         let header = encoded.as_ref().try_into()?;
         Ok(Self { header, payload, records: records.len() as u32, value_bytes })
+    }
+
+    /// Of a payload that is compressed already.
+    fn sealed(payload: Bytes, records: u32, codec: Codec, value_bytes: u64) -> Self {
+        let header = BatchHeader {
+            base_offset: 0,
+            batch_bytes: BATCH_HEADER_BYTES + payload.len(),
+            leader_epoch: NO_PARTITION_LEADER_EPOCH,
+            magic: 2,
+            crc: 0,
+            attributes: i16::from(codec.id()),
+            last_offset_delta: records as i32 - 1,
+            base_timestamp_ms: 0,
+            max_timestamp_ms: 0,
+            producer_id: NO_PRODUCER_ID,
+            producer_epoch: NO_PRODUCER_EPOCH,
+            base_sequence: NO_SEQUENCE,
+            record_count: records as i32,
+        };
+        let mut raw = header.to_raw();
+        seal(&mut raw, &payload);
+        Self { header: raw, payload, records, value_bytes }
     }
 
     /// With all its records of that time. The checksum follows from the difference; the payload stays unread.
@@ -529,6 +637,45 @@ mod tests {
                 prop_assert!(batch.payload.len() <= batch_bytes);
             }
         }
+    }
+
+    #[test]
+    fn batches_of_a_shape_decode_and_have_its_sizes() {
+        use super::super::shape::{Seen, tests::captured};
+        let codecs = Codec::ALL.iter().copied().cycle().take(40);
+        let seen = (0u32..).zip(codecs).map(|(n, codec)| Seen {
+            at_us: u64::from(n) * 100,
+            lane: n % 4,
+            bytes: 400 + n * 150,
+            records: 1 + n % 7,
+            codec,
+        });
+        let captured = captured(seen.collect());
+        let shape = Shape::plain(1, 1, Codec::None, 0);
+        let batches = Batches::of_shape(shape, &captured, 5, 1_000).unwrap();
+        let mut next = [0; 10];
+        let mut bytes = 0;
+        // Two rounds: then they come again.
+        for seen in captured.batches.iter().chain(&captured.batches) {
+            let (topic, partition) = captured.places()[seen.lane as usize];
+            let lane = topic * 5 + partition;
+            let index = &mut next[lane as usize];
+            let batch = batches.batch(lane, *index);
+            *index += 1;
+            bytes += batch.wire_bytes();
+            let off = batch.wire_bytes().abs_diff(seen.bytes as usize);
+            assert!(off <= 8 + seen.bytes as usize / 400, "{off} {seen:?}");
+            let records = decoded(&batch);
+            assert_eq!((records.len(), batch.records), (seen.records as usize, seen.records));
+            assert_eq!(batch.header[ATTRIBUTES + 1] & 7, seen.codec.id());
+            let values: usize = records.iter().map(|record| record.value.as_ref().unwrap().len()).sum();
+            assert_eq!(values as u64, batch.value_bytes);
+        }
+        let mean = bytes as f64 / 80.0;
+        assert!((batches.mean_bytes() / mean - 1.0).abs() < 1e-9, "{} {mean}", batches.mean_bytes());
+        assert_eq!(batches.records(9, 0), 0, "nothing goes to a partition that the shape does not have");
+        let again = batches.dated_from(5_000);
+        assert_eq!(decoded(&again.batch(0, 3))[0].timestamp, 5_003);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod arrivals;
 mod batches;
+pub mod capacity;
 mod check;
 mod keys;
 mod measures;
@@ -17,6 +18,7 @@ mod payload;
 pub mod perf_test;
 mod report;
 mod schedule;
+pub mod shape;
 mod sizes;
 mod workload;
 

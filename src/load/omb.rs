@@ -1,4 +1,5 @@
-//! The result of a load or a benchmark in the shape of OpenMessaging Benchmark's result files (its `TestResult`), for the tools that draw them.
+//! The result of a load or a benchmark in the shape of OpenMessaging Benchmark's result files (its `TestResult`), for the tools
+//! that draw them.
 //!
 //! As there, `publishLatency` is in ms and begins at the actual send, `publishDelayLatency` in µs is from the intended send to the
 //! actual one, and `endToEndLatency` is in ms. What is missing there stands beside: `publishLatencyFromIntended` in the same form,

@@ -10,7 +10,8 @@ use std::fmt::Write;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--paper:#fff;--ink:#22262b;--soft:#5d646d;--rule:#d9dde2;--warn:#fff0d0;--warn-ink:#7a4b00}\
-@media(prefers-color-scheme:dark){:root{--paper:#15181c;--ink:#dde1e6;--soft:#9aa2ac;--rule:#343a42;--warn:#4a3508;--warn-ink:#ffdf9e}}\
+@media(prefers-color-scheme:dark){:root{--paper:#15181c;--ink:#dde1e6;--soft:#9aa2ac;--rule:#343a42;\
+--warn:#4a3508;--warn-ink:#ffdf9e}}\
 *{box-sizing:border-box}\
 body{margin:0 auto;padding:1rem;max-width:56rem;background:var(--paper);color:var(--ink);font:16px/1.45 system-ui,sans-serif}\
 h1{font-size:1.6rem;margin:.2rem 0 .8rem}h2{font-size:1.2rem;margin:2rem 0 .4rem}\

@@ -119,7 +119,7 @@ fn the_page_is_well_formed_and_holds_every_plot_twice() {
     let classes: Vec<_> = svgs.clone().map(|svg| svg.attribute("class").unwrap()).collect();
     assert_eq!(classes, ["wide", "narrow"].repeat(PLOTS.len()));
     for svg in svgs {
-        let shapes = svg.descendants().filter(|node| node.is_element()).count();
+        let shapes = svg.descendants().filter(roxmltree::Node::is_element).count();
         assert!(shapes > 20, "{shapes} shapes in {:?}", svg.attribute("aria-label"));
         assert!(svg.attribute("viewBox").is_some());
     }

@@ -7,13 +7,17 @@ use super::{FETCH_PAUSE_MS, Key, Member, Shard};
 use crate::config::Isolation;
 use crate::conn::Read;
 use crate::error::{self, Verdict as ErrorVerdict};
-use crate::limits::{BATCH_HEADER_BYTES, LANE_PENDING_BYTES_MAX};
+use crate::limits::{BATCH_HEADER_BYTES, LANE_PENDING_BYTES_MAX, OLD_BATCH_BYTES};
 use crate::time::Now;
 use crate::wire::TopicKey;
 use crate::wire::batch::BatchHeader;
-use crate::wire::fetch::{FetchPartition, FetchRequest, FetchWalk, PartitionHead, VERSIONS, Walked};
+use crate::wire::fetch::{
+    FetchPartition, FetchRequest, FetchWalk, PartitionHead, VERSIONS, WHOLE_MIN, Walked,
+};
+use crate::wire::legacy::convert::convert;
+use crate::wire::legacy::message::MessageHeader;
 use crate::wire::produce::Payload;
-use crate::wire::rebuild::rebuild;
+use crate::wire::rebuild::{Rebuilt, rebuild};
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
@@ -26,6 +30,8 @@ const FETCH_SESSIONS_MIN: i16 = 7;
 const FETCH_BYTES_MIN: usize = 256 << 10;
 /// What a lane is asked for at least; the smaller, the more lanes an answer holds, and a request can pack.
 const PARTITION_BYTES_MIN: usize = 256 << 10;
+/// How long a broker may wait for records of some partitions while others are not asked for.
+const TURN_MS: i32 = 20;
 /// How much may be waited for at a time without looking.
 const WAIT_BYTES_MAX: usize = 128 << 10;
 
@@ -98,6 +104,21 @@ impl Shard {
                 }
                 return Ok(taken > 0 || matches!(walk.payload, Walking::Heads));
             }
+            Walking::Message { slot, missing } => {
+                let taken = input.len().min(*missing);
+                walk.messages.extend_from_slice(&input.split_to(taken));
+                walk.fetch.take_payload(taken);
+                *missing -= taken;
+                if *missing > 0 {
+                    return Ok(false);
+                }
+                debug_assert_eq!(walk.lane.map(|(slot, _)| slot), Some(*slot));
+                walk.payload = Walking::Heads;
+                if walk.messages.len() >= OLD_BATCH_BYTES {
+                    self.convert_messages(now, key);
+                }
+                return Ok(true);
+            }
             Walking::Collect { ranges, missing, .. } | Walking::Rebuild { ranges, missing, .. } => {
                 let taken = input.len().min(*missing);
                 if taken > 0 {
@@ -134,20 +155,15 @@ impl Shard {
             }
             Walked::Records { .. } => {}
             Walked::Batch { header, raw } => self.begin_batch(now, key, &header, raw),
-            Walked::OldFormat { magic } => {
-                let lane = walk.lane.map(|(slot, _)| slot);
-                self.stop_lane(
-                    now,
-                    lane,
-                    StopKind::OldFormat,
-                    format!("the source's message format there is {magic}"),
-                );
-            }
+            Walked::OldFormat { message } => self.begin_message(now, key, &message),
             Walked::Damaged(bad) => {
                 let lane = walk.lane.map(|(slot, _)| slot);
                 self.stop_lane(now, lane, StopKind::DamagedBatch, bad.to_string());
             }
-            Walked::Cut { bytes } => walk.payload = Walking::Drop { missing: bytes },
+            Walked::Cut { bytes } => {
+                walk.is_cut = true;
+                walk.payload = Walking::Drop { missing: bytes };
+            }
             Walked::PartitionEnd { diverging, .. } => self.end_partition(now, key, diverging),
             Walked::End => {
                 source.reserved_bytes -= walk.bytes;
@@ -172,6 +188,7 @@ impl Shard {
             .filter(|&(slot, reading)| self.lanes[slot].lane.reads(reading));
         if let Some(walk) = &mut source.walk {
             walk.lane = current;
+            (walk.is_cut, walk.has_whole) = (false, false);
         }
         let Some((slot, _)) = current else { return };
         if head.error == 0 {
@@ -202,13 +219,51 @@ impl Shard {
         self.refresh(now, slot);
     }
 
+    /// A message of format 0 or 1 is collected, to be converted along with its neighbours.
+    fn begin_message(&mut self, now: Now, key: Key, message: &MessageHeader) {
+        self.throttle.take(now, message.bytes);
+        let Some(source) = self.sources.get_mut(&key) else { return };
+        let path = source.path;
+        let conn_budget = self.settings.buffer_bytes / 2;
+        let Some(walk) = &mut source.walk else { return };
+        walk.has_whole = true;
+        walk.payload = Walking::Drop { missing: message.bytes };
+        let Some((slot, reading)) = walk.lane else { return };
+        let lane = &mut self.lanes[slot].lane;
+        if !lane.reads(reading) {
+            walk.lane = None;
+            walk.messages.clear();
+            self.counters.batches_skipped += 1;
+            return;
+        }
+        if message.offset < lane.read_offset() {
+            self.counters.batches_skipped += 1;
+            return;
+        }
+        if message.bytes > conn_budget {
+            let detail = format!(
+                "a message of {} bytes does not fit the buffers; raise --buffer-bytes",
+                message.bytes
+            );
+            return self.stop_lane(now, Some(slot), StopKind::BatchTooLarge, detail);
+        }
+        if path == Path::Splice {
+            lane.read_over_copying();
+            return self.refresh(now, slot);
+        }
+        walk.messages.reserve(message.bytes.min(OLD_BATCH_BYTES));
+        walk.payload = Walking::Message { slot, missing: message.bytes };
+    }
+
     fn begin_batch(&mut self, now: Now, key: Key, header: &BatchHeader, raw: [u8; BATCH_HEADER_BYTES]) {
         self.throttle.take(now, header.batch_bytes);
+        self.convert_messages(now, key);
         let Some(source) = self.sources.get_mut(&key) else { return };
         let conn_budget = self.settings.buffer_bytes / 2;
         let path = source.path;
         let Some(walk) = &mut source.walk else { return };
         let missing = header.payload_bytes();
+        walk.has_whole = true;
         walk.payload = if missing == 0 { Walking::Heads } else { Walking::Drop { missing } };
         let Some((slot, reading)) = walk.lane else { return };
         let lane = &mut self.lanes[slot].lane;
@@ -217,40 +272,35 @@ impl Shard {
             self.counters.batches_skipped += 1;
             return;
         }
-        let (kind, detail) =
-            match lane.judge(now, header, self.settings.isolation, &self.writers, &mut self.events) {
-                Verdict::Pass | Verdict::Rebuild if missing > conn_budget && path == Path::Copy => (
-                    StopKind::BatchTooLarge,
-                    format!(
-                        "a batch of {} bytes does not fit the buffers; raise --buffer-bytes",
-                        header.batch_bytes
-                    ),
-                ),
-                Verdict::Pass => {
-                    let batch = lane.accept(now, header, raw);
-                    walk.payload = match path {
-                        Path::Copy => Walking::Collect { slot, batch, ranges: SmallVec::new(), missing },
-                        Path::Splice => Walking::Wait { slot, batch },
-                    };
-                    return;
-                }
-                Verdict::Skip => {
-                    self.counters.batches_skipped += 1;
-                    return self.refresh(now, slot);
-                }
-                Verdict::Rebuild if path == Path::Copy => {
-                    let (header, ranges) = (*header, SmallVec::new());
-                    walk.payload = Walking::Rebuild { slot, reading, header, ranges, missing };
-                    return;
-                }
-                Verdict::Rebuild => {
-                    // Read again over the other path.
-                    lane.rewind();
-                    return self.refresh(now, slot);
-                }
-                Verdict::Stop(stop) => (stop.kind, stop.detail),
-            };
-        self.stop_lane(now, Some(slot), kind, detail);
+        match lane.judge(now, header, self.settings.isolation, &self.writers, &mut self.events) {
+            Verdict::Pass | Verdict::Rebuild if missing > conn_budget && path == Path::Copy => {
+                let detail = format!(
+                    "a batch of {} bytes does not fit the buffers; raise --buffer-bytes",
+                    header.batch_bytes
+                );
+                self.stop_lane(now, Some(slot), StopKind::BatchTooLarge, detail);
+            }
+            Verdict::Pass => {
+                let batch = lane.accept(now, header, raw);
+                walk.payload = match path {
+                    Path::Copy => Walking::Collect { slot, batch, ranges: SmallVec::new(), missing },
+                    Path::Splice => Walking::Wait { slot, batch },
+                };
+            }
+            Verdict::Skip => {
+                self.counters.batches_skipped += 1;
+                self.refresh(now, slot);
+            }
+            Verdict::Rebuild if path == Path::Copy => {
+                let (header, ranges) = (*header, SmallVec::new());
+                walk.payload = Walking::Rebuild { slot, reading, header, ranges, missing };
+            }
+            Verdict::Rebuild => {
+                // Read again over the other path.
+                lane.rewind();
+                self.refresh(now, slot);
+            }
+        }
     }
 
     /// The payload is whole: the lane gets its batch, or what becomes of one that the target would refuse.
@@ -270,13 +320,37 @@ impl Shard {
         }
     }
 
+    /// What was collected of messages goes to the lane as batches.
+    fn convert_messages(&mut self, now: Now, key: Key) {
+        let walk = self.sources.get_mut(&key).and_then(|source| source.walk.as_mut());
+        let Some(walk) = walk.filter(|walk| !walk.messages.is_empty()) else { return };
+        let messages = std::mem::take(&mut walk.messages);
+        let Some((slot, reading)) = walk.lane else { return };
+        let lane = &mut self.lanes[slot].lane;
+        if !lane.reads(reading) {
+            return;
+        }
+        match convert(&messages, lane.read_offset(), lane.holes()) {
+            Ok(rebuilt) => {
+                self.counters.batches_rebuilt += rebuilt.len() as u64;
+                let next_offset = rebuilt.last().and_then(Rebuilt::next_offset).unwrap_or(lane.read_offset());
+                lane.push_rebuilt(now, next_offset, -1, reading, rebuilt, &mut self.events);
+            }
+            Err(bad) => lane.stop(StopKind::Unreadable, bad.to_string(), &mut self.events),
+        }
+        self.refresh(now, slot);
+    }
+
     fn rebuild(&mut self, now: Now, slot: Slot, reading: u32, header: &BatchHeader, payload: &[u8]) {
         let lane = &mut self.lanes[slot].lane;
         if !lane.reads(reading) {
             return;
         }
         match rebuild(header, payload, lane.read_offset(), lane.holes()) {
-            Ok(rebuilt) => lane.push_rebuilt(header, reading, now.mono_us, rebuilt, &mut self.events),
+            Ok(rebuilt) => {
+                let (next_offset, epoch) = (header.next_offset(), header.leader_epoch);
+                lane.push_rebuilt(now, next_offset, epoch, reading, rebuilt, &mut self.events);
+            }
             Err(bad) => {
                 let detail =
                     format!("the batch at offset {} has to be rebuilt, and {bad}", header.base_offset);
@@ -288,12 +362,18 @@ impl Shard {
     }
 
     fn end_partition(&mut self, now: Now, key: Key, diverging: Option<(i32, i64)>) {
-        let lane = self
-            .sources
-            .get_mut(&key)
-            .and_then(|source| source.walk.as_mut())
-            .and_then(|walk| walk.lane.take());
-        let Some((slot, reading)) = lane else { return };
+        self.convert_messages(now, key);
+        let walk = self.sources.get_mut(&key).and_then(|source| source.walk.as_mut());
+        let Some(walk) = walk else { return };
+        let is_too_large = walk.is_cut && !walk.has_whole && walk.fetch.version() < WHOLE_MIN;
+        let Some((slot, reading)) = walk.lane.take() else { return };
+        if is_too_large && self.lanes[slot].lane.reads(reading) {
+            let lane = &mut self.lanes[slot].lane;
+            if let Err(detail) = lane.ask_for_more(PARTITION_BYTES_MIN, self.settings.fetch_bytes_max) {
+                lane.stop(StopKind::BatchTooLarge, detail, &mut self.events);
+            }
+            return self.refresh(now, slot);
+        }
         if let Some((_, end_offset)) = diverging {
             self.lanes[slot].lane.handle_source_truncated(now, end_offset, &self.settings, &mut self.events);
         }
@@ -382,6 +462,7 @@ impl Shard {
                 .min(fair)
                 .min(self.throttle.portion_bytes().max(FETCH_BYTES_MIN));
             let share = (max_bytes / lanes.max(1)).next_power_of_two();
+            let has_limit = version >= WHOLE_MIN;
             let mut partitions = Vec::with_capacity(changes.added.len());
             let mut forgotten = Vec::with_capacity(changes.forgotten.len());
             let Changes { added, forgotten: gone, session_id, session_epoch } = changes;
@@ -392,6 +473,7 @@ impl Shard {
                 let bytes = batches
                     .max(share)
                     .min(member.lane.fetch_bytes_max())
+                    .max(member.lane.fetch_bytes_min())
                     .clamp(PARTITION_BYTES_MIN, self.settings.fetch_bytes_max.max(PARTITION_BYTES_MIN));
                 partitions.push(FetchPartition {
                     topic: topic_key(version, member),
@@ -408,12 +490,21 @@ impl Shard {
                 let topic = topic_key(version, member);
                 forgotten.push((topic, member.lane.partition));
             }
+            let mut max_wait_ms = self.settings.fetch_wait_ms;
+            let mut max_bytes = max_bytes;
+            if !has_limit {
+                if source.take_turns(&mut partitions, max_bytes) {
+                    // Others wait for their turn.
+                    max_wait_ms = max_wait_ms.min(TURN_MS);
+                }
+                max_bytes = bytes_of(&partitions);
+            }
             let mut request = BytesMut::new();
             FetchRequest {
                 version,
                 correlation_id: source.conn.next_correlation_id(),
                 client_id: &self.client_id,
-                max_wait_ms: self.settings.fetch_wait_ms,
+                max_wait_ms,
                 min_bytes: 1,
                 max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
                 isolation: u8::from(self.settings.isolation == Isolation::ReadCommitted),
@@ -434,6 +525,13 @@ impl Shard {
     }
 }
 
+/// What partitions may bring together.
+fn bytes_of(partitions: &[FetchPartition]) -> usize {
+    let bytes =
+        partitions.iter().map(|partition| usize::try_from(partition.partition_max_bytes).unwrap_or(0));
+    bytes.fold(0, usize::saturating_add)
+}
+
 fn topic_key(version: i16, member: &Member) -> TopicKey {
     match version > FETCH_NAMES_MAX {
         true => TopicKey::Id(member.lane.source_topic_id),
@@ -443,11 +541,33 @@ fn topic_key(version: i16, member: &Member) -> TopicKey {
 
 impl Walk {
     fn new(version: i16, bytes: usize) -> Self {
-        Self { fetch: FetchWalk::new(version), bytes, topic: None, lane: None, payload: Walking::Heads }
+        Self {
+            fetch: FetchWalk::new(version),
+            bytes,
+            topic: None,
+            lane: None,
+            is_cut: false,
+            has_whole: false,
+            messages: Vec::new(),
+            payload: Walking::Heads,
+        }
     }
 }
 
 impl Source {
+    /// For brokers that do not know how much an answer may bring (before Kafka 0.10.1): asks for as many partitions as fit, others
+    /// each time. Returns whether some are left out.
+    fn take_turns(&mut self, partitions: &mut Vec<FetchPartition>, bytes_max: usize) -> bool {
+        let all = partitions.len();
+        partitions.rotate_left(self.turn % all.max(1));
+        let fitting = (1..=all).take_while(|&some| bytes_of(&partitions[..some]) <= bytes_max).count();
+        partitions.truncate(fitting.max(1));
+        self.turn = self.turn.wrapping_add(partitions.len());
+        // One topic's partitions stand together, as a request wants them.
+        partitions.sort_by(|one, other| (&one.topic, one.partition).cmp(&(&other.topic, other.partition)));
+        partitions.len() < all
+    }
+
     /// The connection can take a fetch: none is under way, or nothing but the payload at hand is missing of the last one.
     fn may_fetch(&self) -> bool {
         let last_batch = self.walk.as_ref().is_some_and(|walk| {
@@ -478,7 +598,11 @@ impl Source {
             Walking::Splice { into, missing } => Want::Splice { bytes: missing, into },
             Walking::Wait { .. } => Want::Pause,
             Walking::Drop { missing } if self.path == Path::Splice => Want::Discard { bytes: missing },
-            Walking::Heads | Walking::Collect { .. } | Walking::Rebuild { .. } | Walking::Drop { .. } => {
+            Walking::Heads
+            | Walking::Collect { .. }
+            | Walking::Rebuild { .. }
+            | Walking::Message { .. }
+            | Walking::Drop { .. } => {
                 let to_come = walk.fetch.frame_remaining().saturating_sub(self.unread_bytes);
                 let at_least = to_come.clamp(1, WAIT_BYTES_MAX);
                 Want::Bytes { at_least, at_most: usize::MAX }

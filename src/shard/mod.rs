@@ -127,6 +127,8 @@ struct Broker {
     address: Address,
     dial_at_us: u64,
     pause_ms: u64,
+    /// It closed the last connection on the question for its versions, as brokers before Kafka 0.10 do.
+    may_be_old: bool,
 }
 
 /// A look at the shard.
@@ -267,7 +269,13 @@ impl Shard {
 
     /// The connection broke, or could not be made.
     pub fn handle_closed(&mut self, now: Now, conn: ConnId, cause: &str) {
-        self.lose(now, conn, cause);
+        let key = self.conns.get(&conn).and_then(|&(side, key)| (side == Side::Source).then_some(key));
+        let source = key.and_then(|key| self.sources.get(&key));
+        if source.is_some_and(|source| source.conn.was_refused()) {
+            self.lose_old(now, conn);
+        } else {
+            self.lose(now, conn, cause);
+        }
         self.pump(now);
     }
 
@@ -487,9 +495,10 @@ impl Shard {
                 address: address.clone(),
                 dial_at_us: 0,
                 pause_ms: 0,
+                may_be_old: false,
             });
             if broker.address != address {
-                *broker = Broker { address, dial_at_us: now.mono_us, pause_ms: 0 };
+                *broker = Broker { address, dial_at_us: now.mono_us, pause_ms: 0, may_be_old: false };
             }
         }
     }
@@ -591,7 +600,10 @@ impl Shard {
         let has_sasl = self.settings.has_sasl[side as usize];
         match side {
             Side::Source => {
-                let conn = Conn::new(now, client_id, timeout_ms, has_sasl);
+                let mut conn = Conn::new(now, client_id, timeout_ms, has_sasl);
+                if broker.may_be_old {
+                    conn.suspect_old();
+                }
                 self.sources.insert(key, Source::new(path, conn_id, conn));
             }
             Side::Target => {
@@ -625,6 +637,8 @@ impl Shard {
             Side::Target => self.lose_sink(now, key),
         };
         if let Some(broker) = self.brokers[side as usize].get_mut(&key.0) {
+            // When it is back it may be a newer one.
+            broker.may_be_old = false;
             broker.dial_at_us = now.after_ms(broker.pause_ms.max(DIAL_PAUSE_MS.0));
             broker.pause_ms = (broker.pause_ms * 2).clamp(DIAL_PAUSE_MS.0, DIAL_PAUSE_MS.1);
             let (address, cause) = (broker.address.clone(), cause.to_owned());
@@ -634,6 +648,20 @@ impl Shard {
             self.events.push_back(Event::LeaderUnknown { lane: self.lanes[slot].lane.id, side });
         }
         for slot in lanes {
+            self.unbound.insert(slot);
+            self.refresh(now, slot);
+        }
+    }
+
+    /// A source broker closed the connection on the first question. If the next connection comes to nothing either, that was not
+    /// because of its age.
+    fn lose_old(&mut self, now: Now, conn_id: ConnId) {
+        let Some((_, key)) = self.conns.remove(&conn_id) else { return };
+        if let Some(broker) = self.brokers[Side::Source as usize].get_mut(&key.0) {
+            broker.may_be_old = true;
+            broker.dial_at_us = now.mono_us;
+        }
+        for slot in self.lose_source(now, key) {
             self.unbound.insert(slot);
             self.refresh(now, slot);
         }

@@ -16,6 +16,7 @@ use crate::limits::BATCH_HEADER_BYTES;
 use crate::time::Now;
 use crate::wire::batch::BatchHeader;
 use crate::wire::control;
+use crate::wire::legacy::requests::{self, BEFORE_ALL};
 use bytes::Bytes;
 use kafka_protocol::messages::describe_producers_request::TopicRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -39,8 +40,10 @@ const DESCRIBE_PRODUCERS_KEY: i16 = 61;
 const WRITE_TXN_MARKERS_KEY: i16 = 27;
 /// From 4 on with the leader epoch; from 5 on a new leader says OFFSET_NOT_AVAILABLE rather than an old high watermark.
 pub const LIST_OFFSETS: (i16, i16) = (5, 9);
-/// The source's log range needs no epoch.
-const LIST_OFFSETS_SOURCE: (i16, i16) = (1, 9);
+/// The source's log range needs no epoch, and comes from brokers of any age.
+const LIST_OFFSETS_SOURCE: (i16, i16) = (0, 9);
+/// A topic of message format 0 has no times to look for.
+const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
 pub const OFFSET_FOR_LEADER_EPOCH: (i16, i16) = (2, 4);
 pub const DESCRIBE_PRODUCERS: (i16, i16) = (0, 0);
 /// Version 2 adds the version of the transaction protocol, which means nothing for a marker without a transaction.
@@ -64,6 +67,7 @@ impl Shard {
         let mut tails: Vec<(Key, Slot)> = Vec::new();
         let mut starts: BTreeMap<(Key, i64), Lanes> = BTreeMap::new();
         let mut ranges: BTreeMap<Key, Lanes> = BTreeMap::new();
+        let mut log_starts: BTreeMap<Key, Lanes> = BTreeMap::new();
         let mut fills: BTreeMap<Key, Vec<(Slot, i64)>> = BTreeMap::new();
         for &slot in &self.asking {
             let member = &self.lanes[slot];
@@ -83,6 +87,8 @@ impl Shard {
                     starts.entry((key, list_offsets_timestamp(from))).or_default().push((slot, lane.round));
                 } else if lane.wants_range() {
                     ranges.entry(key).or_default().push((slot, lane.round));
+                } else if lane.wants_source_start() {
+                    log_starts.entry(key).or_default().push((slot, lane.round));
                 }
             }
         }
@@ -98,14 +104,12 @@ impl Shard {
         for ((key, timestamp), lanes) in starts {
             self.ask_source(now, key, timestamp, &lanes, SourceTag::Locate);
         }
+        let earliest = list_offsets_timestamp(StartFrom::Earliest);
+        for (key, lanes) in log_starts {
+            self.ask_source(now, key, earliest, &lanes, SourceTag::LogStarts);
+        }
         for (key, lanes) in ranges {
-            self.ask_source(
-                now,
-                key,
-                list_offsets_timestamp(StartFrom::Earliest),
-                &lanes,
-                SourceTag::LogStarts,
-            );
+            self.ask_source(now, key, earliest, &lanes, SourceTag::LogStarts);
             self.ask_source(now, key, list_offsets_timestamp(StartFrom::Latest), &lanes, SourceTag::LogEnds);
         }
     }
@@ -380,7 +384,8 @@ impl Shard {
         }
         let request = self.list_offsets(lanes, timestamp, Side::Source);
         let Some(source) = self.sources.get_mut(&key) else { return };
-        let request = control::encode(&request, version, source.conn.next_correlation_id(), &self.client_id);
+        let correlation_id = source.conn.next_correlation_id();
+        let request = requests::list_offsets(&request, version, correlation_id, &self.client_id);
         // It waits behind a fetch that the broker may hold.
         let patience_ms = u64::try_from(self.settings.fetch_wait_ms).unwrap_or(0);
         source.conn.send(now, tag(lanes.clone()), patience_ms, request);
@@ -395,8 +400,12 @@ impl Shard {
     ) -> Result<(), String> {
         self.take_source_answers(now, key, lanes, frame, |shard, slot, offset| {
             let lane = &mut shard.lanes[slot].lane;
-            // No record is that young.
-            if offset < 0 { lane.locate_at_end() } else { lane.handle_located(offset) }
+            match offset {
+                BEFORE_ALL => lane.locate_at_start(),
+                // No record is that young.
+                ..0 => lane.locate_at_end(),
+                _ => lane.handle_located(offset),
+            }
         })
     }
 
@@ -436,7 +445,7 @@ impl Shard {
         let (min, max) = LIST_OFFSETS_SOURCE;
         let version =
             source.conn.versions().pick(LIST_OFFSETS_KEY, min, max).ok_or("an answer of an unknown API")?;
-        let answer: ListOffsetsResponse = decode(version, frame)?;
+        let answer = requests::list_offsets_answer(version, frame).map_err(|bad| bad.to_string())?;
         let answers = list_offsets_answers(&answer);
         for &(slot, round) in lanes {
             let member = &mut self.lanes[slot];
@@ -445,6 +454,7 @@ impl Shard {
             }
             match answers.get(&(&*member.lane.topic, member.lane.partition)) {
                 Some(&(0, offset)) => take(self, slot, offset),
+                Some(&(UNSUPPORTED_FOR_MESSAGE_FORMAT, _)) => take(self, slot, BEFORE_ALL),
                 answer => {
                     let code = answer.map_or(-1, |&(code, _)| code);
                     match error::of_fetch(code) {

@@ -49,6 +49,8 @@ pub(super) struct Source {
     session: Session,
     /// Lanes whose part of the session may have to change.
     dirty: Vec<Slot>,
+    /// Where the next request begins that does not ask for all.
+    pub(super) turn: usize,
     /// Fetches sent whose answers are not walked to their end: two only while the first one's last payload comes in.
     pub(super) fetches: usize,
     /// Bytes that they may bring.
@@ -63,6 +65,11 @@ pub(super) struct Walk {
     pub(super) bytes: usize,
     /// The lane of the partition at hand and the reading it was fetched for, unless its data is of no use.
     pub(super) lane: Option<(Slot, u32)>,
+    /// Whether the partition at hand ended in something that was not whole, and had anything that was.
+    pub(super) is_cut: bool,
+    pub(super) has_whole: bool,
+    /// Messages of old formats, whole ones but for the last, to be converted for the lane.
+    pub(super) messages: Vec<u8>,
     pub(super) payload: Walking,
 }
 
@@ -82,6 +89,11 @@ pub(super) enum Walking {
         reading: u32,
         header: BatchHeader,
         ranges: SmallVec<[Bytes; 2]>,
+        missing: usize,
+    },
+    /// A message of an old format is being collected.
+    Message {
+        slot: Slot,
         missing: usize,
     },
     /// An accepted batch's payload goes straight to the connection.
@@ -129,6 +141,7 @@ impl Source {
             unread_bytes: 0,
             session: Session::default(),
             dirty: Vec::new(),
+            turn: 0,
             fetches: 0,
             reserved_bytes: 0,
         }
@@ -268,6 +281,11 @@ impl Source {
     }
 
     pub(super) fn collecting_bytes(&self) -> usize {
+        let messages = self.walk.as_ref().map_or(0, |walk| walk.messages.len());
+        messages + self.collecting_payload_bytes()
+    }
+
+    fn collecting_payload_bytes(&self) -> usize {
         match self.walk.as_ref().map(|walk| &walk.payload) {
             Some(Walking::Collect { batch, missing, .. }) => batch.header.payload_bytes() - missing,
             Some(Walking::Rebuild { header, missing, .. }) => header.payload_bytes() - missing,

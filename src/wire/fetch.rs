@@ -1,7 +1,7 @@
 //! A Fetch answer, walked as it streams in: no frame is ever collected, and no payload is looked at.
 //!
 //! ```text
-//! Head ─ Response ─┬─ Topic ─┬─ Partition ─ Aborted… ─ Records ─ Batch… [Damaged | OldFormat] [Cut] ─ PartitionEnd ─┐
+//! Head ─ Response ─┬─ Topic ─┬─ Partition ─ Aborted… ─ Records ─ [Batch | OldFormat]… [Damaged] [Cut] ─ PartitionEnd ─┐
 //!                  │         └──────────────────────────────────────────────────────────────────────────────────────┤
 //!                  └────────────────────────────────────────────────────────────────────────────────────────────────┴─ End
 //! ```
@@ -9,14 +9,20 @@
 use super::batch::{BadBatch, BatchHeader};
 use super::cursor::{Cursor, Read, Unread};
 use super::frame::{SIZE_BYTES, frame_bytes};
+use super::legacy::message::{self, MessageHeader};
 use super::{BadFrame, TopicKey};
 use crate::limits::{BATCH_HEADER_BYTES, FETCH_ANSWER_BYTES_MAX, TOPIC_NAME_BYTES_MAX};
 use bytes::{Buf, BytesMut};
 
 pub use super::fetch_request::{FetchPartition, FetchRequest};
 
-/// Versions of the Fetch API that [`FetchWalk`] and [`FetchRequest`] know: from transactions to topic ids.
-pub const VERSIONS: std::ops::RangeInclusive<i16> = 4..=13;
+/// Versions of the Fetch API that [`FetchWalk`] and [`FetchRequest`] know: from Kafka 0.8 to topic ids.
+pub const VERSIONS: std::ops::RangeInclusive<i16> = 0..=13;
+/// From here on (Kafka 0.10.1) an answer has a size limit of its own, and at least one whole message whatever that is.
+pub const WHOLE_MIN: i16 = 3;
+/// From here on (Kafka 0.11) records come as they are stored, and with what is known of transactions; before, brokers send message
+/// sets.
+pub const BATCHES_MIN: i16 = 4;
 
 /// More tagged fields than this in one place are damage: the known ones take 40 bytes.
 const TAGGED_BYTES_MAX: usize = 64 << 10;
@@ -57,9 +63,10 @@ pub enum Walked {
         header: BatchHeader,
         raw: [u8; BATCH_HEADER_BYTES],
     },
-    /// What comes next is a message of format 0 or 1. The rest of the partition follows as a `Cut`.
+    /// What comes next is a message of format 0 or 1, whole. The next `message.bytes` of the stream are the caller's, as those of
+    /// a payload are.
     OldFormat {
-        magic: i8,
+        message: MessageHeader,
     },
     /// What comes next is no batch. The rest of the partition follows as a `Cut`.
     Damaged(BadBatch),
@@ -84,6 +91,7 @@ pub struct PartitionHead {
     /// Kafka's error code, 0 for none.
     pub error: i16,
     pub high_watermark: i64,
+    /// -1 before version 4.
     pub last_stable_offset: i64,
     /// -1 before version 5.
     pub log_start_offset: i64,
@@ -142,6 +150,10 @@ impl FetchWalk {
         };
         walk.at_least = SIZE_BYTES + walk.sure_from(At::Head);
         walk
+    }
+
+    pub fn version(&self) -> i16 {
+        self.version
     }
 
     /// Bytes of this answer that are not yet consumed, payloads included. 0 before the size prefix is known.
@@ -224,7 +236,7 @@ impl FetchWalk {
     fn body(&mut self, input: &mut BytesMut) -> Read<Walked> {
         let (version, flexible) = (self.version, self.flexible());
         let (throttle_ms, error, session_id, topics) = self.read(input, |cursor| {
-            let throttle_ms = cursor.i32()?;
+            let throttle_ms = if version >= 1 { cursor.i32()? } else { 0 };
             let (error, session_id) = if version >= 7 { (cursor.i16()?, cursor.i32()?) } else { (0, 0) };
             Ok((throttle_ms, error, session_id, cursor.length(flexible)?))
         })?;
@@ -264,10 +276,10 @@ impl FetchWalk {
                 partition: cursor.i32()?,
                 error: cursor.i16()?,
                 high_watermark: cursor.i64()?,
-                last_stable_offset: cursor.i64()?,
+                last_stable_offset: if version >= BATCHES_MIN { cursor.i64()? } else { -1 },
                 log_start_offset: if version >= 5 { cursor.i64()? } else { -1 },
             };
-            Ok((head, cursor.length(flexible)?))
+            Ok((head, if version >= BATCHES_MIN { cursor.length(flexible)? } else { 0 }))
         })?;
         self.partitions_left -= 1;
         let left = self.fitting(aborted, self.aborted_bytes_min())?;
@@ -304,7 +316,7 @@ impl FetchWalk {
         let (header, _) = self.peek(input, |cursor| cursor.bytes(shown))?;
         self.at = At::Cut;
         match header[MAGIC_AT] as i8 {
-            magic @ (0 | 1) => return Ok(Walked::OldFormat { magic }),
+            0 | 1 => return Ok(self.message(header)),
             2 => {}
             magic => return Ok(Walked::Damaged(BadBatch::Magic(magic))),
         }
@@ -322,6 +334,22 @@ impl FetchWalk {
                 self.owed = header.payload_bytes();
                 self.at = At::Batch;
                 Ok(walked)
+            }
+        }
+    }
+
+    /// A message of format 0 or 1, if all of it is there.
+    fn message(&mut self, shown: &[u8]) -> Walked {
+        let Some(header) = shown.first_chunk::<{ message::SHOWN_BYTES }>() else {
+            return self.cut();
+        };
+        match MessageHeader::parse(header) {
+            Err(cause) => Walked::Damaged(cause),
+            Ok(message) if message.bytes > self.records_left => self.cut(),
+            Ok(message) => {
+                self.owed = message.bytes;
+                self.at = At::Batch;
+                Walked::OldFormat { message }
             }
         }
     }
@@ -413,7 +441,8 @@ impl FetchWalk {
             At::Head => 4 + tags + self.sure_from(At::Body),
             At::Body => {
                 let error_and_session = if self.version >= 7 { 6 } else { 0 };
-                4 + error_and_session + length + self.sure_from(At::Tail)
+                let throttle = if self.version >= 1 { 4 } else { 0 };
+                throttle + error_and_session + length + self.sure_from(At::Tail)
             }
             At::Topic => {
                 let key = match self.version {
@@ -425,7 +454,8 @@ impl FetchWalk {
             }
             At::Partition => {
                 let log_start_offset = if self.version >= 5 { 8 } else { 0 };
-                22 + log_start_offset + length + self.sure_from(At::Records)
+                let transactions = if self.version >= BATCHES_MIN { 8 + length } else { 0 };
+                14 + log_start_offset + transactions + self.sure_from(At::Records)
             }
             At::Aborted { left } => left * self.aborted_bytes_min() + self.sure_from(At::Records),
             At::Records if self.version >= 11 => 4 + length,

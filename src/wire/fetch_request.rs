@@ -2,7 +2,7 @@
 
 use super::TopicKey;
 use super::cursor::{put_length, put_string};
-use super::fetch::VERSIONS;
+use super::fetch::{BATCHES_MIN, VERSIONS, WHOLE_MIN};
 use super::frame::SIZE_BYTES;
 use bytes::{BufMut, BytesMut};
 
@@ -16,8 +16,9 @@ pub struct FetchRequest<'a> {
     pub client_id: &'a str,
     pub max_wait_ms: i32,
     pub min_bytes: i32,
+    /// Since version 3.
     pub max_bytes: i32,
-    /// 0 read_uncommitted, 1 read_committed: up to the last stable offset, with the list of aborted transactions.
+    /// Since version 4. 0 read_uncommitted, 1 read_committed: up to the last stable offset, with the list of aborted transactions.
     pub isolation: u8,
     /// Incremental fetch session (KIP-227), since version 7: id 0 with epoch 0 asks for a new one, epoch -1 for none.
     pub session_id: i32,
@@ -65,8 +66,12 @@ impl FetchRequest<'_> {
         out.put_i32(-1); // replica id: a consumer
         out.put_i32(self.max_wait_ms);
         out.put_i32(self.min_bytes);
-        out.put_i32(self.max_bytes);
-        out.put_u8(self.isolation);
+        if version >= WHOLE_MIN {
+            out.put_i32(self.max_bytes);
+        }
+        if version >= BATCHES_MIN {
+            out.put_u8(self.isolation);
+        }
         if version >= 7 {
             out.put_i32(self.session_id);
             out.put_i32(self.session_epoch);

@@ -1,5 +1,6 @@
 //! Bytes of the Kafka protocol. What the data plane touches (Fetch answers, Produce requests, batch headers) is written by
-//! hand and never copies a payload; every other API goes through the crate `kafka-protocol` ([`control`]).
+//! hand and never copies a payload; every other API goes through the crate `kafka-protocol` ([`control`]), but for what
+//! brokers before Kafka 0.11 speak ([`legacy`]).
 
 pub mod batch;
 pub mod codec;
@@ -11,6 +12,7 @@ pub mod cursor;
 pub mod fetch;
 mod fetch_request;
 pub mod frame;
+pub mod legacy;
 pub mod produce;
 pub mod rebuild;
 pub mod seed;

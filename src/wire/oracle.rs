@@ -3,6 +3,7 @@
 use super::batch::tests::header;
 use super::batch::{BadBatch, BatchHeader};
 use super::fetch::{self, FetchPartition, FetchRequest, FetchWalk, PartitionHead, Walked};
+use super::legacy::message::MessageHeader;
 use super::produce::{self, Entry, Payload, Piece, TopicRef, answer_bytes_min};
 use super::{TopicKey, control};
 use bytes::{Buf, Bytes, BytesMut};
@@ -13,7 +14,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 /// What the walk showed, with the bytes that were taken after it.
-type Shown = (Walked, Vec<u8>);
+pub(super) type Shown = (Walked, Vec<u8>);
 
 fn name() -> impl Strategy<Value = String> {
     "[a-z._-]{1,40}"
@@ -23,22 +24,30 @@ fn batch() -> impl Strategy<Value = (BatchHeader, Vec<u8>)> {
     vec(any::<u8>(), 0..300).prop_flat_map(|payload| (header(payload.len()), Just(payload)))
 }
 
-/// The end of a partition's records: a part of a batch, old messages, damage, or nothing.
-fn rest() -> impl Strategy<Value = (Vec<u8>, Vec<Walked>)> {
+/// The end of a partition's records: a part of a batch, an old message, damage, or nothing; and what is shown of it before a cut.
+fn rest() -> impl Strategy<Value = (Vec<u8>, Vec<Shown>)> {
     let nothing = Just((vec![], vec![]));
     let part = (batch(), any::<prop::sample::Index>()).prop_map(|((header, payload), cut)| {
         let mut part = [&header.to_raw()[..], &payload].concat();
         part.truncate(cut.index(part.len()));
         (part, vec![])
     });
-    let old = (vec(any::<u8>(), 17..100), 0i8..2).prop_map(|(mut message, magic)| {
+    let old = (vec(any::<u8>(), 26..100), 0i64..i64::MAX / 2, 0i8..2, 0usize..20);
+    let old = old.prop_map(|(mut message, offset, magic, cut)| {
+        let bytes = message.len();
+        message[..8].copy_from_slice(&offset.to_be_bytes());
+        message[8..12].copy_from_slice(&(bytes as i32 - 12).to_be_bytes());
         message[16] = magic as u8;
-        (message, vec![Walked::OldFormat { magic }])
+        let header = MessageHeader { offset, bytes, magic, attributes: message[17] };
+        let shown = (Walked::OldFormat { message: header }, message.clone());
+        // Behind it there may be a part of another one.
+        let part = message[..cut].to_vec();
+        ([message, part].concat(), vec![shown])
     });
     let damaged = batch().prop_map(|(header, payload)| {
         let header = BatchHeader { record_count: -1, ..header };
         let cause = BadBatch::Counts { record_count: -1, last_offset_delta: header.last_offset_delta };
-        ([&header.to_raw()[..], &payload].concat(), vec![Walked::Damaged(cause)])
+        ([&header.to_raw()[..], &payload].concat(), vec![(Walked::Damaged(cause), vec![])])
     });
     prop_oneof![nothing, part, old, damaged]
 }
@@ -76,9 +85,10 @@ fn partition(version: i16) -> impl Strategy<Value = Partition> {
                     .into_iter()
                     .map(|(header, payload)| (Walked::Batch { header, raw: header.to_raw() }, payload)),
             );
-            shown.extend(before_cut.into_iter().map(|walked| (walked, vec![])));
-            if !rest.is_empty() {
-                shown.push((Walked::Cut { bytes: rest.len() }, rest));
+            let taken: usize = before_cut.iter().map(|(_, taken)| taken.len()).sum();
+            shown.extend(before_cut);
+            if rest.len() > taken {
+                shown.push((Walked::Cut { bytes: rest.len() - taken }, rest[taken..].to_vec()));
             }
             shown.push((Walked::PartitionEnd { diverging, current_leader }, vec![]));
 
@@ -112,9 +122,12 @@ fn partition(version: i16) -> impl Strategy<Value = Partition> {
     )
 }
 
+/// The versions that the crate has, too.
+const ITS_VERSIONS: std::ops::RangeInclusive<i16> = fetch::BATCHES_MIN..=*fetch::VERSIONS.end();
+
 /// A version, an answer on the wire, and what the walk should show of it.
 fn answer() -> impl Strategy<Value = (i16, Bytes, Vec<Shown>)> {
-    fetch::VERSIONS.prop_flat_map(|version| {
+    ITS_VERSIONS.prop_flat_map(|version| {
         let topics = vec((name(), any::<[u8; 16]>(), vec(partition(version), 0..4)), 0..4);
         (Just(version), any::<(i32, i32, i16, i32)>(), topics).prop_map(|(version, head, topics)| {
             let (correlation_id, throttle_ms, error, session_id) = head;
@@ -152,7 +165,7 @@ fn answer() -> impl Strategy<Value = (i16, Bytes, Vec<Shown>)> {
 }
 
 /// Walks a stream that arrives in pieces of the given sizes, over and over, to its end.
-fn walk_in_pieces(version: i16, stream: &[u8], pieces: &[usize]) -> Result<Vec<Shown>, String> {
+pub(super) fn walk_in_pieces(version: i16, stream: &[u8], pieces: &[usize]) -> Result<Vec<Shown>, String> {
     let mut walk = FetchWalk::new(version);
     let mut input = BytesMut::new();
     let mut shown: Vec<Shown> = vec![];
@@ -181,6 +194,7 @@ fn walk_in_pieces(version: i16, stream: &[u8], pieces: &[usize]) -> Result<Vec<S
                     break;
                 }
                 Walked::Batch { header, .. } => owed = header.payload_bytes(),
+                Walked::OldFormat { message } => owed = message.bytes,
                 Walked::Cut { bytes } => owed = *bytes,
                 _ => {}
             }
@@ -218,8 +232,8 @@ fn walk_exactly(version: i16, stream: &[u8]) -> (Vec<Shown>, usize) {
                 socket = &socket[taken.len()..];
                 walk.take_payload(taken.len());
             }
-            Walked::Cut { bytes } => {
-                taken = input.split().to_vec();
+            Walked::Cut { bytes } | Walked::OldFormat { message: MessageHeader { bytes, .. } } => {
+                taken = input.split_to(input.len().min(*bytes)).to_vec();
                 let rest = bytes - taken.len();
                 taken.extend_from_slice(&socket[..rest]);
                 socket = &socket[rest..];
@@ -236,7 +250,7 @@ fn walk_exactly(version: i16, stream: &[u8]) -> (Vec<Shown>, usize) {
     }
 }
 
-fn mutated(bytes: &[u8], changes: &[(prop::sample::Index, u8)]) -> Vec<u8> {
+pub(super) fn mutated(bytes: &[u8], changes: &[(prop::sample::Index, u8)]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for (at, value) in changes {
         let at = at.index(bytes.len());
@@ -246,7 +260,7 @@ fn mutated(bytes: &[u8], changes: &[(prop::sample::Index, u8)]) -> Vec<u8> {
 }
 
 /// Bytes that lengths and varints are made of come up more often.
-fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
+pub(super) fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
     let value = prop_oneof![any::<u8>(), Just(0u8), Just(1u8), Just(0x7f), Just(0xff)];
     vec((any::<prop::sample::Index>(), value), 1..6)
 }
@@ -305,7 +319,7 @@ proptest! {
 
     #[test]
     fn fetch_requests_read_as_meant(
-        version in fetch::VERSIONS,
+        version in ITS_VERSIONS,
         ints in any::<[i32; 6]>(),
         isolation in 0u8..2,
         client_id in name(),

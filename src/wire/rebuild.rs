@@ -9,9 +9,6 @@ use super::cursor::{Cursor, Read, Unread};
 use crate::limits::{BATCH_HEADER_BYTES, RECORDS_BYTES_MAX, RUNS_PER_BATCH_MAX};
 use bytes::Bytes;
 
-/// What stays of a batch's attributes: the codec.
-const ATTRIBUTES_KEPT: i16 = 0x07;
-
 /// How the records are put together again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holes {
@@ -29,6 +26,13 @@ pub struct Rebuilt {
     pub payload: Bytes,
     /// (source offset, records): where its records stood, range by range.
     pub runs: Vec<(i64, i64)>,
+}
+
+impl Rebuilt {
+    /// The source offset after its last record.
+    pub fn next_offset(&self) -> Option<i64> {
+        self.runs.last().map(|(offset, records)| offset + records)
+    }
 }
 
 /// The records of a batch from `from_offset` on, as batches without holes. None when there are no such records.
@@ -114,45 +118,104 @@ fn record<'a>(header: &BatchHeader, cursor: &mut Cursor<'a>) -> Read<Record<'a>>
 }
 
 fn encode(source: &BatchHeader, records: &[Record<'_>]) -> Result<Rebuilt, BadRecords> {
-    let base_timestamp_ms = records.first().map_or(0, |record| record.timestamp_ms);
-    let mut bytes = Vec::new();
-    let mut runs: Vec<(i64, i64)> = Vec::new();
-    let mut record_bytes = Vec::new();
-    for (delta, record) in (0i64..).zip(records) {
-        record_bytes.clear();
-        record_bytes.push(record.attributes);
-        put_zigzag(&mut record_bytes, record.timestamp_ms.wrapping_sub(base_timestamp_ms));
-        put_zigzag(&mut record_bytes, delta);
-        let length = (record_bytes.len() + record.body.len()) as i64;
-        put_zigzag(&mut bytes, length);
-        bytes.extend(&record_bytes);
-        bytes.extend(record.body);
-        match runs.last_mut().filter(|run| run.0 + run.1 == record.offset) {
-            Some(run) => run.1 += 1,
-            None => runs.push((record.offset, 1)),
+    let mut builder = Builder::new(source.codec());
+    for record in records {
+        builder.push(record.offset, record.attributes, record.timestamp_ms, &[record.body]);
+    }
+    builder.finish()
+}
+
+/// A batch in the making, record by record.
+#[derive(Debug)]
+pub struct Builder {
+    codec: u8,
+    bytes: Vec<u8>,
+    /// A record's fields before its body.
+    front: Vec<u8>,
+    records: i64,
+    base_timestamp_ms: i64,
+    max_timestamp_ms: i64,
+    runs: Vec<(i64, i64)>,
+}
+
+impl Builder {
+    pub fn new(codec: u8) -> Self {
+        Self {
+            codec,
+            bytes: Vec::new(),
+            front: Vec::new(),
+            records: 0,
+            base_timestamp_ms: 0,
+            max_timestamp_ms: -1,
+            runs: Vec::new(),
         }
     }
-    let payload = Bytes::from(compress(source.codec(), &bytes)?);
-    let count = i32::try_from(records.len()).map_err(|_| BadRecords::Records("there are too many"))?;
-    let mut header = BatchHeader {
-        base_offset: 0,
-        batch_bytes: BATCH_HEADER_BYTES + payload.len(),
-        leader_epoch: -1,
-        magic: 2,
-        crc: 0,
-        attributes: source.attributes & ATTRIBUTES_KEPT,
-        last_offset_delta: count - 1,
-        base_timestamp_ms,
-        max_timestamp_ms: records.iter().map(|record| record.timestamp_ms).max().unwrap_or(-1),
-        producer_id: -1,
-        producer_epoch: -1,
-        base_sequence: -1,
-        record_count: count,
-    };
-    let mut raw = header.to_raw();
-    seal(&mut raw, &payload);
-    header = BatchHeader::parse(&raw).map_err(|_| BadRecords::Records("they are too large for a batch"))?;
-    Ok(Rebuilt { header, payload, runs })
+
+    pub fn codec(&self) -> u8 {
+        self.codec
+    }
+
+    /// Bytes of records so far, uncompressed.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Ranges of offsets so far.
+    pub fn runs(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether no offset is missing between the last record and this offset.
+    pub fn is_followed_by(&self, offset: i64) -> bool {
+        self.runs.last().is_some_and(|run| run.0 + run.1 == offset)
+    }
+
+    /// `body`: key, value and headers with their lengths, in whatever pieces.
+    pub fn push(&mut self, offset: i64, attributes: u8, timestamp_ms: i64, body: &[&[u8]]) {
+        if self.records == 0 {
+            self.base_timestamp_ms = timestamp_ms;
+            self.max_timestamp_ms = timestamp_ms;
+        }
+        self.max_timestamp_ms = self.max_timestamp_ms.max(timestamp_ms);
+        self.front.clear();
+        self.front.push(attributes);
+        put_zigzag(&mut self.front, timestamp_ms.wrapping_sub(self.base_timestamp_ms));
+        put_zigzag(&mut self.front, self.records);
+        let body_bytes: usize = body.iter().map(|piece| piece.len()).sum();
+        put_zigzag(&mut self.bytes, (self.front.len() + body_bytes) as i64);
+        self.bytes.extend(&self.front);
+        body.iter().for_each(|piece| self.bytes.extend(*piece));
+        match self.runs.last_mut().filter(|run| run.0 + run.1 == offset) {
+            Some(run) => run.1 += 1,
+            None => self.runs.push((offset, 1)),
+        }
+        self.records += 1;
+    }
+
+    pub fn finish(self) -> Result<Rebuilt, BadRecords> {
+        let payload = Bytes::from(compress(self.codec, &self.bytes)?);
+        let count = i32::try_from(self.records).map_err(|_| BadRecords::Records("there are too many"))?;
+        let mut header = BatchHeader {
+            base_offset: 0,
+            batch_bytes: BATCH_HEADER_BYTES + payload.len(),
+            leader_epoch: -1,
+            magic: 2,
+            crc: 0,
+            attributes: i16::from(self.codec),
+            last_offset_delta: count - 1,
+            base_timestamp_ms: self.base_timestamp_ms,
+            max_timestamp_ms: self.max_timestamp_ms,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            record_count: count,
+        };
+        let mut raw = header.to_raw();
+        seal(&mut raw, &payload);
+        header =
+            BatchHeader::parse(&raw).map_err(|_| BadRecords::Records("they are too large for a batch"))?;
+        Ok(Rebuilt { header, payload, runs: self.runs })
+    }
 }
 
 /// A signed variable-length number (protobuf's zigzag coding), of up to 64 bits.
@@ -168,7 +231,8 @@ fn zigzag(cursor: &mut Cursor<'_>) -> Read<i64> {
     Err(Unread::Bad("a record has a number of more than ten bytes"))
 }
 
-fn put_zigzag(bytes: &mut Vec<u8>, value: i64) {
+/// The reverse of reading such a number.
+pub fn put_zigzag(bytes: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
         bytes.push(rest as u8 | 0x80);

@@ -33,6 +33,29 @@ impl Versions {
         }
     }
 
+    /// What brokers speak that do not know ApiVersions: what Kafka 0.8.2 and 0.9 have in common, as far as it is of use.
+    pub fn before_api_versions() -> Self {
+        // Fetch, ListOffsets, Metadata, OffsetFetch, FindCoordinator
+        Self { ranges: [(1, (0, 0)), (2, (0, 0)), (3, (0, 0)), (9, (1, 1)), (10, (0, 0))].into() }
+    }
+
+    /// Which Kafka it is, as far as its Fetch tells.
+    pub fn kafka(&self) -> &'static str {
+        const FETCH_KEY: i16 = 1;
+        match self.ranges.get(&FETCH_KEY).map_or(-1, |&(_, max)| max) {
+            ..=1 => "0.9 or older",
+            2 => "0.10.0",
+            3 => "0.10.1 or 0.10.2",
+            4 | 5 => "0.11",
+            6 => "1.0",
+            7 => "1.1",
+            8 | 9 => "2.0",
+            10 => "2.1 or 2.2",
+            11 => "2.3 to 2.6",
+            _ => "2.7 or later",
+        }
+    }
+
     /// The newest version of an API that the broker speaks between `min` and `max`, both included.
     pub fn pick(&self, api_key: i16, min: i16, max: i16) -> Option<i16> {
         let (broker_min, broker_max) = *self.ranges.get(&api_key)?;
@@ -93,6 +116,14 @@ mod tests {
         );
         assert!(versions.why_not(61, 0, 0).contains("DescribeProducers"));
         assert_eq!(api_name(9999), "API 9999");
+    }
+
+    #[test]
+    fn old_brokers_are_known_by_their_fetch() {
+        let old = Versions::before_api_versions();
+        assert_eq!((old.pick(1, 0, 13), old.pick(3, 0, 12), old.pick(16, 0, 5)), (Some(0), Some(0), None));
+        assert_eq!(old.kafka(), "0.9 or older");
+        assert_eq!(Versions::from(&answer()).kafka(), "2.7 or later");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What brokers do not speak, and what a mirror does without it.
 
-use crate::config::Mirror;
+use crate::config::{Mirror, StartFrom};
 use crate::control::finding::{About, Finding, Weight, names};
 use crate::shard::{DESCRIBE_PRODUCERS, LIST_OFFSETS, OFFSET_FOR_LEADER_EPOCH, Side, WRITE_TXN_MARKERS};
+use crate::wire::fetch::BATCHES_MIN;
 use crate::wire::versions::{Versions, api_name};
 use std::collections::BTreeMap;
 
@@ -10,7 +11,15 @@ const METADATA_KEY: i16 = 3;
 /// From here on topics have ids (KIP-516).
 const METADATA_IDS: (i16, i16) = (10, 12);
 const LIST_OFFSETS_KEY: i16 = 2;
+const FETCH_KEY: i16 = 1;
+/// Record batches; and the word of the leader on where logs part (KIP-595).
+const FETCH_BATCHES: (i16, i16) = (BATCHES_MIN, 13);
+const FETCH_DIVERGENCE: (i16, i16) = (12, 13);
+const DESCRIBE_CONFIGS_KEY: i16 = 32;
+const DESCRIBE_CONFIGS: (i16, i16) = (0, 4);
+const LIST_OFFSETS_BY_TIME: (i16, i16) = (1, 9);
 const LIST_GROUPS_KEY: i16 = 16;
+const LIST_GROUPS: (i16, i16) = (0, 5);
 /// From here on with the groups' states (KIP-518).
 const LIST_GROUPS_STATES: (i16, i16) = (4, 5);
 const DELETE_RECORDS_KEY: i16 = 21;
@@ -32,17 +41,52 @@ struct Need {
     since: &'static str,
     weight: Weight,
     without: &'static str,
-    /// Only for mirroring groups.
-    for_groups: bool,
+    /// Only for mirrors that make use of it.
+    when: fn(&Mirror) -> bool,
 }
 
 const NO_POSITION: &str = "the mirror cannot find its position there, so every partition stops";
 
 const fn need(side: Side, api_key: i16, versions: (i16, i16), since: &'static str) -> Need {
-    Need { side, api_key, versions, since, weight: Weight::Stops, without: NO_POSITION, for_groups: false }
+    Need { side, api_key, versions, since, weight: Weight::Stops, without: NO_POSITION, when: |_| true }
+}
+
+fn mirrors_groups(config: &Mirror) -> bool {
+    !config.groups.is_empty()
 }
 
 const NEEDS: &[Need] = &[
+    Need {
+        weight: Weight::Note,
+        without: "its message sets are made into record batches, with the same codec. Before Kafka 0.10 records have no timestamp, \
+                  so all of them are unguarded",
+        ..need(Side::Source, FETCH_KEY, FETCH_BATCHES, "0.11")
+    },
+    Need {
+        weight: Weight::Note,
+        without: "records that the source loses in an unclean leader election after they were mirrored are noticed only while its \
+                  log ends before them",
+        ..need(Side::Source, FETCH_KEY, FETCH_DIVERGENCE, "2.7")
+    },
+    Need {
+        weight: Weight::Warning,
+        without: "its topics' settings are not known: topics are created with the same partition count and the target's \
+                  defaults (retention, compaction, max.message.bytes). Create those on the target yourself that need others",
+        ..need(Side::Source, DESCRIBE_CONFIGS_KEY, DESCRIBE_CONFIGS, "0.11")
+    },
+    Need {
+        weight: Weight::Warning,
+        without: "a partition that begins at a time begins with a log segment that was written to around it, somewhat earlier",
+        when: |config| matches!(config.from, StartFrom::TimestampMs(_)),
+        ..need(Side::Source, LIST_OFFSETS_KEY, LIST_OFFSETS_BY_TIME, "0.10.1")
+    },
+    Need {
+        weight: Weight::Warning,
+        without: "groups cannot be listed: only those are mirrored that --groups names exactly, if they keep their offsets in \
+                  Kafka and not in ZooKeeper",
+        when: mirrors_groups,
+        ..need(Side::Source, LIST_GROUPS_KEY, LIST_GROUPS, "0.9")
+    },
     Need {
         weight: Weight::Note,
         without: "a topic that is deleted and made anew is not told from the one before",
@@ -84,7 +128,7 @@ const NEEDS: &[Need] = &[
     Need {
         weight: Weight::Note,
         without: "whether a group has members there shows only when its positions are committed",
-        for_groups: true,
+        when: mirrors_groups,
         ..need(Side::Target, LIST_GROUPS_KEY, LIST_GROUPS_STATES, "2.6")
     },
 ];
@@ -95,7 +139,7 @@ pub fn missing(
     source: &BTreeMap<i32, Versions>,
     target: &BTreeMap<i32, Versions>,
 ) -> Vec<Finding> {
-    let wanted = NEEDS.iter().filter(|need| !need.for_groups || !config.groups.is_empty());
+    let wanted = NEEDS.iter().filter(|need| (need.when)(config));
     let finding = |need: &Need| {
         let (about, brokers, side) = match need.side {
             Side::Source => (About::Source, source, "source"),
@@ -159,6 +203,15 @@ mod tests {
         assert!(found[1].text.starts_with("broker 2 of the target does not speak WriteTxnMarkers version 1"));
         assert_eq!((found[0].weight, &found[1].about), (Weight::Warning, &About::Target));
         assert_eq!(found[1].weight, Weight::Note);
+    }
+
+    #[test]
+    fn a_source_before_api_versions_can_be_mirrored() {
+        let (old, new) = (BTreeMap::from([(1, Versions::before_api_versions())]), brokers(&[&[]]));
+        let found = missing(&config(&["t"], &[]), &old, &new);
+        assert!(found.iter().all(|finding| finding.weight < Weight::Stops), "{found:?}");
+        let says = |words: &str| found.iter().any(|finding| finding.text.contains(words));
+        assert!(says("DescribeConfigs version 0 (Kafka 0.11") && says("made into record batches"));
     }
 
     #[test]

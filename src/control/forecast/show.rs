@@ -10,9 +10,13 @@ use std::time::Duration;
 /// Topics first, each with what is to be said of it; then the rest, and in the last line what it comes to.
 pub fn show(forecast: &Forecast) -> String {
     let Forecast { link, source, target, topics, groups, findings, .. } = forecast;
-    let cluster = |cluster: &super::Cluster| match cluster.brokers {
-        1 => format!("{} (1 broker)", cluster.id),
-        brokers => format!("{} ({brokers} brokers)", cluster.id),
+    let cluster = |cluster: &super::Cluster| {
+        // Before Kafka 0.10.1.
+        let id = if cluster.id.is_empty() { "without an id" } else { &cluster.id };
+        match cluster.brokers {
+            1 => format!("{id} (1 broker)"),
+            brokers => format!("{id} ({brokers} brokers)"),
+        }
     };
     let mut text = format!("link {link}: cluster {} to cluster {}\n", cluster(source), cluster(target));
     for topic in topics {

@@ -618,7 +618,9 @@ impl Ledger {
 
     fn other_clusters(&self) -> Option<DataPid> {
         let pid = self.data_pid.as_ref()?;
-        let same = pid.source_cluster == self.settings.source_cluster
+        // A source before Kafka 0.10.1 has no id, until it is upgraded.
+        let is_untold = pid.source_cluster.is_empty() || self.settings.source_cluster.is_empty();
+        let same = (is_untold || pid.source_cluster == self.settings.source_cluster)
             && pid.target_cluster == self.settings.target_cluster;
         (!same).then(|| pid.clone())
     }

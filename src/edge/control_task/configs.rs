@@ -32,6 +32,10 @@ impl Session<'_> {
     }
 
     fn try_sync_configs(&mut self) -> Result<(), AdminError> {
+        if !self.source.tells_configs()? {
+            // What is not known is not to be undone. (The plan says so.)
+            return Ok(());
+        }
         let topics: BTreeSet<String> = self.lanes.values().map(|lane| lane.topic.to_string()).collect();
         let source = self.source.topic_configs(topics.iter().map(String::as_str))?;
         let target = self.target.topic_configs(topics.iter().map(String::as_str))?;
@@ -72,6 +76,6 @@ impl Session<'_> {
 
     fn replicas_on_target(&self, topic: &str) -> i16 {
         let twin = self.target.observed().topics.get(topic);
-        twin.map_or(1, |twin| twin.replication_factor())
+        twin.map_or(1, crate::control::metadata::Topic::replication_factor)
     }
 }

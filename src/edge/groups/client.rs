@@ -3,12 +3,13 @@
 use crate::config::Cluster;
 use crate::control::forecast::rights::Operations;
 use crate::control::groups::{Committed, Positions};
+use crate::control::metadata::Observed;
 use crate::edge::admin::{Admin, AdminError, check};
-use crate::edge::client::ANY_BROKER;
+use crate::edge::client::{ANY_BROKER, ClientError};
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic};
 use kafka_protocol::messages::{
     DescribeGroupsRequest, FindCoordinatorRequest, GroupId, ListGroupsRequest, OffsetCommitRequest,
     OffsetFetchRequest, TopicName,
@@ -20,11 +21,13 @@ use std::time::Duration;
 const FIND_COORDINATOR_KEY: i16 = 10;
 /// From 4 on many groups are asked for at once (KIP-699).
 const FIND_COORDINATORS: (i16, i16) = (4, 5);
-const FIND_COORDINATOR: (i16, i16) = (1, 3);
+const FIND_COORDINATOR: (i16, i16) = (0, 3);
 const OFFSET_FETCH_KEY: i16 = 9;
 /// From 8 on many groups are asked for at once (KIP-709); from 10 on topics have ids.
 const OFFSET_FETCHES: (i16, i16) = (8, 9);
-const OFFSET_FETCH: (i16, i16) = (5, 7);
+const OFFSET_FETCH: (i16, i16) = (1, 7);
+/// From here on (Kafka 0.10.2) a group's positions can be had without naming their partitions.
+const OFFSET_FETCH_ALL_MIN: i16 = 2;
 const OFFSET_COMMIT: (i16, i16) = (5, 9);
 const LIST_GROUPS: (i16, i16) = (0, 5);
 /// Groups of this type have no positions of their own to commit (KIP-932).
@@ -32,6 +35,7 @@ const SHARE: &str = "share";
 /// Groups in one request.
 const CHUNK: usize = 200;
 /// From 3 on with what this user may do (KIP-430); before 6 a group that does not exist is no error.
+const DESCRIBE_GROUPS_KEY: i16 = 15;
 const DESCRIBE_GROUPS: (i16, i16) = (3, 5);
 const GROUP_AUTHORIZATION_FAILED: i16 = 30;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
@@ -44,6 +48,8 @@ pub(super) type Refused = Vec<((String, i32), i16)>;
 pub(super) struct GroupClient {
     admin: Admin,
     is_observed: bool,
+    /// What there is to look for on brokers that do not list groups (before Kafka 0.9).
+    named: Vec<String>,
     coordinators: BTreeMap<String, i32>,
 }
 
@@ -52,8 +58,13 @@ impl GroupClient {
         Self {
             admin: Admin::new(cluster, client_id, timeout),
             is_observed: false,
+            named: Vec::new(),
             coordinators: BTreeMap::new(),
         }
+    }
+
+    pub(super) fn naming(self, named: Vec<String>) -> Self {
+        Self { named, ..self }
     }
 
     /// All groups, of whichever protocol, and whether they have members, where the brokers tell (from Kafka 2.6 on, KIP-518).
@@ -84,6 +95,10 @@ impl GroupClient {
             }
         }
         match trouble {
+            Some(AdminError::Client(ClientError::Unsupported { .. })) if !answered => {
+                self.is_observed = true;
+                Ok(self.named.iter().map(|group| (group.clone(), false)).collect())
+            }
             Some(error) if !answered => Err(error),
             _ => Ok(found),
         }
@@ -122,9 +137,11 @@ impl GroupClient {
         let (min, max) = OFFSET_FETCHES;
         if client.client(coordinator)?.versions().pick(OFFSET_FETCH_KEY, min, max).is_none() {
             let (min, max) = OFFSET_FETCH;
+            let partitions = all_partitions(self.admin.observed());
             for group in groups {
-                let answer = self.admin.client().call(coordinator, min, max, |_| {
-                    OffsetFetchRequest::default().with_group_id(group_id(group)).with_topics(None)
+                let answer = self.admin.client().call(coordinator, min, max, |version| {
+                    let named = (version < OFFSET_FETCH_ALL_MIN).then(|| partitions.clone());
+                    OffsetFetchRequest::default().with_group_id(group_id(group)).with_topics(named)
                 })?;
                 let positions = answer.topics.into_iter().flat_map(|topic| {
                     let name = topic.name.to_string();
@@ -189,6 +206,10 @@ impl GroupClient {
     ) -> Result<BTreeMap<String, Operations>, AdminError> {
         self.observe()?;
         let mut found = BTreeMap::new();
+        let (min, max) = DESCRIBE_GROUPS;
+        if self.admin.client().client(ANY_BROKER)?.versions().pick(DESCRIBE_GROUPS_KEY, min, max).is_none() {
+            return Ok(found);
+        }
         // Any broker says what must not even be described. Only the coordinator says more.
         self.operations_from(ANY_BROKER, groups, &mut found)?;
         if !self.list()?.is_empty() {
@@ -323,6 +344,16 @@ impl GroupClient {
         }
         Ok(())
     }
+}
+
+fn all_partitions(observed: &Observed) -> Vec<OffsetFetchRequestTopic> {
+    let topics = observed.topics.iter().map(|(name, topic)| {
+        let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        OffsetFetchRequestTopic::default()
+            .with_name(TopicName(StrBytes::from_string(name.clone())))
+            .with_partition_indexes((0..count).collect())
+    });
+    topics.collect()
 }
 
 fn group_id(group: &str) -> GroupId {

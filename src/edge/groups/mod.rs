@@ -13,7 +13,7 @@ pub use status::{Status, show};
 use super::admin::AdminError;
 use super::clock;
 use crate::config::Mirror;
-use crate::control::groups::{Committed, Positions, Reason, decide, is_wanted, no_match};
+use crate::control::groups::{Committed, Positions, Reason, decide, is_wanted, named, no_match};
 use crate::control::offset_map::Unmapped;
 use client::GroupClient;
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ impl GroupSync {
     pub fn new(config: Arc<Mirror>) -> Self {
         let timeout = Duration::from_millis(config.request_timeout_ms.min(10_000));
         let client = |cluster| GroupClient::new(cluster, &config.client_id, timeout);
-        let (source, target) = (client(&config.source), client(&config.target));
+        let (source, target) = (client(&config.source).naming(named(&config)), client(&config.target));
         Self { config, source, target, done: BTreeMap::new(), again_us: BTreeMap::new() }
     }
 

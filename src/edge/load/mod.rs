@@ -16,14 +16,16 @@ use super::hlog::Hlog;
 use super::progress::Progress;
 use crate::config::{Address, Cluster};
 use crate::load::omb::{OmbResult, PERIOD_US};
+use crate::load::shape::{Captured, Replay};
 use crate::load::{
-    Batches, LoadReport, LoadSettings, Measures, Pattern, Profile, Rate, ReadBack, Shape, Step, Tally,
+    Batches, Codec, LoadReport, LoadSettings, Measures, Pattern, Profile, Rate, ReadBack, Shape, Step, Tally,
 };
 use crate::stats::units;
 use consumer::{Lane, Readers, Track};
 use sender::{Sender, Sent};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -55,12 +57,35 @@ pub struct Create {
     pub configs: BTreeMap<String, String>,
 }
 
+/// A captured shape that is sent again.
+#[derive(Clone, Debug)]
+pub struct Again {
+    pub captured: Arc<Captured>,
+    /// So many times as fast as it came.
+    pub speed: f64,
+}
+
+impl Again {
+    /// A topic of so many partitions has one for each of the shape's.
+    fn fits(&self, partitions: usize) -> bool {
+        partitions >= self.captured.partitions_max() as usize
+    }
+
+    fn schedule(&self, partitions: u32) -> Replay {
+        Replay::new(Arc::clone(&self.captured), self.speed, partitions)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub target: Cluster,
+    /// Where it is read back from, if that is another cluster: a mirror is between them.
+    pub read_from: Option<Cluster>,
     pub topics: Vec<String>,
     pub create: Option<Create>,
+    /// Of a replay, only the seed counts.
     pub shape: Shape,
+    pub replay: Option<Again>,
     pub timestamps: Timestamps,
     /// One after the other; none: as much as is taken.
     pub rates: Vec<Offer>,
@@ -93,8 +118,40 @@ impl Settings {
         (!rates.is_empty()).then_some(Profile { rates, step_us: self.step_us, pattern: self.pattern })
     }
 
-    fn max_message_bytes(&self) -> usize {
-        (self.shape.batch_bytes + (64 << 10)).max(1_048_588)
+    pub fn max_message_bytes(&self) -> usize {
+        let batch_bytes = match &self.replay {
+            Some(again) => again.captured.batch_bytes_max(),
+            None => self.shape.batch_bytes,
+        };
+        (batch_bytes + (64 << 10)).max(1_048_588)
+    }
+
+    fn has_zstd(&self) -> bool {
+        match &self.replay {
+            Some(again) => again.captured.batches.iter().any(|seen| seen.codec == Codec::Zstd),
+            None => self.shape.codec == Codec::Zstd,
+        }
+    }
+
+    fn batches(&self, partitions: u32, first_timestamp_ms: i64) -> Result<Batches, String> {
+        match &self.replay {
+            Some(again) => {
+                Batches::of_shape(self.shape.clone(), &again.captured, partitions, first_timestamp_ms)
+            }
+            None => Batches::new(self.shape.clone(), partitions, first_timestamp_ms),
+        }
+    }
+
+    /// What a report says of the records: sizes, keys, codec.
+    fn description(&self, batches: &Batches) -> (String, String, &'static str) {
+        let Some(again) = &self.replay else {
+            return (self.shape.sizes.to_string(), self.shape.keys.to_string(), self.shape.codec.name());
+        };
+        let seen = &again.captured.batches;
+        let codec = seen.first().map_or(Codec::None, |first| first.codec);
+        let is_mixed = seen.iter().any(|each| each.codec != codec);
+        let sizes = format!("{:.0} B on average", batches.mean_value_bytes());
+        (sizes, "no keys".into(), if is_mixed { "mixed" } else { codec.name() })
     }
 }
 
@@ -151,27 +208,75 @@ const LEADERS_PAUSE: Duration = Duration::from_millis(100);
 
 /// Sends the load. Once `stop` is set it ends, with what was measured until then. The error says why it could not begin.
 pub fn run(settings: &Settings, watch: &mut dyn Watch, stop: &AtomicBool) -> Result<Outcome, String> {
+    Generator::new(settings)?.run(settings, watch, stop)
+}
+
+/// Topics that are ready, and batches that are encoded: a load can be sent again and again, at any rate.
+pub struct Generator {
+    admin: Admin,
+    partitions: u32,
+    batches: Batches,
+}
+
+impl Generator {
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        let timeout = Duration::from_millis(settings.request_timeout_ms);
+        let mut admin = Admin::new(&settings.target, &settings.client_id, timeout);
+        let partitions = make_ready(settings, &mut admin)?;
+        let batches = settings.batches(partitions, 0)?;
+        Ok(Self { admin, partitions, batches })
+    }
+
+    pub fn batches(&self) -> &Batches {
+        &self.batches
+    }
+
+    /// Sends to the same topics as before, what was sent before having been read. See [`run`].
+    pub fn run(
+        &mut self,
+        settings: &Settings,
+        watch: &mut dyn Watch,
+        stop: &AtomicBool,
+    ) -> Result<Outcome, String> {
+        let batches = self.batches.dated_from(clock::now().wall_ms - 60_000);
+        send(settings, &mut self.admin, self.partitions, &batches, watch, stop)
+    }
+}
+
+fn send(
+    settings: &Settings,
+    admin: &mut Admin,
+    partitions: u32,
+    batches: &Batches,
+    watch: &mut dyn Watch,
+    stop: &AtomicBool,
+) -> Result<Outcome, String> {
     let timeout = Duration::from_millis(settings.request_timeout_ms);
-    let mut admin = Admin::new(&settings.target, &settings.client_id, timeout);
-    let partitions = make_ready(settings, &mut admin)?;
-    let ends = await_leaders(settings, &mut admin, partitions, stop)?;
-    let first_timestamp_ms = clock::now().wall_ms - 60_000;
-    let batches = Batches::new(settings.shape.clone(), partitions, first_timestamp_ms)?;
+    let ends = await_leaders(settings, admin, partitions, stop)?;
+    let by_leader = match &settings.read_from {
+        _ if !settings.check => BTreeMap::new(),
+        None => lanes_by_leader(settings, admin, &ends)?,
+        Some(other) => {
+            let mut admin = Admin::new(other, &settings.client_id, timeout);
+            admin.observe().map_err(|error| error.to_string())?;
+            let ends = await_leaders(settings, &mut admin, partitions, stop)?;
+            lanes_by_leader(settings, &admin, &ends)?
+        }
+    };
     let lanes = settings.topics.len() * partitions as usize;
     let track = Track::new(if settings.check { lanes } else { 0 });
     let mut recorder = Recorder::new(settings, watch)?;
     let readers = Readers {
-        cluster: &settings.target,
+        cluster: settings.read_from.as_ref().unwrap_or(&settings.target),
         client_id: &settings.client_id,
         timeout: timeout.max(Duration::from_secs(5)),
-        batches: &batches,
+        batches,
         track: &track,
         measured_from_us: clock::now().mono_us + settings.warmup_us,
     };
-    let by_leader = if settings.check { lanes_by_leader(settings, &admin, &ends)? } else { BTreeMap::new() };
     let (sent, read) = thread::scope(|scope| {
         let threads = readers.start(scope, by_leader).map_err(|error| error.to_string())?;
-        let sender = Sender::new(settings, &batches, &mut admin, &track, partitions, stop);
+        let sender = Sender::new(settings, batches, admin, &track, partitions, stop);
         let sent = sender.run(&mut recorder);
         if let Ok(sent) = &sent {
             let expected = sent.counts.iter().sum::<u64>().saturating_sub(sent.total.failed_batches);
@@ -183,7 +288,7 @@ pub fn run(settings: &Settings, watch: &mut dyn Watch, stop: &AtomicBool) -> Res
         let read: Result<Vec<consumer::Checkers>, String> = ended.collect();
         Ok::<_, String>((sent?, read))
     })?;
-    finish(settings, &batches, sent, read, &track, recorder, stop.load(Ordering::Relaxed))
+    finish(settings, batches, sent, read, &track, recorder, stop.load(Ordering::Relaxed))
 }
 
 /// Creates the topics if that is wanted. Returns how many partitions each has.
@@ -216,7 +321,15 @@ fn make_ready(settings: &Settings, admin: &mut Admin) -> Result<u32, String> {
         (_, Some((count, topic))) if !counts.is_empty() => {
             Err(format!("all topics must have as many partitions; {topic} has {count}, others have more"))
         }
-        (Some(create), Some((count, topic))) if count != create.partitions as usize => {
+        (_, Some((count, topic))) if settings.replay.as_ref().is_some_and(|again| !again.fits(count)) => {
+            Err(format!(
+                "{topic} has {count} partitions, and the shape needs {}; send it to a topic of another name, with --create",
+                settings.replay.as_ref().map_or(0, |again| again.captured.partitions_max())
+            ))
+        }
+        (Some(create), Some((count, topic)))
+            if settings.replay.is_none() && count != create.partitions as usize =>
+        {
             Err(format!("{topic} exists and has {count} partitions, not {}", create.partitions))
         }
         (_, Some((count, _))) => Ok(count as u32),
@@ -348,6 +461,7 @@ fn finish(
         [offer] => offer.rate(batches),
         _ => Rate::of(records, (records as f64 * mean_bytes_per_record) as u64, scheduled_seconds),
     });
+    let (record_bytes, keys, codec) = settings.description(batches);
     let step_seconds = settings.step_us as f64 / 1e6;
     let steps = settings.rates.iter().zip(&sent.steps).map(|(offer, step)| Step {
         offered: offer.rate(batches),
@@ -361,9 +475,9 @@ fn finish(
         load: LoadSettings {
             topics: settings.topics.clone(),
             partitions: (sent.counts.len() / settings.topics.len().max(1)) as u32,
-            record_bytes: settings.shape.sizes.to_string(),
-            keys: settings.shape.keys.to_string(),
-            codec: settings.shape.codec.name(),
+            record_bytes,
+            keys,
+            codec,
             records_per_batch: batches.mean_records(),
             batch_wire_bytes: batches.mean_bytes() as u64,
             acks: settings.acks,

@@ -8,6 +8,7 @@ use crate::edge::client::Client;
 use crate::edge::clock;
 use crate::edge::security::Access;
 use crate::error;
+use crate::load::shape::Replay;
 use crate::load::{Arrivals, Batches, Measures, Profile, Turn};
 use crate::wire::TopicKey;
 use crate::wire::produce::{Entry, Payload};
@@ -84,6 +85,8 @@ pub struct Sender<'a> {
     leads: Vec<Lead>,
     profile: Option<Profile>,
     arrivals: Option<Arrivals>,
+    /// A captured shape instead of a profile.
+    replay: Option<Replay>,
     turn: Turn,
     /// By lane: the next batch's index.
     counts: Vec<u64>,
@@ -123,6 +126,7 @@ impl<'a> Sender<'a> {
         Self {
             access: Access::new(&settings.target.security),
             arrivals: profile.clone().map(|profile| Arrivals::new(profile, settings.shape.seed)),
+            replay: settings.replay.as_ref().map(|again| again.schedule(partitions)),
             turn: Turn::new(&settings.shape.keys, topics, partitions, settings.shape.seed ^ 1),
             topics: settings.topics.iter().map(|topic| Bytes::copy_from_slice(topic.as_bytes())).collect(),
             routes: vec![0; lanes],
@@ -179,6 +183,7 @@ impl<'a> Sender<'a> {
             }
             self.wait(now_us);
         }
+        let has_schedule = self.has_schedule();
         let unsent_records = self.count_unsent();
         let now_us = clock::now().mono_us;
         self.end_tick(now_us, true, watch);
@@ -194,7 +199,7 @@ impl<'a> Sender<'a> {
         Ok(Sent {
             total: self.total,
             steps: self.steps,
-            offered_records: self.profile.is_some().then_some(self.offered_records),
+            offered_records: has_schedule.then_some(self.offered_records),
             unsent_records,
             seconds: last_us.saturating_sub(self.measured_from_us) as f64 / 1e6,
             counts: self.counts,
@@ -226,7 +231,7 @@ impl<'a> Sender<'a> {
     /// Puts what is due by now in its broker's queue.
     fn schedule(&mut self, now_us: u64) {
         let ahead = self.counts.len() * AHEAD_PER_LANE;
-        let queue_max = if self.profile.is_some() { QUEUE_MAX } else { ahead };
+        let queue_max = if self.has_schedule() { QUEUE_MAX } else { ahead };
         while self.queued < queue_max && !self.stop.load(Ordering::Relaxed) {
             let Some(due) = self.next_due(now_us) else { break };
             if due.intended_us.is_some_and(|us| us > now_us) {
@@ -238,6 +243,20 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// What is due does not depend on what is taken.
+    fn has_schedule(&self) -> bool {
+        self.profile.is_some() || self.replay.is_some()
+    }
+
+    /// Batches due until so long after the start; None at full speed.
+    fn offered(&self, us: u64) -> Option<f64> {
+        match (&self.replay, &self.profile) {
+            (Some(replay), _) => Some(replay.offered(us)),
+            (None, Some(profile)) => Some(profile.offered(us)),
+            (None, None) => None,
+        }
+    }
+
     /// The next batch of the schedule; None when that is over.
     fn next_due(&mut self, now_us: u64) -> Option<Due> {
         if let Some(due) = self.next.take() {
@@ -246,12 +265,19 @@ impl<'a> Sender<'a> {
         if self.is_scheduled {
             return None;
         }
-        let intended_us = self.arrivals.as_mut().map(|arrivals| self.start_us + arrivals.next_us());
+        let (due_us, lane) = match &mut self.replay {
+            Some(replay) => {
+                let (us, lane) = replay.take();
+                (Some(us), Some(lane))
+            }
+            None => (self.arrivals.as_mut().map(Arrivals::next_us), None),
+        };
+        let intended_us = due_us.map(|us| self.start_us + us);
         if self.records_left == 0 || intended_us.unwrap_or(now_us) >= self.end_us {
             self.is_scheduled = true;
             return None;
         }
-        let lane = self.turn.take();
+        let lane = lane.unwrap_or_else(|| self.turn.take());
         let index = self.counts[lane as usize];
         self.counts[lane as usize] += 1;
         let records = u64::from(self.batches.records(lane, index)).min(self.records_left);
@@ -278,7 +304,9 @@ impl<'a> Sender<'a> {
             let records = u64::from(self.batches.records(due.lane, due.index));
             unsent += self.waited_in_vain(due.intended_us, records, now_us);
         }
-        let Some(profile) = self.profile.clone() else { return unsent };
+        if !self.has_schedule() {
+            return unsent;
+        }
         let Some(next) = self.next_due(now_us) else { return unsent };
         let (Some(from_us), records) = (next.intended_us, self.batches.records(next.lane, next.index)) else {
             return unsent;
@@ -292,7 +320,8 @@ impl<'a> Sender<'a> {
         let slice_us = end_us.saturating_sub(from_us).div_ceil(UNSENT_SLICES).max(1);
         let mut left = if self.settings.records.is_some() { self.records_left } else { u64::MAX };
         for begin_us in (from_us..end_us).step_by(slice_us as usize) {
-            let until = |us: u64| profile.offered(us - self.start_us) * self.batches.mean_records();
+            let until =
+                |us: u64| self.offered(us - self.start_us).unwrap_or(0.0) * self.batches.mean_records();
             let due = until((begin_us + slice_us).min(end_us)) - until(begin_us);
             let records = (due.round() as u64).min(left);
             left -= records;
@@ -431,7 +460,7 @@ impl<'a> Sender<'a> {
                 Connection::new(client, &self.settings.client_id, self.settings.acks, timeout_ms)
             });
             let connection = connected.map_err(|error| error.to_string())?;
-            if self.settings.shape.codec == crate::load::Codec::Zstd && connection.version() < 7 {
+            if self.settings.has_zstd() && connection.version() < 7 {
                 return Err(format!("{address} knows no zstd (Kafka 2.1 and later do); take another codec"));
             }
             lead.connection = Some(connection);
@@ -503,14 +532,16 @@ impl<'a> Sender<'a> {
             total: &self.total,
             queued: self.queued,
             is_last,
-            offered_batches_per_second: self.profile.as_ref().map(|profile| {
-                let since_us = |us: u64| us.min(self.end_us).saturating_sub(self.start_us);
-                let due = profile.offered(since_us(now_us)) - profile.offered(since_us(self.tick_begin_us));
-                due * 1e6 / (now_us - self.tick_begin_us).max(1) as f64
-            }),
+            offered_batches_per_second: self.offered_between(self.tick_begin_us, now_us),
         });
         self.tick.clear();
         self.tick_begin_us = now_us;
+    }
+
+    fn offered_between(&self, begin_us: u64, end_us: u64) -> Option<f64> {
+        let since_us = |us: u64| us.min(self.end_us).saturating_sub(self.start_us);
+        let due = self.offered(since_us(end_us))? - self.offered(since_us(begin_us))?;
+        Some(due * 1e6 / (end_us - begin_us).max(1) as f64)
     }
 
     /// Waits until a socket is ready, the next batch is due, or the tick is over.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::broker::SyntheticCluster;
 use crate::edge::broker_task::{self, Server};
-use crate::load::{Codec, Keys, Sizes};
+use crate::load::{Keys, Sizes};
 
 fn cluster(brokers: i32) -> Server {
     let address = |_| Address { host: "127.0.0.1".into(), port: 0 };
@@ -17,9 +17,11 @@ fn cluster(brokers: i32) -> Server {
 fn settings(server: &Server) -> Settings {
     Settings {
         target: Cluster::from(server.bootstrap()),
+        read_from: None,
         topics: vec!["t".into()],
         create: Some(Create { partitions: 4, replication_factor: -1, configs: BTreeMap::new() }),
         shape: Shape::plain(10_000, 300, Codec::Lz4, 50),
+        replay: None,
         timestamps: Timestamps::Sequence,
         rates: vec![Offer::RecordsPerSecond(20_000.0)],
         step_us: 0,

@@ -6,6 +6,7 @@ mod tap;
 mod tests;
 
 pub(super) use reader::Reader;
+pub(super) use tap::Tap;
 
 use super::admin::{Admin, AdminError};
 use super::offsets::{LinkState, OffsetsError};

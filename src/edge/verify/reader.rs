@@ -7,8 +7,12 @@ use crate::control::verify::Held;
 use crate::edge::admin::{Admin, AdminError, check};
 use crate::edge::client::ClientError;
 use crate::wire::TopicKey;
+use crate::wire::batch::BatchHeader;
 use crate::wire::fetch::{FetchPartition, Walked};
+use crate::wire::legacy::convert::convert;
+use crate::wire::rebuild::Holes;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -23,6 +27,8 @@ pub(in crate::edge) struct Reader {
     payloads: Payloads,
     /// The leader's id, and the connection to it.
     tap: Option<(i32, Tap)>,
+    /// Read, and not yet handed out: messages of old formats, made into batches as a mirror does it.
+    ready: VecDeque<Held>,
     /// What is under way was asked for from somewhere else.
     is_stale: bool,
     /// The records' bytes of answers, as they came.
@@ -57,6 +63,7 @@ impl Reader {
             reading: Reading::new(range, ASKED_BYTES_MAX),
             payloads: Payloads::new(false),
             tap: None,
+            ready: VecDeque::new(),
             is_stale: false,
             bytes: 0,
             errors: 0,
@@ -76,7 +83,7 @@ impl Reader {
     }
 
     pub(in crate::edge) fn is_done(&self) -> bool {
-        self.reading.is_done()
+        self.reading.is_done() && self.ready.is_empty()
     }
 
     /// Bytes read since this was asked last.
@@ -94,6 +101,7 @@ impl Reader {
         self.payloads.handle_missed();
         if let Some(from) = from {
             self.reading.rewind(from);
+            self.ready.clear();
             self.is_stale = true;
         }
     }
@@ -141,8 +149,9 @@ impl Reader {
             }
             self.is_stale = false;
         }
-        if self.is_done() {
-            return Ok(None);
+        let held = self.ready.pop_front();
+        if held.is_some() || self.is_done() {
+            return Ok(held);
         }
         let (leader, mut tap) = match self.tap.take() {
             Some(tap) => tap,
@@ -214,11 +223,20 @@ impl Reader {
                         return Ok(Some(Held::new(header, raw, payload)));
                     }
                 }
-                Walked::OldFormat { .. } => {
-                    let at = self.reading.position();
-                    return Err(Failure::Log(format!(
-                        "the batch at offset {at} is of an old message format"
-                    )));
+                Walked::OldFormat { message } => {
+                    self.bytes += message.bytes as u64;
+                    if message.offset < self.reading.position() {
+                        tap.skip(message.bytes)?;
+                        continue;
+                    }
+                    let bytes = tap.take(message.bytes)?;
+                    self.convert(&bytes)?;
+                    if let Some(held) = self.ready.pop_front() {
+                        return Ok(Some(held));
+                    }
+                    if self.reading.is_done() {
+                        return Ok(None);
+                    }
                 }
                 Walked::Damaged(bad) => return Err(Failure::Log(bad.to_string())),
                 Walked::Cut { bytes } => tap.skip(bytes)?,
@@ -229,5 +247,22 @@ impl Reader {
                 _ => {}
             }
         }
+    }
+
+    fn convert(&mut self, message: &[u8]) -> Result<(), Failure> {
+        let converted = convert(message, self.reading.position(), Holes::Split);
+        for batch in converted.map_err(|bad| Failure::Log(bad.to_string()))? {
+            let base_offset = batch.runs.first().map_or(0, |(offset, _)| *offset);
+            let header = BatchHeader { base_offset, ..batch.header };
+            match self.reading.handle_batch(&header) {
+                Verdict::Beyond => self.reading.handle_beyond(),
+                Verdict::LeftOut => {}
+                Verdict::Committed => {
+                    self.reading.handle_passed(&header);
+                    self.ready.push_back(Held::new(header, header.to_raw(), Some(batch.payload)));
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -1,14 +1,15 @@
 //! One connection that answers Fetch requests as a stream: the next request may be sent before the answer is read, no answer is
 //! ever collected, and payloads that nobody wants are dropped where they are, in the kernel.
 
+use crate::control::reading::ASKED_BYTES_MAX;
 use crate::edge::client::{Client, ClientError};
-use crate::wire::fetch::{FetchPartition, FetchRequest, FetchWalk, Walked};
+use crate::wire::fetch::{FetchPartition, FetchRequest, FetchWalk, WHOLE_MIN, Walked};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 
 const FETCH_KEY: i16 = 1;
-/// The versions that name topics and have transactions.
-const VERSIONS: (i16, i16) = (4, 12);
+/// The versions that name topics.
+const VERSIONS: (i16, i16) = (0, 12);
 const READ_COMMITTED: u8 = 1;
 /// How long a broker waits for records before it answers that there are none.
 const WAIT_MS: i32 = 200;
@@ -21,7 +22,7 @@ const TAKEN_BYTES_FIRST: usize = 256 << 10;
 /// What is left of answers that are not wanted any more; a new connection is cheaper than reading more.
 const DRAINED_BYTES_MAX: usize = 32 << 20;
 
-pub(super) struct Tap {
+pub(in crate::edge) struct Tap {
     client: Client,
     version: i16,
     walk: FetchWalk,
@@ -34,7 +35,7 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    pub(super) fn new(client: Client) -> Result<Self, ClientError> {
+    pub(in crate::edge) fn new(client: Client) -> Result<Self, ClientError> {
         let version = client.pick(FETCH_KEY, VERSIONS.0, VERSIONS.1)?;
         Ok(Self {
             client,
@@ -48,12 +49,12 @@ impl Tap {
     }
 
     /// The connection, to be used for something else. None: answers are under way.
-    pub(super) fn into_client(self) -> Option<Client> {
+    pub(in crate::edge) fn into_client(self) -> Option<Client> {
         self.is_idle().then_some(self.client)
     }
 
     /// Nothing is asked that is not answered.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::edge) fn is_idle(&self) -> bool {
         self.asked.is_empty()
     }
 
@@ -68,7 +69,23 @@ impl Tap {
     }
 
     /// Asks for one partition's records.
-    pub(super) fn ask(&mut self, partition: FetchPartition) -> Result<(), ClientError> {
+    pub(super) fn ask(&mut self, mut partition: FetchPartition) -> Result<(), ClientError> {
+        if self.version < WHOLE_MIN {
+            // Of a message that is larger only a part would come.
+            let bytes = i32::try_from(ASKED_BYTES_MAX).unwrap_or(i32::MAX);
+            partition.partition_max_bytes = partition.partition_max_bytes.max(bytes);
+        }
+        let max_bytes = partition.partition_max_bytes;
+        self.ask_all(&[partition], max_bytes, READ_COMMITTED)
+    }
+
+    /// Asks for records of several partitions, those of a topic beside each other.
+    pub(in crate::edge) fn ask_all(
+        &mut self,
+        partitions: &[FetchPartition],
+        max_bytes: i32,
+        isolation: u8,
+    ) -> Result<(), ClientError> {
         if self.is_idle() && self.client.is_login_due() {
             self.client.log_in()?;
         }
@@ -80,11 +97,11 @@ impl Tap {
             client_id: self.client.client_id(),
             max_wait_ms: WAIT_MS,
             min_bytes: 1,
-            max_bytes: partition.partition_max_bytes,
-            isolation: READ_COMMITTED,
+            max_bytes,
+            isolation,
             session_id: 0,
             session_epoch: -1,
-            partitions: &[partition],
+            partitions,
             forgotten: &[],
             rack: "",
         }
@@ -94,8 +111,8 @@ impl Tap {
         Ok(())
     }
 
-    /// What comes next of the answers. After a batch or a cut, [`Self::skip`] or [`Self::take`] comes first.
-    pub(super) fn step(&mut self) -> Result<Walked, ClientError> {
+    /// What comes next of the answers. After a batch, a message or a cut, [`Self::skip`] or [`Self::take`] comes first.
+    pub(in crate::edge) fn step(&mut self) -> Result<Walked, ClientError> {
         loop {
             match self.walk.step(&mut self.input).map_err(|bad| self.client.not_kafka(bad.to_string()))? {
                 Walked::NeedMore => {
@@ -121,7 +138,7 @@ impl Tap {
     }
 
     /// Drops that much of a payload, or of what was cut.
-    pub(super) fn skip(&mut self, bytes: usize) -> Result<(), ClientError> {
+    pub(in crate::edge) fn skip(&mut self, bytes: usize) -> Result<(), ClientError> {
         self.is_large = bytes >= LARGE_BYTES;
         let mut left = bytes;
         loop {
@@ -177,6 +194,7 @@ impl Tap {
             }
             let bytes = match self.step()? {
                 Walked::Batch { header, .. } => header.payload_bytes(),
+                Walked::OldFormat { message } => message.bytes,
                 Walked::Cut { bytes } => bytes,
                 _ => continue,
             };

@@ -352,7 +352,11 @@ impl Lane {
 
     /// The fetch answer's word on where the source's log begins.
     pub(in crate::shard) fn handle_source_begins(&mut self, offset: i64) {
-        self.source_start = offset;
+        if offset >= 0 {
+            self.source_start = offset;
+        } else if self.source_start < 0 && self.mode == OffsetMode::Identical {
+            self.wants_start = true;
+        }
     }
 
     /// The target is to delete what lies before, since everything from there on is acknowledged.

@@ -60,7 +60,6 @@ pub(super) enum Verdict {
     Skip,
     /// Can only go on when it is taken apart: offsets are missing inside, or it begins before the position.
     Rebuild,
-    Stop(Stop),
 }
 
 /// A source batch on its way: accepted, not sent yet.
@@ -241,6 +240,8 @@ pub(super) struct Lane {
     /// Where the source's log begins, as last heard, and up to where the target was told to delete.
     source_start: i64,
     trimmed: i64,
+    /// The fetch answers do not say where the source's log begins (before Kafka 0.11), so that is asked for, once.
+    wants_start: bool,
     /// Batches for which the lane copies.
     rough_batches: u32,
     /// As many runs as it may have at a time; it has them, and reads on when some are settled; and what it asks for meanwhile,
@@ -248,6 +249,8 @@ pub(super) struct Lane {
     runs_max: usize,
     has_runs_enough: bool,
     fetch_bytes_max: usize,
+    /// What it must be sent at a time, for a message to be whole.
+    fetch_bytes_min: usize,
     settled: Checkpoint,
     settled_told: Checkpoint,
     /// The error code that was told last, since the last batch that the target took.
@@ -322,11 +325,13 @@ impl Lane {
             current_since_us: 0,
             fill_after_us: start.zombies_until_us,
             source_start: -1,
+            wants_start: false,
             trimmed: 0,
             rough_batches: 0,
             runs_max: usize::MAX,
             has_runs_enough: false,
             fetch_bytes_max: usize::MAX,
+            fetch_bytes_min: 0,
             settled,
             settled_told: settled,
             refused_told: None,
@@ -454,12 +459,18 @@ impl Lane {
     pub(super) fn has_question(&self) -> bool {
         matches!(self.state, State::Locate | State::Ask | State::Hold { .. })
             || self.out_of_range
+            || self.wants_start
             || self.gap().is_some()
     }
 
     /// Whether the source is to be asked for the range of its log, because the position is not in it.
     pub(super) fn wants_range(&self) -> bool {
         self.out_of_range && !self.is_asking && self.in_flight.is_empty()
+    }
+
+    /// Whether the source is to be asked only where its log begins.
+    pub(super) fn wants_source_start(&self) -> bool {
+        self.wants_start && !self.is_asking && self.is_reading()
     }
 
     pub(super) fn has_unsettled(&self) -> bool {

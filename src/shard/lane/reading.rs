@@ -2,7 +2,7 @@
 
 use super::{AVERAGE_SHIFT, Batch, Lane, ROUGH_BATCHES, Sent, State, Verdict};
 use crate::config::{Isolation, OnLoss, StartFrom};
-use crate::shard::api::{Checkpoint, Event, LossCause, OffsetMode, Settings, Stop, StopKind};
+use crate::shard::api::{Checkpoint, Event, LossCause, OffsetMode, Settings, StopKind};
 use crate::shard::writers::Writers;
 use crate::time::Now;
 use crate::wire::batch::BatchHeader;
@@ -33,13 +33,6 @@ impl Lane {
         if header.last_offset() < self.read_offset {
             return Verdict::Skip;
         }
-        if header.magic < 2 {
-            let detail = format!(
-                "the batch at offset {} is of message format {}, which this version does not convert",
-                header.base_offset, header.magic
-            );
-            return Verdict::Stop(Stop { kind: StopKind::OldFormat, detail });
-        }
         if header.is_control() {
             // Whatever the marker says, it ends the producer's transaction.
             self.aborted.retain(|&(id, first)| id != header.producer_id || first > header.base_offset);
@@ -67,15 +60,8 @@ impl Lane {
             self.rough_batches = self.rough_batches.saturating_sub(1);
             return Verdict::Pass;
         }
-        // (Whatever is on its way to a transaction was shut out when the last one ended.)
-        if self.part.is_none()
-            && now.mono_us < self.zombies_until_us
-            && self.read_number < self.zombie_numbers
-        {
-            // The number may be on its way to the target with the record it stood for before.
-            self.read_anew();
-            self.doubt();
-            self.hold_for_zombies();
+        if self.is_number_under_way(now) {
+            self.wait_for_number();
             return Verdict::Skip;
         }
         if self.must_settle_before(1) {
@@ -90,39 +76,88 @@ impl Lane {
         Verdict::Pass
     }
 
-    /// A batch that was collected to be rebuilt, as those that it becomes. Dropped if the lane has been sent back meanwhile.
+    /// The number of the next record may be on its way to the target with the record it stood for before. (Whatever is on its way
+    /// to a transaction was shut out when the last one ended.)
+    fn is_number_under_way(&self, now: Now) -> bool {
+        self.part.is_none() && now.mono_us < self.zombies_until_us && self.read_number < self.zombie_numbers
+    }
+
+    fn wait_for_number(&mut self) {
+        self.read_anew();
+        self.doubt();
+        self.hold_for_zombies();
+    }
+
+    /// What comes has to be rebuilt, which only those do who copy.
+    pub(in crate::shard) fn read_over_copying(&mut self) {
+        self.rough_batches = ROUGH_BATCHES;
+        self.rewind();
+    }
+
+    /// What was collected to be rebuilt, as the batches that it becomes; behind it the source goes on at `next_offset`. Dropped if
+    /// the lane has been sent back meanwhile.
     pub(in crate::shard) fn push_rebuilt(
         &mut self,
-        source: &BatchHeader,
+        now: Now,
+        next_offset: i64,
+        source_epoch: i32,
         reading: u32,
-        fetched_us: u64,
         rebuilt: Vec<Rebuilt>,
         events: &mut VecDeque<Event>,
     ) {
         if reading != self.reading {
             return;
         }
+        self.rough_batches = ROUGH_BATCHES;
         let last = rebuilt.len().saturating_sub(1);
         for (at, batch) in rebuilt.into_iter().enumerate() {
             if self.must_settle_before(batch.runs.len()) {
                 return self.settle_first();
             }
             for (source_offset, records) in batch.runs {
-                if self.numbering.source_of(self.read_number) != Some(source_offset) {
-                    self.open_run(source_offset, source.leader_epoch, events);
+                let continues = self.numbering.source_of(self.read_number) == Some(source_offset);
+                if !continues || self.wants_new_run() {
+                    if self.is_number_under_way(now) {
+                        return self.wait_for_number();
+                    }
+                    self.open_run(source_offset, source_epoch, events);
                 }
                 self.read_number += records;
                 self.read_offset = source_offset + records;
             }
             let number = self.read_number - i64::from(batch.header.record_count);
             // Behind the last record there may be more holes.
-            let next_offset = if at == last { source.next_offset() } else { self.read_offset };
+            let next_offset = if at == last { next_offset } else { self.read_offset };
             self.read_offset = next_offset;
             let payload = Payload::Ranges([batch.payload].into_iter().collect());
             let raw = batch.header.to_raw();
-            self.push(Batch { header: batch.header, raw, payload, number, next_offset, reading, fetched_us });
+            self.push(Batch {
+                header: batch.header,
+                raw,
+                payload,
+                number,
+                next_offset,
+                reading,
+                fetched_us: now.mono_us,
+            });
         }
-        self.skip_to(source.next_offset(), source.leader_epoch);
+        self.skip_to(next_offset, source_epoch);
+    }
+
+    /// Nothing whole fitted into what was asked for, from a source that then sends less.
+    pub(in crate::shard) fn ask_for_more(
+        &mut self,
+        bytes_min: usize,
+        bytes_max: usize,
+    ) -> Result<(), String> {
+        if self.fetch_bytes_min >= bytes_max {
+            return Err(format!(
+                "the message at offset {} or behind it is larger than {bytes_max} bytes; raise --fetch-bytes-max",
+                self.read_offset
+            ));
+        }
+        self.fetch_bytes_min = (self.fetch_bytes_min.max(bytes_min) * 2).min(bytes_max);
+        Ok(())
     }
 
     // Runs are made durable before what they stand for is sent, and the ledger takes no more than it can write in one record.
@@ -155,6 +190,10 @@ impl Lane {
     /// What it may be sent at a time.
     pub(in crate::shard) fn fetch_bytes_max(&self) -> usize {
         self.fetch_bytes_max
+    }
+
+    pub(in crate::shard) fn fetch_bytes_min(&self) -> usize {
+        self.fetch_bytes_min
     }
 
     /// An answer was taken as it came.
@@ -224,6 +263,11 @@ impl Lane {
 
     pub(in crate::shard) fn handle_log_start(&mut self, offset: i64) {
         self.log_start = Some(offset);
+        if std::mem::take(&mut self.wants_start) {
+            self.source_start = offset;
+            // Where that was all, nothing else comes.
+            self.is_asking &= self.out_of_range;
+        }
     }
 
     pub(in crate::shard) fn handle_log_end(
@@ -242,7 +286,7 @@ impl Lane {
 
     /// A question to the source was not answered, or not well.
     pub(in crate::shard) fn forget_source_questions(&mut self) {
-        if self.state == State::Locate || self.out_of_range {
+        if self.state == State::Locate || self.out_of_range || self.wants_start {
             self.is_asking = false;
             self.round = self.round.wrapping_add(1);
         }
@@ -251,6 +295,12 @@ impl Lane {
     /// Where to begin by time found nothing that young: begin at the end.
     pub(in crate::shard) fn locate_at_end(&mut self) {
         self.from = StartFrom::Latest;
+        self.is_asking = false;
+    }
+
+    /// Where to begin by time is before all that the source can tell apart: begin at the start.
+    pub(in crate::shard) fn locate_at_start(&mut self) {
+        self.from = StartFrom::Earliest;
         self.is_asking = false;
     }
 

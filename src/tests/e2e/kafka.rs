@@ -89,6 +89,14 @@ impl Cluster {
         self.script("start", broker);
     }
 
+    /// The only broker is stopped and started again as this version of Kafka, on the same data.
+    pub fn upgrade(&mut self, version: &str) {
+        self.stop(0);
+        self.version = version.to_owned();
+        script(&["version", &self.name, version]).unwrap_or_else(|error| panic!("{error}"));
+        self.restart(0);
+    }
+
     pub fn is_running(&self, broker: usize) -> bool {
         let listed = script(&["list"]).unwrap_or_else(|error| panic!("{error}"));
         let line = listed.lines().find(|line| line.split_whitespace().next() == Some(self.name.as_str()));

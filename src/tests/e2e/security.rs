@@ -30,7 +30,7 @@ impl Secured {
 
     /// What a client has to set for a listener.
     fn client(&self, protocol: &str, mechanism: &str) -> String {
-        script(&["client", &&self.name, protocol, mechanism]).unwrap_or_else(|error| panic!("{error}"))
+        script(&["client", (&self.name), protocol, mechanism]).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn tls(&self, file: &str) -> String {
