@@ -144,10 +144,13 @@ fn catching_up(page: &Page<'_>) -> Plot {
     let phase = page.phases.iter().find(|phase| phase.name == "catching up").copied();
     let chart = phase.and_then(|phase| {
         let within = page.timeline.samples().iter();
-        let within = within.filter(|at| (phase.begin_us..=phase.end_us + 20_000).contains(&at.at_us));
-        let points: Vec<(f64, f64)> = within
+        let within = within.filter(|at| (phase.begin_us..=phase.end_us).contains(&at.at_us));
+        let mut points: Vec<(f64, f64)> = within
             .map(|sample| (seconds(sample.at_us - phase.begin_us), sample.lag_bytes() as f64 / MB))
             .collect();
+        if page.report.catch_up.is_some() {
+            points.push((seconds(phase.end_us - phase.begin_us), 0.0));
+        }
         let end_s = points.last()?.0;
         let max = points.iter().map(|(_, lag)| *lag).fold(0.0, f64::max);
         let every = points.len().div_ceil(POINTS_MAX);

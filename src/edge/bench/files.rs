@@ -27,20 +27,21 @@ impl Files {
         svg_dir: Option<&Path>,
         hlog: Option<&Path>,
     ) -> Result<Self, String> {
-        if let Some(path) = hlog {
-            // Written while it is measured, by others; there is room.
-            Reserved::new(path, OTHER_BYTES)?;
-        }
         if let Some(folder) = svg_dir {
             fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
             // Goes again at once.
             Reserved::new(&folder.join("room.svg"), OTHER_BYTES)?;
         }
-        Ok(Self {
+        let files = Self {
             json: json.map(|path| Reserved::new(path, OTHER_BYTES)).transpose()?,
             report: report.map(|path| Reserved::new(path, PAGE_BYTES)).transpose()?,
             svg_dir: svg_dir.map(Path::to_owned),
-        })
+        };
+        if let Some(path) = hlog {
+            // Others write it, while it is measured. The room must be there beside that of the rest.
+            Reserved::new(path, OTHER_BYTES)?;
+        }
+        Ok(files)
     }
 
     /// Writes all that can be written. The error says what could not.

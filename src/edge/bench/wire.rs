@@ -13,7 +13,7 @@ use kafka_protocol::messages::{
     CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest, MetadataResponse, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
@@ -71,7 +71,10 @@ impl Conn {
 
     /// The next answer with its size prefix.
     pub fn read_frame(&mut self) -> Result<BytesMut, String> {
-        let failed = |error: std::io::Error| format!("cannot read from {}: {error}", self.address);
+        let failed = |error: std::io::Error| match error.kind() {
+            ErrorKind::UnexpectedEof => format!("{} closed the connection", self.address),
+            _ => format!("cannot read from {}: {error}", self.address),
+        };
         let mut prefix = [0; 4];
         self.stream.read_exact(&mut prefix).map_err(failed)?;
         let size = frame_bytes(prefix, FETCH_ANSWER_BYTES_MAX).map_err(|error| error.to_string())?;
