@@ -1,6 +1,6 @@
 //! A benchmark as one page that needs nothing else, and its plots as pictures.
 //!
-//! [`plots`] turns what was recorded into charts, [`chart`] draws one, [`html`] writes the page around them.
+//! [`plots`] turns what was recorded into charts, [`chart`] draws one, [`mod@html`] writes the page around them.
 
 mod axis;
 mod chart;

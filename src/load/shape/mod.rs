@@ -1,7 +1,7 @@
 //! The shape of some topics' traffic: of each batch when it came, to which partition, its size, its codec and how many records it
 //! has. Nothing of what is in a record.
 //!
-//! [`file`] keeps it, [`summary`] tells of it and compares two, [`replay`] makes a load of it, [`synth`] the payloads.
+//! [`mod@file`] keeps it, [`summary`] tells of it and compares two, [`replay`] makes a load of it, [`synth`] the payloads.
 
 mod file;
 mod kinds;
