@@ -39,7 +39,7 @@ fn sources_before_batches() {
     pair.source.upgrade("0.10.2.2");
     fill(&pair, first, &["gzip", "none", "lz4"]);
     let end = ends(&mut pair, "source", first);
-    await_until("the mirror has followed the upgrade", Duration::from_secs(60), || {
+    await_until("the mirror has followed the upgrade", Duration::from_secs(180), || {
         ends(&mut pair, "target", first) == end
     });
     drop(running);
