@@ -69,7 +69,8 @@ pub struct LoadArgs {
     arrivals: Option<Pattern>,
 
     /// Send what `twinlog shape capture` saw, instead of a rate and a made-up shape: batches of the same sizes, codecs and numbers
-    /// of records, to the same partitions, when they came. Over, it begins anew, until --seconds are over [default: once]
+    /// of records, to the same partitions, when they came. Over, it begins anew, until --seconds are over [default: once,
+    /// all of it, however late]
     #[arg(long, value_name = "FILE",
           conflicts_with_all = ["perf_test", "rate", "records", "workload", "record_bytes", "batch_bytes", "codec",
                                 "random_percent", "keys", "headers", "topics", "partitions"],
@@ -287,7 +288,8 @@ impl LoadArgs {
     fn replay(&self) -> Result<Option<Again>, ConfigError> {
         let Some(path) = &self.shape else { return Ok(None) };
         let captured = read_file(path).map_err(ConfigError)?;
-        Ok(Some(Again { captured: Arc::new(captured), speed: self.speed.unwrap_or(1.0) }))
+        let whole = self.seconds.is_none();
+        Ok(Some(Again { captured: Arc::new(captured), speed: self.speed.unwrap_or(1.0), whole }))
     }
 
     fn topics(&self, workload: &Workload, replay: Option<&Again>) -> Vec<String> {

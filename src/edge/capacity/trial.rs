@@ -326,7 +326,7 @@ impl Settings {
     pub fn load(&self, stage: &Stage, rate: Option<f64>, us: u64) -> load::Settings {
         let replay = self.replay.as_ref().map(|captured| {
             let base = captured.bytes_per_second().max(1.0);
-            Again { captured: captured.clone(), speed: rate.map_or(1.0, |rate| rate / base) }
+            Again { captured: captured.clone(), speed: rate.map_or(1.0, |rate| rate / base), whole: false }
         });
         let rates = match (&replay, rate) {
             (None, Some(rate)) => vec![Offer::BytesPerSecond(rate)],

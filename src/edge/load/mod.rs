@@ -63,6 +63,8 @@ pub struct Again {
     pub captured: Arc<Captured>,
     /// So many times as fast as it came.
     pub speed: f64,
+    /// All that is due is sent, however late; otherwise what is too late is not.
+    pub whole: bool,
 }
 
 impl Again {

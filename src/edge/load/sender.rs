@@ -223,7 +223,10 @@ impl<'a> Sender<'a> {
 
     /// From when on nothing new is sent.
     fn sending_ends_us(&self) -> u64 {
-        self.end_us.saturating_add(GRACE_US)
+        match &self.settings.replay {
+            Some(again) if again.whole => u64::MAX,
+            _ => self.end_us.saturating_add(GRACE_US),
+        }
     }
 
     // What is due.

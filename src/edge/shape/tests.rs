@@ -94,7 +94,7 @@ fn a_backlog_is_captured_and_its_replay_is_alike() {
     write_file(file.path(), &captured).unwrap();
     assert_eq!(read_file(file.path()).unwrap(), captured);
 
-    let again = Again { captured: Arc::new(captured), speed: 1.0 };
+    let again = Again { captured: Arc::new(captured), speed: 1.0, whole: true };
     let replay = load::Settings {
         replay: Some(again.clone()),
         rates: Vec::new(),

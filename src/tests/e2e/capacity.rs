@@ -45,7 +45,7 @@ fn a_replay_is_like_what_was_captured(world: &mut World) {
     ];
     let when = [
         "--rate",
-        "1MB/s",
+        "500kB/s",
         "--arrivals",
         "poisson",
         "--seconds",
