@@ -263,7 +263,7 @@ impl<'a> Session<'a> {
         }
         // The ledger granted a lease before there was a shard to hear of it.
         session.effects();
-        session.observe(true)?;
+        session.observe_first(stop)?;
         session.observed_once = true;
         plan::say(config, expiration_ms, session.begun());
         session.start_groups()?;
@@ -291,7 +291,7 @@ impl<'a> Session<'a> {
                 return Ok(End::Lapsed);
             }
             if now.mono_us >= self.observe_at_us && drain_until_us.is_none() {
-                self.observe(false)?;
+                self.observe()?;
             }
             if drain_until_us.is_none() {
                 self.sync_configs();
@@ -322,23 +322,32 @@ impl<'a> Session<'a> {
 
     // The clusters.
 
-    /// Reads both clusters' metadata, does what the plan says, and passes changes on to the shards. Trouble with a cluster
-    /// that was reached before is waited for.
-    fn observe(&mut self, is_first: bool) -> Result<(), MirrorError> {
-        let now = clock::now();
-        self.observe_at_us = now.after_ms(self.config.metadata_refresh_ms);
-        if let Err((side, error)) = self.try_observe(is_first) {
-            if is_first || !error.is_passing() {
-                return Err(MirrorError::Cluster { side, error });
-            }
-            tracing::warn!(%error, ?side, "cannot look at the cluster, trying again");
-            self.observe_at_us = now.after_ms(RETRY_MS * 5);
-        }
-        if is_first && self.lanes.is_empty() && !self.summary.problems.is_empty() {
+    /// The first look decides whether there is anything to do at all. A broker may just be restarting.
+    fn observe_first(&mut self, stop: &AtomicBool) -> Result<(), MirrorError> {
+        self.observe_at_us = clock::now().after_ms(self.config.metadata_refresh_ms);
+        patiently_of_both(stop, || {
+            self.keep_ledger();
+            self.try_observe(true)
+        })?;
+        if self.lanes.is_empty() && !self.summary.problems.is_empty() {
             let problems: Vec<String> =
                 self.summary.problems.iter().map(|(topic, problem)| format!("{topic}: {problem}")).collect();
             return Err(MirrorError::NothingLeft(problems.join("; ")));
         }
+        Ok(())
+    }
+
+    /// Reads both clusters' metadata, does what the plan says, and passes changes on to the shards. Trouble with a cluster
+    /// that was reached before is waited for.
+    fn observe(&mut self) -> Result<(), MirrorError> {
+        let now = clock::now();
+        self.observe_at_us = now.after_ms(self.config.metadata_refresh_ms);
+        let Err((side, error)) = self.try_observe(false) else { return Ok(()) };
+        if !error.is_passing() {
+            return Err(MirrorError::Cluster { side, error });
+        }
+        tracing::warn!(%error, ?side, "cannot look at the cluster, trying again");
+        self.observe_at_us = now.after_ms(RETRY_MS * 5);
         Ok(())
     }
 
@@ -879,11 +888,19 @@ fn patiently<T>(
     stop: &AtomicBool,
     mut attempt: impl FnMut() -> Result<T, AdminError>,
 ) -> Result<T, MirrorError> {
+    patiently_of_both(stop, || attempt().map_err(|error| (side, error)))
+}
+
+/// The same of something that asks both clusters.
+fn patiently_of_both<T>(
+    stop: &AtomicBool,
+    mut attempt: impl FnMut() -> Result<T, (Side, AdminError)>,
+) -> Result<T, MirrorError> {
     let until_us = clock::now().after_ms(START_PATIENCE_MS);
     loop {
         match attempt() {
             Ok(answer) => return Ok(answer),
-            Err(error) => {
+            Err((side, error)) => {
                 let over = clock::now().mono_us >= until_us || stop.load(Ordering::Relaxed);
                 if over || !error.is_passing() || error.is_denied() {
                     return Err(MirrorError::Cluster { side, error });

@@ -13,7 +13,7 @@ pub struct Twinlog {
     patience: Duration,
 }
 
-/// A `twinlog` that runs. Killed when it goes out of scope.
+/// A `twinlog` that runs. Killed when it goes out of scope; when that is because the test failed, what it printed is shown.
 pub struct Running {
     child: Child,
     log: tempfile::NamedTempFile,
@@ -115,6 +115,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the test failed while {} ran, which printed:\n{}", self.command, self.text());
+        }
     }
 }
 

@@ -35,13 +35,13 @@ fn sources_before_batches() {
         .run()
         .ended_with(0, &["the same on both sides"]);
 
+    // It is under way when there is something new of it on the target.
     let running = mirror(&pair, first, &[]).start();
+    fill(&pair, first, &["none"]);
+    has_come(&mut pair, first);
     pair.source.upgrade("0.10.2.2");
     fill(&pair, first, &["gzip", "none", "lz4"]);
-    let end = ends(&mut pair, "source", first);
-    await_until("the mirror has followed the upgrade", Duration::from_secs(180), || {
-        ends(&mut pair, "target", first) == end
-    });
+    has_come(&mut pair, first);
     drop(running);
     follow(&mut pair, first, &[]);
 
@@ -113,6 +113,12 @@ fn read_some(pair: &Pair, topic: &str, group: &str) {
 fn mirror(pair: &Pair, topic: &str, flags: &[&str]) -> Twinlog {
     let link: &[&str] = if flags.contains(&"--link") { &[] } else { &["--link", topic] };
     pair.twinlog(&["mirror", "--topics", topic, "--zombie-bound-ms", "2000"]).with(link).with(flags)
+}
+
+/// Waits until all that the source holds is on the target.
+fn has_come(pair: &mut Pair, topic: &str) {
+    let end = ends(pair, "source", topic);
+    await_until("the mirror has everything", Duration::from_secs(180), || ends(pair, "target", topic) == end);
 }
 
 /// A mirror that is killed when it has written something.
