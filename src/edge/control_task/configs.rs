@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct ConfigSync {
     /// When to look next (steady clock, µs).
     at_us: u64,
-    /// The source's settings at the last look.
+    /// The source's settings when the target was last in step with them.
     before: BTreeMap<String, TopicConfigs>,
     /// Topics whose settings the target does not let us change, which has been said.
     refused: BTreeSet<String>,
@@ -40,8 +40,13 @@ impl Session<'_> {
         let source = self.source.topic_configs(topics.iter().map(String::as_str))?;
         let target = self.target.topic_configs(topics.iter().map(String::as_str))?;
         let mut changes = BTreeMap::new();
+        // Where the target is not in step, what was taken back on the source is to be taken back at the next look still.
+        let mut behind = BTreeSet::new();
         for (topic, source) in &source {
-            let Some(target) = target.get(topic) else { continue };
+            let Some(target) = target.get(topic) else {
+                behind.insert(topic.clone());
+                continue;
+            };
             let before = self.config_sync.before.get(topic);
             let found = config_sync::changes(before, source, target, self.replicas_on_target(topic));
             if !found.is_empty() {
@@ -51,9 +56,14 @@ impl Session<'_> {
         if !changes.is_empty() {
             for (topic, code, said) in self.target.alter_topic_configs(&changes)? {
                 self.tell_changed(&topic, &changes, code, &said);
+                if code != 0 {
+                    behind.insert(topic);
+                }
             }
         }
-        self.config_sync.before = source;
+        let before = &mut self.config_sync.before;
+        before.retain(|topic, _| topics.contains(topic));
+        before.extend(source.into_iter().filter(|(topic, _)| !behind.contains(topic)));
         Ok(())
     }
 
