@@ -58,7 +58,7 @@ impl Drop for Listener {
 
 fn serve(server: &Server, board: &Board) {
     while let Ok(request) = server.recv() {
-        let answer = answer(&request, board.latest().as_deref());
+        let answer = answer(&request, board.latest().as_ref());
         if let Err(error) = request.respond(answer) {
             tracing::debug!(%error, "an HTTP client went away");
         }
@@ -67,7 +67,7 @@ fn serve(server: &Server, board: &Board) {
 
 type Answer = Response<std::io::Cursor<Vec<u8>>>;
 
-fn answer(request: &Request, watch: Option<&Watch>) -> Answer {
+fn answer(request: &Request, watch: Option<&Arc<Watch>>) -> Answer {
     if !matches!(request.method(), Method::Get | Method::Head) {
         return plain(405, "only GET and HEAD: nothing can be changed here\n");
     }

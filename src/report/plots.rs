@@ -43,7 +43,7 @@ fn throughput(page: &Page<'_>) -> Plot {
             line("sent into the source", LINES[1], |point| point.1),
             line("arrived on the target", LINES[0], |point| point.2),
         ],
-        spans: spans(page.phases, 0),
+        spans: spans(page.phases),
         ..Chart::default()
     };
     Plot {
@@ -125,7 +125,7 @@ fn heat(page: &Page<'_>) -> Plot {
             })
             .collect(),
         shades: Some(("1 batch".into(), format!("{} batches", units::count(u64::from(max))))),
-        spans: spans(page.phases, 0),
+        spans: spans(page.phases),
         ..Chart::default()
     };
     Plot {
@@ -141,7 +141,7 @@ fn heat(page: &Page<'_>) -> Plot {
 }
 
 fn catching_up(page: &Page<'_>) -> Plot {
-    let phase = page.phases.iter().find(|phase| phase.name == "catching up").copied();
+    let phase = page.phases.iter().find(|phase| phase.name == Phase::CATCH_UP).copied();
     let chart = phase.and_then(|phase| {
         let within = page.timeline.samples().iter();
         let within = within.filter(|at| (phase.begin_us..=phase.end_us).contains(&at.at_us));
@@ -219,9 +219,11 @@ fn cpu_per_gb(page: &Page<'_>) -> Plot {
     Plot { name: "cpu-per-gb", title: "CPU per GB against batch size", caption: caption.into(), chart }
 }
 
-fn spans(phases: &[Phase], start_us: u64) -> Vec<(f64, f64, String)> {
-    let since = |us: u64| seconds(us.saturating_sub(start_us));
-    phases.iter().map(|phase| (since(phase.begin_us), since(phase.end_us), phase.name.to_owned())).collect()
+fn spans(phases: &[Phase]) -> Vec<(f64, f64, String)> {
+    phases
+        .iter()
+        .map(|phase| (seconds(phase.begin_us), seconds(phase.end_us), phase.name.to_owned()))
+        .collect()
 }
 
 fn seconds(us: u64) -> f64 {

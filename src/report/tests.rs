@@ -84,7 +84,7 @@ fn recorded() -> Recorded {
         peak_rss_bytes: 300 << 20,
     };
     let phases = vec![
-        Phase { name: "catching up", begin_us: 0, end_us: 1_000_000 },
+        Phase { name: Phase::CATCH_UP, begin_us: 0, end_us: 1_000_000 },
         Phase { name: "full speed", begin_us: 1_000_000, end_us: 3_000_000 },
         Phase { name: "even rate", begin_us: 3_000_000, end_us: 6_000_000 },
     ];

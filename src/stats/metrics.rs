@@ -11,15 +11,16 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 /// The type that goes with the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The text for a look at a link. The error is the formatter's, and does not happen when writing into memory.
-pub fn text(watch: &Watch, now: Now) -> Result<String, fmt::Error> {
+pub fn text(watch: &Arc<Watch>, now: Now) -> Result<String, fmt::Error> {
     let labels = [(Cow::Borrowed("link"), Cow::Owned(watch.link.clone()))];
     let mut registry = Registry::with_prefix_and_labels("twinlog", labels.into_iter());
-    registry.register_collector(Box::new(Figures { watch: watch.clone(), now }));
+    registry.register_collector(Box::new(Figures { watch: Arc::clone(watch), now }));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -27,11 +28,11 @@ pub fn text(watch: &Watch, now: Now) -> Result<String, fmt::Error> {
 
 #[derive(Debug)]
 struct Figures {
-    watch: Watch,
+    watch: Arc<Watch>,
     now: Now,
 }
 
-/// A counter of each shard: its name, what it means, where it is, and what to divide it by.
+/// A counter of each shard: its name, what it means, and where it is.
 type OfShard = (&'static str, &'static str, fn(&Counters) -> u64);
 /// A gauge of each partition; where it is not known yet there is no series.
 type OfLane = (&'static str, &'static str, fn(&LaneLook, Now) -> Option<f64>);
@@ -118,7 +119,7 @@ impl Collector for Figures {
             ("partitions_caught_up", "Of these, caught up with", Some(report.lanes.caught_up as f64)),
             ("partitions_stopped", "Of these, stopped for good", Some(report.lanes.stopped as f64)),
             ("topics_left_out", "Topics that match and are not mirrored", Some(watch.left_out.len() as f64)),
-            ("problems", "What /health complains of", Some(watch.problems(*now).len() as f64)),
+            ("problems", "What /health complains of", Some(watch.problem_count(*now) as f64)),
             ("lag_records", "Offsets that are not mirrored yet", lag.map(|lag| lag.records as f64)),
             (
                 "lag_bytes",
@@ -184,7 +185,7 @@ mod tests {
     fn every_series_names_the_link_and_what_it_is_about() {
         let unknown = LaneLook { position: None, ..lane(1, 0, 9) };
         let stopped = LaneLook { stopped: Some("because".into()), ..lane(2, 4, 9) };
-        let text = text(&watch(vec![lane(0, 5, 9), unknown, stopped]), at(0)).unwrap();
+        let text = text(&Arc::new(watch(vec![lane(0, 5, 9), unknown, stopped])), at(0)).unwrap();
         for line in [
             r#"twinlog_batches_total{link="east-west",shard="0"} 7"#,
             r#"twinlog_cpu_seconds_total{link="east-west",shard="0"} 1.5"#,
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_name_is_described_once() {
-        let text = text(&watch(vec![lane(0, 5, 9), lane(1, 5, 9)]), at(0)).unwrap();
+        let text = text(&Arc::new(watch(vec![lane(0, 5, 9), lane(1, 5, 9)])), at(0)).unwrap();
         let mut types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
         let count = types.len();
         types.sort_unstable();

@@ -20,6 +20,14 @@ pub struct Phase {
     pub end_us: u64,
 }
 
+/// The parts of a benchmark.
+impl Phase {
+    pub const BACKLOG: &str = "backlog";
+    pub const CATCH_UP: &str = "catching up";
+    pub const FULL_SPEED: &str = "full speed";
+    pub const EVEN_RATE: &str = "even rate";
+}
+
 impl Sample {
     /// On the source and not yet on the target.
     pub fn lag_bytes(&self) -> u64 {

@@ -71,8 +71,23 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// What is not as it should be, in words that name the partition; empty when all is well.
+    /// What is not as it should be, in words that name the partition; empty when all is well. Of very many only the first are told.
     pub fn problems(&self, now: Now) -> Vec<String> {
+        let mut problems = self.all_problems(now);
+        let mut told: Vec<String> = problems.by_ref().take(PROBLEMS_MAX).collect();
+        match problems.count() {
+            0 => {}
+            more => told.push(format!("and {} more", units::count(more as u64))),
+        }
+        told
+    }
+
+    /// How many there are, told or not.
+    pub fn problem_count(&self, now: Now) -> usize {
+        self.all_problems(now).count()
+    }
+
+    fn all_problems(&self, now: Now) -> impl Iterator<Item = String> {
         let silent_ms = now.mono_us.saturating_sub(self.at.mono_us) / 1000;
         let silent = (silent_ms > SILENT_MS_MAX).then(|| {
             format!(
@@ -82,13 +97,7 @@ impl Watch {
         });
         let lanes = self.lanes.iter().filter_map(|lane| self.lane_problem(lane));
         let topics = self.left_out.iter().map(|(topic, why)| format!("{topic} is left out: {why}"));
-        let mut problems: Vec<String> = silent.into_iter().chain(lanes).chain(topics).collect();
-        if problems.len() > PROBLEMS_MAX {
-            let more = problems.len() - PROBLEMS_MAX;
-            problems.truncate(PROBLEMS_MAX);
-            problems.push(format!("and {} more", units::count(more as u64)));
-        }
-        problems
+        silent.into_iter().chain(lanes).chain(topics)
     }
 
     fn lane_problem(&self, lane: &LaneLook) -> Option<String> {
@@ -230,6 +239,7 @@ pub(super) mod tests {
         let lanes = (0..120).map(|partition| LaneLook { stopped: Some("x".into()), ..lane(partition, 1, 9) });
         let problems = watch(lanes.collect()).problems(at(0));
         assert_eq!((problems.len(), problems[50].as_str()), (51, "and 70 more"));
+        assert_eq!(watch.problem_count(at(0)), 120);
     }
 
     #[test]

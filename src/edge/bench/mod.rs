@@ -329,11 +329,7 @@ fn report(settings: &Settings, embedded_clusters: bool, batches: &Batches, sent:
         },
         mirror: MirrorFacts {
             version: env!("CARGO_PKG_VERSION"),
-            mover: match settings.mover {
-                Mover::Auto => "auto",
-                Mover::Copy => "copy",
-                Mover::Splice => "splice",
-            },
+            mover: settings.mover.name(),
             shards: if settings.cores.is_empty() { machine_cores() } else { settings.cores.len() },
             buffer_bytes: settings.buffer_bytes,
             machine_cores: machine_cores(),
@@ -363,7 +359,7 @@ fn latency(verdict: &Verdict, batches: &Batches, offered_bytes_per_second: f64, 
 /// None when nothing was measured.
 fn stages(settings: &Settings, recorded: &Recorded) -> Option<StagesRun> {
     (recorded.stages.of(OfWay::Total).count() > 0).then(|| StagesRun {
-        part: if settings.seconds > 0 { parts::EVEN_RATE } else { parts::FULL_SPEED },
+        part: if settings.seconds > 0 { Phase::EVEN_RATE } else { Phase::FULL_SPEED },
         stages: recorded.stages.figures(),
         shards: match &recorded.shards[..] {
             [_] => Vec::new(),
@@ -422,20 +418,22 @@ mod tests {
         assert!(catch_up.bytes >= 1 << 20 && catch_up.seconds >= catch_up.first_arrival_seconds);
         assert_eq!((report.sweep.len(), report.sweep[0].batch_bytes), (1, 2_000));
 
-        // Every batch of the even part was timed on its way, and no stage took longer than the whole.
+        // Every batch of the even part was timed on its way, and no stage took longer than the whole; but an acknowledgement may be
+        // handled long after a reader saw the batch.
         let stages = &report.stages.as_ref().unwrap().stages;
         assert_eq!(stages.len(), 5, "{stages:?}");
         for figures in stages {
             assert_eq!(figures.percentiles.count, latency.from_intended.count, "{stages:?}");
             let longest_us = latency.from_intended.max_us.max(latency.from_sent.max_us);
-            assert!(figures.percentiles.max_us <= longest_us + longest_us / 100 + 1_000, "{stages:?}");
+            let is_part = figures.percentiles.max_us <= longest_us + longest_us / 100 + 1_000;
+            assert!(is_part || figures.stage == "acked", "{stages:?}");
         }
         assert_eq!(stages[4].percentiles, latency.from_intended);
         assert_eq!(recorded.total.batches, latency.from_intended.count);
         let last = *recorded.timeline.as_ref().unwrap().samples().last().unwrap();
         assert!(last.arrived_bytes > 3 << 20 && last.lag_bytes() == 0, "{last:?}");
         let names: Vec<_> = phases.iter().map(|phase| phase.name).collect();
-        assert_eq!(names, [parts::BACKLOG, parts::CATCH_UP, parts::FULL_SPEED, parts::EVEN_RATE]);
+        assert_eq!(names, [Phase::BACKLOG, Phase::CATCH_UP, Phase::FULL_SPEED, Phase::EVEN_RATE]);
 
         let log = std::fs::read_to_string(hlog).unwrap();
         for tag in ["fetched", "sent", "acked", "visible"] {

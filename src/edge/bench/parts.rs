@@ -8,11 +8,6 @@ use crate::load::{Batches, CatchUp, Throughput};
 use crate::stats::{Phase, units};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub const BACKLOG: &str = "backlog";
-pub const CATCH_UP: &str = "catching up";
-pub const FULL_SPEED: &str = "full speed";
-pub const EVEN_RATE: &str = "even rate";
-
 /// What was sent, and how long the parts took.
 #[derive(Default)]
 pub struct Sent {
@@ -47,9 +42,9 @@ impl<'a, I: Inlet> Sender<'a, I> {
         self.progress
             .begin(&format!("putting {} into the source", units::bytes(self.settings.backlog_bytes)));
         let begin_us = self.now_us();
-        let mut tell = self.teller(BACKLOG);
+        let mut tell = self.teller(Phase::BACKLOG);
         let ended = self.course.send_backlog(self.inlet, rounds, &mut tell);
-        self.end_phase(BACKLOG, begin_us);
+        self.end_phase(Phase::BACKLOG, begin_us);
         ended
     }
 
@@ -87,7 +82,7 @@ impl<'a, I: Inlet> Sender<'a, I> {
         let bytes = self.course.sent_bytes();
         let start_us = self.start_us;
         let mut first_arrival_us = None;
-        let mut show = self.teller(CATCH_UP);
+        let mut show = self.teller(Phase::CATCH_UP);
         let mut tell = |judged: u64| {
             if judged > 0 && first_arrival_us.is_none() {
                 first_arrival_us = Some(clock::now().mono_us - start_us);
@@ -95,7 +90,7 @@ impl<'a, I: Inlet> Sender<'a, I> {
             show(judged);
         };
         let ended = self.course.await_judged(rounds * u64::from(self.settings.partitions), &mut tell);
-        let end_us = self.end_phase(CATCH_UP, begin_us);
+        let end_us = self.end_phase(Phase::CATCH_UP, begin_us);
         ended?;
         let first_arrival_us = first_arrival_us.unwrap_or(end_us);
         self.sent.catch_up = Some(CatchUp {
@@ -113,9 +108,9 @@ impl<'a, I: Inlet> Sender<'a, I> {
         }
         let (begin_us, judged, bytes) = (self.now_us(), self.course.judged(), self.course.judged_bytes());
         let cpu_before_us = usage::cpu_us_of_threads(&MIRROR_THREADS);
-        let ended = self.full_speed(FULL_SPEED, first, rounds);
+        let ended = self.full_speed(Phase::FULL_SPEED, first, rounds);
         let cpu_us = usage::cpu_us_of_threads(&MIRROR_THREADS).saturating_sub(cpu_before_us);
-        let end_us = self.end_phase(FULL_SPEED, begin_us);
+        let end_us = self.end_phase(Phase::FULL_SPEED, begin_us);
         self.sent.throughput = Some(Throughput::new(
             self.course.judged_bytes() - bytes,
             self.course.judged() - judged,
@@ -136,14 +131,14 @@ impl<'a, I: Inlet> Sender<'a, I> {
     fn even_rate(&mut self, first: u64, bytes_per_second: f64) -> Result<(), String> {
         self.course.measure_from(first);
         let begin_us = self.now_us();
-        let mut tell = self.teller(EVEN_RATE);
+        let mut tell = self.teller(Phase::EVEN_RATE);
         let batches_per_second = bytes_per_second / self.batches.mean_bytes();
         let seconds = self.settings.seconds;
         let sent = self.course.send_by_schedule(self.inlet, first, batches_per_second, seconds, &mut tell);
         let ended = sent.and_then(|rounds| {
             self.course.await_judged((first + rounds) * u64::from(self.settings.partitions), &mut tell)
         });
-        let end_us = self.end_phase(EVEN_RATE, begin_us);
+        let end_us = self.end_phase(Phase::EVEN_RATE, begin_us);
         self.sent.even = Some((bytes_per_second, (end_us - begin_us) as f64 / 1e6));
         ended
     }
