@@ -2,6 +2,9 @@
 //!
 //! Source: Kafka's `Errors.java`. Codes that a newer broker invents are named `UNKNOWN` and treated with the most caution.
 
+/// To a question for times, of a topic whose records (message format 0) have none.
+pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
+
 /// Why a lane stands still for good. Its text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {

@@ -1,6 +1,6 @@
 //! `twinlog capacity`.
 
-use super::link::{cluster, content};
+use super::link::{cluster, config_file};
 use super::{Addresses, Cores};
 use clap::Args;
 use std::path::PathBuf;
@@ -122,10 +122,7 @@ pub struct CapacityArgs {
 impl CapacityArgs {
     /// Reads the files that are named.
     pub fn settings(self) -> Result<(Settings, Option<PathBuf>), ConfigError> {
-        let file = match &self.config {
-            Some(path) => Draft::from_toml(&path.display().to_string(), &content(path)?)?,
-            None => Draft::default(),
-        };
+        let file = config_file(self.config.as_ref())?;
         let source = cluster(self.source_config.as_ref(), ClusterName::Source)?;
         let target = cluster(self.target_config.as_ref(), ClusterName::Target)?;
         let flags = Draft {

@@ -57,10 +57,7 @@ pub struct LinkArgs {
 impl LinkArgs {
     /// The flags over the clusters' files over the config file. Reads the files.
     pub fn draft(self) -> Result<Draft, ConfigError> {
-        let file = match &self.config {
-            Some(path) => Draft::from_toml(&path.display().to_string(), &content(path)?)?,
-            None => Draft::default(),
-        };
+        let file = config_file(self.config.as_ref())?;
         let source = cluster(self.source_config.as_ref(), ClusterName::Source)?;
         let target = cluster(self.target_config.as_ref(), ClusterName::Target)?;
         let flags = Draft {
@@ -75,6 +72,13 @@ impl LinkArgs {
             ..Draft::default()
         };
         Ok(flags.or(source).or(target).or(file))
+    }
+}
+
+pub(super) fn config_file(path: Option<&PathBuf>) -> Result<Draft, ConfigError> {
+    match path {
+        Some(path) => Draft::from_toml(&path.display().to_string(), &content(path)?),
+        None => Ok(Draft::default()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `twinlog load`.
 
-use super::Addresses;
 use super::perf_test::PerfArgs;
 use super::shape::speed;
+use super::{Addresses, link};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -271,16 +271,8 @@ impl LoadArgs {
 
     /// The flags over the cluster's file over the config file.
     fn cluster(&self) -> Result<Draft, ConfigError> {
-        let file = match &self.config {
-            Some(path) => Draft::from_toml(&path.display().to_string(), &content(path)?)?,
-            None => Draft::default(),
-        };
-        let target = match &self.target_config {
-            Some(path) => {
-                Draft::from_properties(&path.display().to_string(), &content(path)?, ClusterName::Target)?
-            }
-            None => Draft::default(),
-        };
+        let file = link::config_file(self.config.as_ref())?;
+        let target = link::cluster(self.target_config.as_ref(), ClusterName::Target)?;
         Ok(Draft { target: self.target.clone(), ..Draft::default() }.or(target).or(file))
     }
 

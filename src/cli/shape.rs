@@ -1,6 +1,6 @@
 //! `twinlog shape`.
 
-use super::link::{cluster, content};
+use super::link::{cluster, config_file};
 use super::{Addresses, Patterns, some_of};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -67,10 +67,7 @@ pub struct CaptureArgs {
 impl CaptureArgs {
     /// Reads the files that are named.
     pub fn settings(self) -> Result<(Settings, PathBuf), ConfigError> {
-        let file = match &self.config {
-            Some(path) => Draft::from_toml(&path.display().to_string(), &content(path)?)?,
-            None => Draft::default(),
-        };
+        let file = config_file(self.config.as_ref())?;
         let source = cluster(self.source_config.as_ref(), ClusterName::Source)?;
         let draft = Draft { source: self.source, ..Draft::default() }.or(source).or(file);
         let span = match (self.duration, self.last) {

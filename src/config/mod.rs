@@ -131,6 +131,16 @@ pub enum Mover {
     Splice,
 }
 
+impl Mover {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Copy => "copy",
+            Self::Splice => "splice",
+        }
+    }
+}
+
 /// `twinlog mirror`, validated: one link from `source` to `target`.
 #[derive(Clone, Debug)]
 pub struct Mirror {

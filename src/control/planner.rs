@@ -167,8 +167,8 @@ fn count(topic: &Topic) -> i32 {
 
 /// The source's, as far as the target has brokers.
 fn replication_factor(topic: &Topic, target: &Observed) -> i16 {
-    let replicas = topic.partitions.iter().map(|partition| partition.replicas).max().unwrap_or(1);
-    i16::try_from(replicas.min(target.brokers.len()).max(1)).unwrap_or(1)
+    let brokers = i16::try_from(target.brokers.len()).unwrap_or(i16::MAX);
+    topic.replication_factor().min(brokers).max(1)
 }
 
 #[cfg(test)]

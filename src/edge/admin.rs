@@ -35,8 +35,6 @@ const LIST_OFFSETS_KEY: i16 = 2;
 const LIST_OFFSETS: (i16, i16) = (0, 7);
 /// From here on with an isolation level.
 const LIST_OFFSETS_ISOLATION_MIN: i16 = 2;
-/// A topic of message format 0 has no times to look for.
-const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
 const OFFSET_FOR_LEADER_EPOCH_KEY: i16 = 23;
 const INCREMENTAL_ALTER_CONFIGS: (i16, i16) = (0, 1);
 /// Kafka's `AlterConfigOp.OpType`.
@@ -585,7 +583,7 @@ impl Admin {
                     for partition in &topic.partitions {
                         let offset = match partition.error_code {
                             0 => partition.offset,
-                            UNSUPPORTED_FOR_MESSAGE_FORMAT => BEFORE_ALL,
+                            error::UNSUPPORTED_FOR_MESSAGE_FORMAT => BEFORE_ALL,
                             _ => continue,
                         };
                         ends.insert((topic.name.to_string(), partition.partition_index), offset);

@@ -104,7 +104,7 @@ impl Shard {
                 }
                 return Ok(taken > 0 || matches!(walk.payload, Walking::Heads));
             }
-            Walking::Message { slot, missing } => {
+            Walking::Message { missing } => {
                 let taken = input.len().min(*missing);
                 walk.messages.extend_from_slice(&input.split_to(taken));
                 walk.fetch.take_payload(taken);
@@ -112,7 +112,6 @@ impl Shard {
                 if *missing > 0 {
                     return Ok(false);
                 }
-                debug_assert_eq!(walk.lane.map(|(slot, _)| slot), Some(*slot));
                 walk.payload = Walking::Heads;
                 if walk.messages.len() >= OLD_BATCH_BYTES {
                     self.convert_messages(now, key);
@@ -252,7 +251,7 @@ impl Shard {
             return self.refresh(now, slot);
         }
         walk.messages.reserve(message.bytes.min(OLD_BATCH_BYTES));
-        walk.payload = Walking::Message { slot, missing: message.bytes };
+        walk.payload = Walking::Message { missing: message.bytes };
     }
 
     fn begin_batch(&mut self, now: Now, key: Key, header: &BatchHeader, raw: [u8; BATCH_HEADER_BYTES]) {

@@ -42,8 +42,6 @@ const WRITE_TXN_MARKERS_KEY: i16 = 27;
 pub const LIST_OFFSETS: (i16, i16) = (5, 9);
 /// The source's log range needs no epoch, and comes from brokers of any age.
 const LIST_OFFSETS_SOURCE: (i16, i16) = (0, 9);
-/// A topic of message format 0 has no times to look for.
-const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
 pub const OFFSET_FOR_LEADER_EPOCH: (i16, i16) = (2, 4);
 pub const DESCRIBE_PRODUCERS: (i16, i16) = (0, 0);
 /// Version 2 adds the version of the transaction protocol, which means nothing for a marker without a transaction.
@@ -454,7 +452,7 @@ impl Shard {
             }
             match answers.get(&(&*member.lane.topic, member.lane.partition)) {
                 Some(&(0, offset)) => take(self, slot, offset),
-                Some(&(UNSUPPORTED_FOR_MESSAGE_FORMAT, _)) => take(self, slot, BEFORE_ALL),
+                Some(&(error::UNSUPPORTED_FOR_MESSAGE_FORMAT, _)) => take(self, slot, BEFORE_ALL),
                 answer => {
                     let code = answer.map_or(-1, |&(code, _)| code);
                     match error::of_fetch(code) {

@@ -93,7 +93,6 @@ pub(super) enum Walking {
     },
     /// A message of an old format is being collected.
     Message {
-        slot: Slot,
         missing: usize,
     },
     /// An accepted batch's payload goes straight to the connection.

@@ -13,9 +13,7 @@ use super::progress::Progress;
 use super::runtime;
 use crate::config::{Cluster, Draft, Mirror, Mover};
 use crate::limits::SPLICE_BATCH_BYTES_MIN;
-use crate::load::capacity::{
-    Basis, CapacityReport, Check, Found, Limiter, Plan, Search, Setup, Signs, Slo, Tried,
-};
+use crate::load::capacity::{Basis, CapacityReport, Check, Found, Limiter, Search, Setup, Signs, Slo, Tried};
 use crate::load::shape::Captured;
 use crate::load::{Pattern, Shape};
 use crate::stats::units;
@@ -189,11 +187,7 @@ impl Finder<'_> {
             load: kind,
             cores: self.config.cores.len(),
             machine_cores: available_parallelism().map_or(1, usize::from),
-            mover: match self.config.mover {
-                Mover::Auto => "auto",
-                Mover::Copy => "copy",
-                Mover::Splice => "splice",
-            },
+            mover: self.config.mover.name(),
             buffer_bytes: self.config.buffer_bytes,
             floor_bytes_per_second: floor,
             ceiling_bytes_per_second: *up_to,
@@ -234,10 +228,10 @@ impl Finder<'_> {
         let signs = worst.map(|tried| Signs::of(&tried.evidence));
         let limiter = signs.as_ref().and_then(Signs::limiter).map(|sign| sign.limiter);
         report.found = best.map(|best| self.found(best, limiter));
-        report.plan = match (&report.found, self.settings.want) {
-            (Some(found), want) => Some(found.basis.plan(want.unwrap_or(found.rate.bytes_per_second))),
-            (None, _) => None::<Plan>,
-        };
+        report.plan = report
+            .found
+            .as_ref()
+            .map(|found| found.basis.plan(self.settings.want.unwrap_or(found.rate.bytes_per_second)));
         report.signs = signs;
     }
 

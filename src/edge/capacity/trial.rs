@@ -215,15 +215,17 @@ impl<'a> Trial<'a> {
             (evidence.source_broker_busy, evidence.target_broker_busy) =
                 (Some(busy(source)), Some(busy(target)));
         }
+        // A mirror that lost its lease begins to count anew.
         let (from, to): (&Counters, &Counters) = (&begin.report.totals, &end.report.totals);
-        let heard_seconds = (end.report.elapsed_us - begin.report.elapsed_us) as f64 / 1e6;
-        let fetches = (to.fetch_requests - from.fetch_requests) as f64;
+        let heard_seconds = end.report.elapsed_us.saturating_sub(begin.report.elapsed_us) as f64 / 1e6;
+        let fetches = to.fetch_requests.saturating_sub(from.fetch_requests) as f64;
         if fetches > 0.0 && heard_seconds > 0.0 {
-            evidence.fetch_bytes = (to.bytes - from.bytes) as f64 / fetches;
+            evidence.fetch_bytes = to.bytes.saturating_sub(from.bytes) as f64 / fetches;
             let connections = (self.link.mirror.cores.len().max(1) * self.brokers.0.max(1)) as f64;
             evidence.fetches_per_second = fetches / heard_seconds / connections;
         }
-        evidence.throttled_ms = outcome.report.throttled_ms + (to.throttled_ms - from.throttled_ms);
+        evidence.throttled_ms =
+            outcome.report.throttled_ms + to.throttled_ms.saturating_sub(from.throttled_ms);
         evidence.buffered_bytes = end.buffered_bytes;
         evidence
     }

@@ -60,11 +60,6 @@ impl Search {
         self.held
     }
 
-    /// The lowest one that did not.
-    pub fn failed(&self) -> Option<f64> {
-        self.failed
-    }
-
     pub fn is_retry(&self) -> bool {
         self.has_doubt
     }
@@ -92,21 +87,21 @@ mod tests {
             let (search, tries) = run(Search::new(1e6, 1e4, 1e12), capacity);
             let held = search.held().unwrap();
             prop_assert!(held <= capacity && held * PRECISION * 1.001 >= capacity, "{held} of {capacity}");
-            prop_assert!(search.failed().unwrap() > capacity && tries < 40);
+            prop_assert!(search.failed.unwrap() > capacity && tries < 40);
         }
     }
 
     #[test]
     fn what_never_holds_ends_at_the_floor() {
         let (search, tries) = run(Search::new(1e6, 1e4, 1e12), 0.0);
-        assert_eq!((search.held(), search.failed()), (None, Some(1e4)));
+        assert_eq!((search.held(), search.failed), (None, Some(1e4)));
         assert!(tries <= 10, "{tries}");
     }
 
     #[test]
     fn nothing_above_the_ceiling_is_tried() {
         let (search, _) = run(Search::new(1e6, 1e4, 7e6), 1e12);
-        assert_eq!((search.held(), search.failed()), (Some(7e6), None));
+        assert_eq!((search.held(), search.failed), (Some(7e6), None));
     }
 
     #[test]
@@ -117,6 +112,6 @@ mod tests {
         search.tell(true, false);
         assert_eq!((search.held(), search.next()), (Some(1e6), Some(2e6)));
         search.tell(false, true);
-        assert_eq!(search.failed(), Some(2e6));
+        assert_eq!(search.failed, Some(2e6));
     }
 }

@@ -10,6 +10,7 @@ use crate::limits::BATCH_HEADER_BYTES;
 use crate::load::Codec;
 use crate::load::payload::Random;
 use crate::wire::codec;
+use crate::wire::rebuild::put_zigzag;
 use bytes::Bytes;
 
 /// Of what is compressed, before: about what logs and events shrink to, or less.
@@ -107,12 +108,12 @@ fn records(count: u32, values: usize, random: usize, seed: u64) -> Vec<u8> {
         let size = sizes.next();
         let filler = filler_left.min(size);
         filler_left -= filler;
-        put_zigzag(&mut bytes, body_bytes(n, size));
+        put_zigzag(&mut bytes, body_bytes(n, size) as i64);
         // Attributes, timestamp delta 0, offset delta, no key.
         bytes.extend([0, 0]);
-        put_zigzag(&mut bytes, n as usize);
+        put_zigzag(&mut bytes, i64::from(n));
         bytes.push(1);
-        put_zigzag(&mut bytes, size);
+        put_zigzag(&mut bytes, size as i64);
         bytes.resize(bytes.len() + filler, FILLER);
         let end = bytes.len() + size - filler;
         while bytes.len() < end {
@@ -137,15 +138,6 @@ fn body_bytes(n: u32, value: usize) -> usize {
 fn zigzag_bytes(number: usize) -> usize {
     let bits = (usize::BITS - (number << 1).leading_zeros()).max(1) as usize;
     bits.div_ceil(7)
-}
-
-fn put_zigzag(bytes: &mut Vec<u8>, number: usize) {
-    let mut rest = number << 1;
-    while rest >= 0x80 {
-        bytes.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(rest as u8);
 }
 
 #[cfg(test)]
