@@ -160,6 +160,9 @@ impl Twin {
         if self.spoiled.is_some() && end <= self.next_offset {
             // What was out of its place is lost again.
             (self.spoiled, self.cut_at) = (None, Some(end));
+        } else if self.spoiled.is_some() && log.log_start_offset() == end {
+            // Or it is deleted with all there was, and no mirror can know of it any more.
+            (self.spoiled, self.cut_at, self.next_offset) = (None, Some(end), end);
         }
         if end < self.next_offset {
             if end < self.high_watermark && !may_lose_replicated {

@@ -237,7 +237,8 @@ pub(super) mod tests {
     #[test]
     fn very_many_problems_are_not_all_told() {
         let lanes = (0..120).map(|partition| LaneLook { stopped: Some("x".into()), ..lane(partition, 1, 9) });
-        let problems = watch(lanes.collect()).problems(at(0));
+        let watch = watch(lanes.collect());
+        let problems = watch.problems(at(0));
         assert_eq!((problems.len(), problems[50].as_str()), (51, "and 70 more"));
         assert_eq!(watch.problem_count(at(0)), 120);
     }
