@@ -5,6 +5,9 @@
 /// To a question for times, of a topic whose records (message format 0) have none.
 pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
 
+/// The transaction before is not quite over.
+pub const CONCURRENT_TRANSACTIONS: i16 = 51;
+
 /// Why a lane stands still for good. Its text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use twinlog::config::{ClusterName, ConfigError, Draft, text};
-use twinlog::edge::load::{Again, Create, Offer, Settings, Timestamps};
+use twinlog::edge::clock;
+use twinlog::edge::load::{Again, Create, Offer, Settings, Timestamps, Transactional};
 use twinlog::edge::shape::read_file;
 use twinlog::load::{Codec, Headers, KeyDistributor, Keys, Pattern, Shape, Sizes, Values, Workload};
 
@@ -134,6 +135,21 @@ pub struct LoadArgs {
     #[arg(long, value_name = "ACKS", value_parser = acks, conflicts_with = "perf_test", help_heading = "How")]
     acks: Option<i16>,
 
+    /// Send in transactions over all partitions, each open for so long, ms. One ends when all of it is acknowledged, and what is due
+    /// meanwhile waits
+    #[arg(long, value_name = "MS", value_parser = text::milliseconds, conflicts_with_all = ["perf_test", "acks"],
+          help_heading = "How")]
+    transactions: Option<u64>,
+
+    /// So many of a hundred transactions are aborted [default: 0]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100), requires = "transactions",
+          help_heading = "How")]
+    aborted_percent: Option<u8>,
+
+    /// Transactional id; whoever has it already is shut out [default: twinlog-load- and something different every time]
+    #[arg(long, value_name = "ID", help_heading = "How")]
+    transactional_id: Option<String>,
+
     /// Requests to each broker that may be unanswered [default: 5, one producer's; 100 with --shape, which stands for many]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "perf_test",
           help_heading = "How")]
@@ -201,7 +217,8 @@ impl LoadArgs {
     pub fn plan(mut self) -> Result<LoadPlan, ConfigError> {
         if self.perf.perf_test {
             let topic = self.topic.take().unwrap_or_default();
-            let mut plan = std::mem::take(&mut self.perf).plan(topic, self.target.take())?;
+            let perf = std::mem::take(&mut self.perf);
+            let mut plan = perf.plan(topic, self.target.take(), self.transactional_id.take())?;
             plan.json = self.json;
             plan.settings.hlog = self.hlog;
             return Ok(plan);
@@ -238,9 +255,11 @@ impl LoadArgs {
         let reads = workload.subscriptions_per_topic.unwrap_or(0)
             * workload.consumers_per_subscription.unwrap_or(0)
             > 0;
+        let transactions = self.transactional()?;
         let settings = Settings {
             target,
             read_from: None,
+            transactions,
             create: self.create(&workload, replay.as_ref()),
             topics: self.topics(&workload, replay.as_ref()),
             shape,
@@ -274,6 +293,22 @@ impl LoadArgs {
         let file = link::config_file(self.config.as_ref())?;
         let target = link::cluster(self.target_config.as_ref(), ClusterName::Target)?;
         Ok(Draft { target: self.target.clone(), ..Draft::default() }.or(target).or(file))
+    }
+
+    fn transactional(&mut self) -> Result<Option<Transactional>, ConfigError> {
+        let Some(open_ms) = self.transactions else {
+            return match self.transactional_id {
+                Some(_) => {
+                    Err(ConfigError("--transactional-id is for --transactions, which is missing".into()))
+                }
+                None => Ok(None),
+            };
+        };
+        Ok(Some(Transactional {
+            transactional_id: self.transactional_id.take().unwrap_or_else(|| unique("twinlog-load-")),
+            open_us: open_ms * 1000,
+            aborted_percent: self.aborted_percent.unwrap_or(0),
+        }))
     }
 
     /// A shape that is sent again.
@@ -364,6 +399,11 @@ pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
         .map_err(|error| ConfigError(format!("cannot read {}: {error}", path.display())))
 }
 
+/// A transactional id that nobody else has.
+pub(super) fn unique(prefix: &str) -> String {
+    format!("{prefix}{}-{}", std::process::id(), clock::now().wall_ms)
+}
+
 fn us(seconds: f64) -> u64 {
     (seconds * 1e6) as u64
 }
@@ -434,6 +474,7 @@ Examples:
   twinlog load … --rate 10000,20000,40000,80000 --step 20                 # where does latency go up?
   twinlog load … --rate 5000 --arrivals burst:100/1000 --record-bytes lognormal:800,1.2 --keys zipf:100000,1.1 --codec lz4
   twinlog load … --rate 20MB/s --seconds 300 --json result.json --hlog latency.hlog
+  twinlog load … --rate 5000 --transactions 500 --aborted-percent 10      # what does a mirror make of them?
   twinlog load --target west:9092 --topic t --create --shape orders.shape --speed 4     # see twinlog shape capture --help
   twinlog load --target west:9092 --workload 1-topic-16-partitions-1kb.yaml
   twinlog load --perf-test --topic t --num-records 1000000 --record-size 100 --throughput -1 \\
@@ -442,7 +483,7 @@ Examples:
 What is due is set beforehand and does not wait for the brokers. Latency counts from the moment a batch was meant to be sent;
 beside it stands what most tools show, from the moment it was sent in fact. A rate that is out of reach shows: in what was
 achieved, in what was due and never sent, and in the latency of what had to wait. Batches are encoded once, before the start, and
-failed ones are counted, not sent again; there are no transactions. Records are counted in latencies, not batches.
+failed ones are counted, not sent again; a failure in a transaction ends the load. Records are counted in latencies, not batches.
 
 Exit codes: 0 done; 1 failed, or something was refused, lost or changed; 2 wrong usage; 130 stopped by Ctrl-C, with the results
 so far, which are marked as partial.";

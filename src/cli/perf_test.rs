@@ -1,13 +1,13 @@
 //! The flags of kafka-producer-perf-test, as Kafka 4.3 has them, and what its producer's settings mean for a load.
 
 use super::Addresses;
-use super::load::{LoadPlan, PerfOutput, acks, content, key_value};
+use super::load::{LoadPlan, PerfOutput, acks, content, key_value, unique};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use twinlog::config::security::key_problem;
 use twinlog::config::{ConfigError, Draft, Properties, nearest, text};
-use twinlog::edge::load::{Offer, Settings, Timestamps};
+use twinlog::edge::load::{Offer, Settings, Timestamps, Transactional};
 use twinlog::load::{Codec, Headers, Keys, Pattern, Shape, Sizes, Values};
 
 const HEADING: &str = "In place of kafka-producer-perf-test";
@@ -78,12 +78,8 @@ pub struct PerfArgs {
     #[arg(long, value_name = "MS", requires = "perf_test", help_heading = HEADING)]
     reporting_interval: Option<u64>,
 
-    /// Not offered
-    #[arg(long, value_name = "ID", requires = "perf_test", hide = true)]
-    transactional_id: Option<String>,
-
-    /// Not offered
-    #[arg(long, value_name = "MS", requires = "perf_test", hide = true)]
+    /// Send in transactions, each open for so long, ms [default with --transactional-id or transactional.id: 3000]
+    #[arg(long, value_name = "MS", value_parser = text::milliseconds, requires = "perf_test", help_heading = HEADING)]
     transaction_duration_ms: Option<u64>,
 }
 
@@ -92,9 +88,11 @@ const LINGER_MS: f64 = 5.0;
 const BATCH_BYTES: usize = 16_384;
 const BATCH_HEADER_BYTES: usize = 61;
 const TICK_US: u64 = 1_000_000;
+/// `ProducerPerformance.DEFAULT_TRANSACTION_DURATION_MS`.
+const TRANSACTION_MS: u64 = 3_000;
 
 /// Settings of Kafka's producer that mean something here.
-const MEANT: [&str; 8] = [
+const MEANT: [&str; 9] = [
     "bootstrap.servers",
     "acks",
     "batch.size",
@@ -103,16 +101,16 @@ const MEANT: [&str; 8] = [
     "max.in.flight.requests.per.connection",
     "max.request.size",
     "request.timeout.ms",
+    "transactional.id",
 ];
 
 impl PerfArgs {
-    pub fn plan(self, topic: String, target: Option<Addresses>) -> Result<LoadPlan, ConfigError> {
-        if self.transactional_id.is_some() || self.transaction_duration_ms.is_some() {
-            return Err(ConfigError(
-                "transactions are not offered; leave out --transactional-id and --transaction-duration-ms"
-                    .into(),
-            ));
-        }
+    pub fn plan(
+        self,
+        topic: String,
+        target: Option<Addresses>,
+        transactional_id: Option<String>,
+    ) -> Result<LoadPlan, ConfigError> {
         if self.payload_monotonic {
             return Err(ConfigError(
                 "--payload-monotonic is not offered: batches are encoded before the start".into(),
@@ -144,6 +142,19 @@ impl PerfArgs {
             codec: producer.take("compression.type", str::parse)?.unwrap_or(Codec::None),
             seed: 0,
         };
+        let transactional_id = transactional_id.or(producer.0.remove("transactional.id").map(|(id, _)| id));
+        // As the tool does it: an id asks for transactions as well as a duration does.
+        let transactions =
+            (transactional_id.is_some() || self.transaction_duration_ms.is_some()).then(|| Transactional {
+                transactional_id: transactional_id.unwrap_or_else(|| unique("performance-producer-")),
+                open_us: self.transaction_duration_ms.unwrap_or(TRANSACTION_MS) * 1000,
+                aborted_percent: 0,
+            });
+        if transactions.is_some()
+            && producer.0.get("acks").is_some_and(|(acks, _)| !matches!(&acks[..], "all" | "-1"))
+        {
+            return Err(ConfigError("acks must be all when there are transactions".into()));
+        }
         let number = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a whole number"));
         let settings = Settings {
             target: draft.target_cluster().map_err(|error| {
@@ -161,6 +172,7 @@ impl PerfArgs {
             records: self.num_records,
             duration_us: None,
             warmup_us: 0,
+            transactions,
             acks: producer.take("acks", acks)?.unwrap_or(-1),
             in_flight_max: producer
                 .take("max.in.flight.requests.per.connection", number)?
@@ -221,9 +233,6 @@ impl PerfArgs {
         }
         for (key, value) in self.producer_props.iter().chain(&self.command_property) {
             all.insert(key.clone(), (value.clone(), format!("--producer-props {key}")));
-        }
-        if let Some((_, origin)) = all.get("transactional.id") {
-            return Err(ConfigError(format!("{origin}: transactions are not offered; leave it out")));
         }
         let (mut producer, mut cluster, mut notes) = (BTreeMap::new(), Properties::default(), Vec::new());
         for (key, (value, origin)) in all {
@@ -309,10 +318,9 @@ mod tests {
             ),
             (format!("{to} --record-size 10 --producer-props acks=2"), "acks|`2` is none of"),
             (
-                format!("{to} --record-size 10 --producer-props transactional.id=x"),
-                "transactions are not offered",
+                format!("{to} --record-size 10 --transactional-id x --producer-props acks=1"),
+                "acks must be all",
             ),
-            (format!("{to} --record-size 10 --transactional-id x"), "transactions are not offered"),
             (format!("{to} --payload-monotonic"), "--payload-monotonic"),
             (to.to_owned(), "--record-size"),
             ("--throughput -1 --record-size 10".to_owned(), "--bootstrap-server"),
@@ -321,6 +329,17 @@ mod tests {
             for word in words.split('|') {
                 assert!(problem.contains(word), "{line}: {problem}");
             }
+        }
+        for (flags, id, ms) in [
+            ("--transactional-id x", "x", 3_000),
+            ("--transactional-id x --producer-props transactional.id=y", "x", 3_000),
+            ("--transaction-duration-ms 50 --producer-props transactional.id=y", "y", 50),
+            ("--transaction-duration-ms 50", "performance-producer-", 50),
+        ] {
+            let found = plan(&format!("{to} --record-size 10 {flags}")).unwrap().settings.transactions;
+            let found = found.unwrap();
+            assert!(found.transactional_id.starts_with(id), "{flags}: {found:?}");
+            assert_eq!((found.open_us, found.aborted_percent), (ms * 1000, 0), "{flags}");
         }
         // What Kafka's clients know and has no effect here is told of, not refused.
         let known = plan(&format!("{to} --record-size 10 --producer-props buffer.memory=1000000")).unwrap();

@@ -3,23 +3,21 @@
 use super::admin::{Admin, AdminError, check};
 use super::client::ANY_BROKER;
 use super::clock;
+use super::coordinators::{self, TRANSACTION_KEY};
 use crate::control::ledger::{self, Ledger, Peers, StateRecord, Todo, decode_batches};
 use crate::error;
 use crate::time::Now;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ProduceRequest, TopicName, TransactionalId,
+    FetchRequest, InitProducerIdRequest, ProduceRequest, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 
 /// The versions that name topics; of the ones with magic 2 the first.
 const PRODUCE: (i16, i16) = (3, 9);
 const FETCH: (i16, i16) = (4, 12);
-const FIND_COORDINATOR: (i16, i16) = (1, 4);
-const FIND_COORDINATOR_LISTS_MIN: i16 = 4;
 const INIT_PRODUCER_ID: (i16, i16) = (1, 4);
-const TRANSACTION_KEY_TYPE: i8 = 1;
 /// The transaction coordinator demands a time-out; the link's lock never opens a transaction.
 const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
 const READ_BYTES_MAX: i32 = 8 << 20;
@@ -181,7 +179,12 @@ impl LedgerIo {
     fn claim(&mut self, target: &mut Admin, ledger: &mut Ledger) -> Result<(), AdminError> {
         let coordinator = match self.coordinator {
             Some(coordinator) => coordinator,
-            None => self.find_coordinator(target)?,
+            None => coordinators::find(
+                target,
+                TRANSACTION_KEY,
+                &self.transactional_id,
+                "looking for the transaction coordinator, which keeps the link's lock",
+            )?,
         };
         let id = TransactionalId(StrBytes::from_string(self.transactional_id.clone()));
         let answer = target.client().call(coordinator, INIT_PRODUCER_ID.0, INIT_PRODUCER_ID.1, |_| {
@@ -200,23 +203,6 @@ impl LedgerIo {
         self.coordinator = Some(coordinator);
         ledger.on_claimed(answer.producer_id.0, answer.producer_epoch);
         Ok(())
-    }
-
-    fn find_coordinator(&self, target: &mut Admin) -> Result<i32, AdminError> {
-        let key = StrBytes::from_string(self.transactional_id.clone());
-        let answer = target.client().call(ANY_BROKER, FIND_COORDINATOR.0, FIND_COORDINATOR.1, |version| {
-            let request = FindCoordinatorRequest::default().with_key_type(TRANSACTION_KEY_TYPE);
-            match version >= FIND_COORDINATOR_LISTS_MIN {
-                true => request.with_coordinator_keys(vec![key]),
-                false => request.with_key(key),
-            }
-        })?;
-        let (code, node) = match answer.coordinators.first() {
-            Some(coordinator) => (coordinator.error_code, coordinator.node_id.0),
-            None => (answer.error_code, answer.node_id.0),
-        };
-        check(code, "looking for the transaction coordinator, which keeps the link's lock")?;
-        Ok(node)
     }
 
     fn allocate(target: &mut Admin, ledger: &mut Ledger) -> Result<(), AdminError> {

@@ -15,6 +15,7 @@ pub mod capacity;
 pub mod client;
 pub mod clock;
 pub mod control_task;
+mod coordinators;
 pub mod failover;
 pub mod groups;
 mod held_link;

@@ -2,21 +2,19 @@
 //! became of them.
 
 use super::admin::{Admin, AdminError, check};
-use super::client::ANY_BROKER;
 use super::clock;
+use super::coordinators::{self, GROUP_KEY, TRANSACTION_KEY, id};
 use crate::config::Mirror;
 use crate::control::transactions::{Coordination, Done, Place, Position, Producer, Step, Todo};
 use crate::wire::batch::Stamp;
 use crate::wire::seed::SeedBatch;
-use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, FindCoordinatorRequest, GroupId,
-    InitProducerIdRequest, OffsetFetchRequest, ProduceRequest, ProducerId, TopicName, TransactionalId,
+    AddOffsetsToTxnRequest, GroupId, OffsetFetchRequest, ProduceRequest, ProducerId, TopicName,
     TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::StrBytes;
@@ -26,18 +24,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-const FIND_COORDINATOR: (i16, i16) = (1, 4);
-/// From here on the answer is a list (KIP-699).
-const FIND_COORDINATORS_MIN: i16 = 4;
-const GROUP_KEY: i8 = 0;
-const TRANSACTION_KEY: i8 = 1;
-const INIT_PRODUCER_ID: (i16, i16) = (1, 4);
-/// Later versions are for brokers.
-const ADD_PARTITIONS: (i16, i16) = (0, 3);
 const ADD_OFFSETS: (i16, i16) = (0, 3);
 /// Later versions belong to transactions that end with a new epoch each (KIP-890).
 const TXN_OFFSET_COMMIT: (i16, i16) = (0, 3);
-const END_TXN: (i16, i16) = (0, 3);
 /// The same; and from 13 on topics have ids instead of names.
 const PRODUCE: (i16, i16) = (3, 11);
 const ALL_REPLICAS: i16 = -1;
@@ -167,14 +156,9 @@ impl Coordinators {
         let client = self.admin.client();
         match todo {
             Todo::Init { transactional_id } => {
-                let (min, max) = INIT_PRODUCER_ID;
-                let answer = client.call(broker, min, max, |_| {
-                    InitProducerIdRequest::default()
-                        .with_transactional_id(Some(id(&transactional_id)))
-                        .with_transaction_timeout_ms(TRANSACTION_TIMEOUT_MS)
-                })?;
-                let code = answer.error_code;
-                coordination.on_producer(clock::now(), code, answer.producer_id.0, answer.producer_epoch);
+                let (code, producer) =
+                    coordinators::init(client, broker, &transactional_id, TRANSACTION_TIMEOUT_MS)?;
+                coordination.on_producer(clock::now(), code, producer.id, producer.epoch);
                 Ok(code)
             }
             Todo::Positions { group } => {
@@ -183,31 +167,7 @@ impl Coordinators {
                 Ok(code)
             }
             Todo::AddPartitions { producer, partitions } => {
-                let mut topics: BTreeMap<Arc<str>, Vec<i32>> = BTreeMap::new();
-                for (topic, partition) in partitions {
-                    topics.entry(topic).or_default().push(partition);
-                }
-                let topics = topics.iter().map(|(topic, partitions)| {
-                    AddPartitionsToTxnTopic::default()
-                        .with_name(topic_name(topic))
-                        .with_partitions(partitions.clone())
-                });
-                let topics = topics.collect();
-                let (min, max) = ADD_PARTITIONS;
-                let answer = client.call(broker, min, max, |_| {
-                    AddPartitionsToTxnRequest::default()
-                        .with_v3_and_below_transactional_id(id(&producer.transactional_id))
-                        .with_v3_and_below_producer_id(ProducerId(producer.id))
-                        .with_v3_and_below_producer_epoch(producer.epoch)
-                        .with_v3_and_below_topics(topics)
-                })?;
-                let mut codes = BTreeMap::new();
-                for topic in &answer.results_by_topic_v3_and_below {
-                    for partition in &topic.results_by_partition {
-                        let place = (Arc::from(topic.name.as_str()), partition.partition_index);
-                        codes.insert(place, partition.partition_error_code);
-                    }
-                }
+                let codes = coordinators::join(client, broker, &producer, partitions)?;
                 coordination.on_joined(clock::now(), &codes);
                 Ok(codes.values().copied().find(|&code| code != 0).unwrap_or(0))
             }
@@ -229,16 +189,9 @@ impl Coordinators {
                 Ok(code)
             }
             Todo::End { producer, commits } => {
-                let (min, max) = END_TXN;
-                let answer = client.call(broker, min, max, |_| {
-                    EndTxnRequest::default()
-                        .with_transactional_id(id(&producer.transactional_id))
-                        .with_producer_id(ProducerId(producer.id))
-                        .with_producer_epoch(producer.epoch)
-                        .with_committed(commits)
-                })?;
-                coordination.on_done(clock::now(), answer.error_code);
-                Ok(answer.error_code)
+                let code = coordinators::end(client, broker, &producer, commits)?;
+                coordination.on_done(clock::now(), code);
+                Ok(code)
             }
             // Not a coordinator's.
             Todo::Append { .. } => Ok(0),
@@ -368,27 +321,11 @@ impl Coordinators {
             return Ok(broker);
         }
         self.admin.observe()?;
-        let (min, max) = FIND_COORDINATOR;
-        let name = StrBytes::from_string(key.1.clone());
-        let answer = self.admin.client().call(ANY_BROKER, min, max, |version| {
-            let request = FindCoordinatorRequest::default().with_key_type(key.0);
-            match version >= FIND_COORDINATORS_MIN {
-                true => request.with_coordinator_keys(vec![name]),
-                false => request.with_key(name),
-            }
-        })?;
-        let (code, broker) = match answer.coordinators.first() {
-            Some(found) => (found.error_code, found.node_id.0),
-            None => (answer.error_code, answer.node_id.0),
-        };
-        check(code, "looking for a coordinator of the target")?;
+        let broker =
+            coordinators::find(&mut self.admin, key.0, &key.1, "looking for a coordinator of the target")?;
         self.known.insert(key.clone(), broker);
         Ok(broker)
     }
-}
-
-fn id(transactional_id: &str) -> TransactionalId {
-    TransactionalId(StrBytes::from_string(transactional_id.to_owned()))
 }
 
 fn group_id(group: &str) -> GroupId {

@@ -5,6 +5,7 @@ use super::payload::{Random, Values};
 use super::shape::{self, Captured, Kinds};
 use super::sizes::Sizes;
 use crate::limits::BATCH_HEADER_BYTES;
+use crate::wire::batch::TRANSACTIONAL;
 use crate::wire::batch::{BatchHeader, seal};
 use crate::wire::crc;
 use bytes::{Bytes, BytesMut};
@@ -507,11 +508,16 @@ impl Variant {
         ReadyBatch { header, payload: self.payload.clone(), records, value_bytes }
     }
 
-    /// What the header of a mirrored batch must still say: codec bits, last offset delta, record count.
+    /// What the header of a mirrored batch must still say: codec bits, last offset delta, record count. Whether it is part of a
+    /// transaction is up to who sends it.
     pub fn agrees_with(&self, header: &[u8; BATCH_HEADER_BYTES]) -> bool {
+        let attributes = |header: &[u8; BATCH_HEADER_BYTES]| {
+            i16::from_be_bytes([header[ATTRIBUTES], header[ATTRIBUTES + 1]]) & !TRANSACTIONAL
+        };
         header[8..12] == self.header[8..12]
             && header[16] == 2
-            && header[ATTRIBUTES..BASE_TIMESTAMP] == self.header[ATTRIBUTES..BASE_TIMESTAMP]
+            && attributes(header) == attributes(&self.header)
+            && header[LAST_OFFSET_DELTA..BASE_TIMESTAMP] == self.header[LAST_OFFSET_DELTA..BASE_TIMESTAMP]
             && header[RECORD_COUNT..] == self.header[RECORD_COUNT..]
     }
 }

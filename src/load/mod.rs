@@ -27,7 +27,7 @@ pub use batches::{Batches, Codec, Headers, ReadyBatch, Shape};
 pub use check::{Checker, Found, Tally};
 pub use keys::{Keys, Turn};
 pub use measures::Measures;
-pub use outcome::{LoadReport, LoadSettings, Rate, ReadBack, Step};
+pub use outcome::{LoadReport, LoadSettings, Rate, ReadBack, Step, TransactionCounts};
 pub use payload::Values;
 pub use report::{
     BenchReport, CatchUp, Checked, LatencyRun, LoadFacts, MirrorFacts, StagesRun, SweepPoint, Throughput,

@@ -30,6 +30,8 @@ pub struct LoadReport {
     /// that they had waited at the end.
     pub unsent_records: u64,
     pub throttled_ms: u64,
+    /// None when there were none.
+    pub transactions: Option<TransactionCounts>,
     /// Of the sender's thread.
     pub sender_cpu_seconds: f64,
     /// Acknowledgement of each record, from the moment its batch was meant to be sent.
@@ -60,6 +62,13 @@ pub struct LoadSettings {
     pub seed: u64,
     /// What batch 0 of every partition is dated; with the seed and the shape, all it takes to check what arrived.
     pub first_timestamp_ms: Option<i64>,
+}
+
+/// How transactions ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TransactionCounts {
+    pub committed: u64,
+    pub aborted: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -169,6 +178,13 @@ impl fmt::Display for LoadReport {
         }
         if self.failed_records > 0 {
             writeln!(f, "failed      {} records", units::count(self.failed_records))?;
+        }
+        if let Some(TransactionCounts { committed, aborted }) = self.transactions {
+            writeln!(
+                f,
+                "in          {} transactions that were committed, {aborted} aborted",
+                units::count(committed)
+            )?;
         }
         if self.throttled_ms > 0 {
             writeln!(f, "throttled   {} by the brokers' quotas", units::us(self.throttled_ms * 1000))?;

@@ -11,7 +11,7 @@ const ATTRIBUTES_AT: usize = 21;
 
 const CODEC_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
-const TRANSACTIONAL: i16 = 0x10;
+pub const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
 
 /// A batch header, decoded. For a magic other than 2 only `base_offset`, `batch_bytes` and `magic` mean anything.

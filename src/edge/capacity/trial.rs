@@ -352,6 +352,7 @@ impl Settings {
             records: None,
             duration_us: Some(us),
             warmup_us: self.warmup_us,
+            transactions: None,
             acks: -1,
             in_flight_max: IN_FLIGHT_MAX,
             request_bytes_max: 1 << 20,

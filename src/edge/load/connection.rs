@@ -1,6 +1,7 @@
 //! A connection to one broker that takes Produce requests one after the other, without waiting for the answers, and without ever
 //! blocking the thread.
 
+use super::Settings;
 use crate::edge::client::{Client, ClientError};
 use crate::edge::clock;
 use crate::wire::TopicKey;
@@ -53,6 +54,7 @@ pub struct Connection {
     acks: i16,
     timeout_ms: i32,
     client_id: String,
+    transactional_id: Option<String>,
     /// What is still to be written of the last request.
     out: VecDeque<Bytes>,
     incoming: BytesMut,
@@ -64,16 +66,18 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(mut client: Client, client_id: &str, acks: i16, timeout_ms: i32) -> Result<Self, ClientError> {
+    pub fn new(mut client: Client, settings: &Settings) -> Result<Self, ClientError> {
+        let timeout_ms = i32::try_from(settings.request_timeout_ms / 2).unwrap_or(i32::MAX);
         let (min, max) = PRODUCE_VERSIONS;
         let version = client.pick(PRODUCE_KEY, min, max)?;
         client.set_nonblocking(true).map_err(|cause| client.explain(PRODUCE_KEY, cause))?;
         Ok(Self {
             client,
             version,
-            acks,
+            acks: settings.acks,
             timeout_ms,
-            client_id: client_id.to_owned(),
+            client_id: settings.client_id.clone(),
+            transactional_id: settings.transactions.as_ref().map(|wanted| wanted.transactional_id.clone()),
             out: VecDeque::new(),
             incoming: BytesMut::new(),
             unanswered: VecDeque::new(),
@@ -116,7 +120,7 @@ impl Connection {
             version: self.version,
             correlation_id,
             client_id: &self.client_id,
-            transactional_id: None,
+            transactional_id: self.transactional_id.as_deref(),
             acks: self.acks,
             timeout_ms: self.timeout_ms,
         };

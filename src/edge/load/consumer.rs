@@ -138,6 +138,8 @@ pub struct Readers<'a> {
     pub timeout: Duration,
     pub batches: &'a Batches,
     pub track: &'a Track,
+    /// The load has transactions, whose ends stand between its batches.
+    pub has_markers: bool,
     /// Latencies of what was sent before do not count.
     pub measured_from_us: u64,
 }
@@ -207,6 +209,10 @@ impl Readers<'_> {
                             continue;
                         }
                         positions[at].fetch_offset = header.next_offset();
+                        if header.is_control() && self.has_markers {
+                            checkers[at].pass_marker(header.next_offset());
+                            continue;
+                        }
                         let found = checkers[at].check(self.batches, &raw, std::iter::once(&payload[..]));
                         let records = u64::try_from(header.record_count).unwrap_or(0);
                         let lane = lanes[at].number as usize;

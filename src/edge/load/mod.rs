@@ -6,9 +6,11 @@ mod connection;
 mod consumer;
 mod perf;
 mod sender;
+mod transactions;
 
 pub use connection::Flight;
 pub use perf::PerfWatch;
+pub use transactions::Transactional;
 
 use super::admin::Admin;
 use super::clock;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
+use transactions::Transactions;
 
 /// A rate that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,6 +103,8 @@ pub struct Settings {
     pub duration_us: Option<u64>,
     /// What is sent so long after the start is not measured.
     pub warmup_us: u64,
+    /// Batches are parts of transactions; then `acks` is -1.
+    pub transactions: Option<Transactional>,
     pub acks: i16,
     /// Unanswered requests to each broker.
     pub in_flight_max: usize,
@@ -274,11 +279,16 @@ fn send(
         timeout: timeout.max(Duration::from_secs(5)),
         batches,
         track: &track,
+        has_markers: settings.transactions.is_some(),
         measured_from_us: clock::now().mono_us + settings.warmup_us,
+    };
+    let transactions = match &settings.transactions {
+        Some(wanted) => Some(Transactions::begin(wanted, settings, partitions)?),
+        None => None,
     };
     let (sent, read) = thread::scope(|scope| {
         let threads = readers.start(scope, by_leader).map_err(|error| error.to_string())?;
-        let sender = Sender::new(settings, batches, admin, &track, partitions, stop);
+        let sender = Sender::new(settings, batches, admin, &track, partitions, stop, transactions);
         let sent = sender.run(&mut recorder);
         if let Ok(sent) = &sent {
             let expected = sent.counts.iter().sum::<u64>().saturating_sub(sent.total.failed_batches);
@@ -497,6 +507,7 @@ fn finish(
         failed_records: sent.total.failed_records,
         unsent_records: sent.unsent_records,
         throttled_ms: sent.throttled_ms,
+        transactions: sent.transactions,
         sender_cpu_seconds: sent.cpu_us as f64 / 1e6,
         from_intended,
         from_sent,

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Flight, Landed};
 use super::consumer::Track;
+use super::transactions::Transactions;
 use super::{Settings, Tick, Timestamps, Watch};
 use crate::edge::admin::Admin;
 use crate::edge::client::Client;
@@ -9,7 +10,7 @@ use crate::edge::clock;
 use crate::edge::security::Access;
 use crate::error;
 use crate::load::shape::Replay;
-use crate::load::{Arrivals, Batches, Measures, Profile, Turn};
+use crate::load::{Arrivals, Batches, Measures, Profile, TransactionCounts, Turn};
 use crate::wire::TopicKey;
 use crate::wire::produce::{Entry, Payload};
 use bytes::Bytes;
@@ -56,6 +57,8 @@ pub struct Sent {
     /// By lane, the batches that were sent, refused ones included.
     pub counts: Vec<u64>,
     pub throttled_ms: u64,
+    /// None when there were none.
+    pub transactions: Option<TransactionCounts>,
     pub cpu_us: u64,
     /// Why it ended early, if it did.
     pub trouble: Option<String>,
@@ -78,6 +81,7 @@ pub struct Sender<'a> {
     access: Arc<Access>,
     track: &'a Track,
     stop: &'a AtomicBool,
+    transactions: Option<Transactions<'a>>,
     topics: Vec<Bytes>,
     partitions: u32,
     /// By lane: which of `leads`.
@@ -118,6 +122,7 @@ impl<'a> Sender<'a> {
         track: &'a Track,
         partitions: u32,
         stop: &'a AtomicBool,
+        transactions: Option<Transactions<'a>>,
     ) -> Self {
         let profile = settings.profile(batches);
         let topics = settings.topics.len() as u32;
@@ -138,6 +143,7 @@ impl<'a> Sender<'a> {
             admin,
             track,
             stop,
+            transactions,
             partitions,
             leads: Vec::new(),
             profile,
@@ -178,11 +184,13 @@ impl<'a> Sender<'a> {
             for landing in landed.drain(..) {
                 self.landed(&landing, watch);
             }
+            self.turn_transaction(now_us);
             if now_us >= self.tick_begin_us + self.settings.tick_us {
                 self.end_tick(now_us, false, watch);
             }
             self.wait(now_us);
         }
+        self.end_transaction();
         let has_schedule = self.has_schedule();
         let unsent_records = self.count_unsent();
         let now_us = clock::now().mono_us;
@@ -204,6 +212,7 @@ impl<'a> Sender<'a> {
             seconds: last_us.saturating_sub(self.measured_from_us) as f64 / 1e6,
             counts: self.counts,
             throttled_ms: self.throttled_ms,
+            transactions: self.transactions.map(|transactions| transactions.counts),
             cpu_us: clock::thread_cpu_us() - cpu_before_us,
             trouble: self.fatal,
         })
@@ -214,11 +223,16 @@ impl<'a> Sender<'a> {
             return true;
         }
         let now_us = clock::now().mono_us;
-        let is_sending = self.leads.iter().any(|lead| lead.connection.as_ref().is_some_and(|c| !c.is_idle()));
+        let is_sending = self.is_sending();
         if self.stop.load(Ordering::Relaxed) || now_us >= self.sending_ends_us() {
             return !is_sending;
         }
         self.is_scheduled && self.queued == 0 && !is_sending
+    }
+
+    /// Something has no answer yet.
+    fn is_sending(&self) -> bool {
+        self.leads.iter().any(|lead| lead.connection.as_ref().is_some_and(|c| !c.is_idle()))
     }
 
     /// From when on nothing new is sent.
@@ -358,15 +372,23 @@ impl<'a> Sender<'a> {
             }
             return;
         };
-        let may_begin =
-            !self.stop.load(Ordering::Relaxed) && now_us < sending_ends_us && !connection.wants_login();
+        let is_open = self.transactions.as_ref().is_none_or(|transactions| !transactions.is_over(now_us));
+        let may_begin = !self.stop.load(Ordering::Relaxed)
+            && now_us < sending_ends_us
+            && is_open
+            && !connection.wants_login();
         // After a request is on its way the socket may take the next one at once.
         loop {
             let begins =
                 may_begin && !lead.queue.is_empty() && connection.has_room(self.settings.in_flight_max);
             if begins {
-                let (batches, taken) =
+                let (mut batches, taken) =
                     pack(self.settings, self.batches, &self.topics, self.partitions, &lead.queue);
+                if let Some(transactions) = &mut self.transactions {
+                    for (entry, flight) in &mut batches {
+                        transactions.stamp(flight.lane, &mut entry.raw, flight.records);
+                    }
+                }
                 lead.queue.drain(..taken);
                 self.queued -= taken;
                 for (_, flight) in &batches {
@@ -392,6 +414,7 @@ impl<'a> Sender<'a> {
 
     /// A connection is lost; what was on its way is lost with it, as far as anybody here can tell.
     fn broken(&mut self, at: usize, now_us: u64, error: String) {
+        let failed_before = self.tick.failed_batches;
         let lead = &mut self.leads[at];
         if let Some(connection) = lead.connection.take() {
             self.throttled_ms += connection.throttled_ms;
@@ -405,6 +428,9 @@ impl<'a> Sender<'a> {
         if self.last_error.as_ref() != Some(&error) {
             tracing::warn!("{error}");
             self.last_error = Some(error.clone());
+        }
+        if self.tick.failed_batches > failed_before {
+            self.break_transaction(&error);
         }
         if now_us.saturating_sub(since_us) >= self.settings.request_timeout_ms * 1000 {
             self.fatal = Some(error);
@@ -458,10 +484,7 @@ impl<'a> Sender<'a> {
                 .ok_or_else(|| format!("broker {} is gone", lead.broker))?;
             let timeout = Duration::from_millis(self.settings.request_timeout_ms);
             let client = Client::connect(address, &self.access, &self.settings.client_id, timeout);
-            let timeout_ms = i32::try_from(self.settings.request_timeout_ms / 2).unwrap_or(i32::MAX);
-            let connected = client.and_then(|client| {
-                Connection::new(client, &self.settings.client_id, self.settings.acks, timeout_ms)
-            });
+            let connected = client.and_then(|client| Connection::new(client, self.settings));
             let connection = connected.map_err(|error| error.to_string())?;
             if self.settings.has_zstd() && connection.version() < 7 {
                 return Err(format!("{address} knows no zstd (Kafka 2.1 and later do); take another codec"));
@@ -514,12 +537,44 @@ impl<'a> Sender<'a> {
             self.fatal = Some(message);
             return;
         }
+        self.break_transaction(&message);
         if self.last_error.as_ref() != Some(&message) {
             tracing::warn!("{message}");
             self.last_error = Some(message);
         }
         if let Err(problem) = self.find_leaders() {
             tracing::warn!("{problem}");
+        }
+    }
+
+    // Transactions.
+
+    /// Ends a transaction that is over and acknowledged, and begins the next.
+    fn turn_transaction(&mut self, now_us: u64) {
+        let is_sending = self.is_sending();
+        if let Some(transactions) = &mut self.transactions
+            && transactions.is_over(now_us)
+            && !is_sending
+            && let Err(problem) = transactions.turn()
+        {
+            self.fatal = Some(problem);
+        }
+    }
+
+    /// A transaction that lacks a batch cannot go on: nothing is sent again here.
+    fn break_transaction(&mut self, why: &str) {
+        if let Some(transactions) = &self.transactions {
+            let id = transactions.transactional_id();
+            self.fatal = Some(format!("{why}; so the transaction of {id} is aborted"));
+        }
+    }
+
+    fn end_transaction(&mut self) {
+        let is_whole = self.fatal.is_none();
+        if let Some(transactions) = &mut self.transactions
+            && let Err(problem) = transactions.finish(is_whole)
+        {
+            self.fatal.get_or_insert(problem);
         }
     }
 

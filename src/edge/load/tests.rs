@@ -1,7 +1,7 @@
 use super::*;
 use crate::broker::SyntheticCluster;
 use crate::edge::broker_task::{self, Server};
-use crate::load::{Keys, Sizes};
+use crate::load::{Keys, Sizes, TransactionCounts};
 
 fn cluster(brokers: i32) -> Server {
     let address = |_| Address { host: "127.0.0.1".into(), port: 0 };
@@ -29,6 +29,7 @@ fn settings(server: &Server) -> Settings {
         records: None,
         duration_us: Some(1_000_000),
         warmup_us: 0,
+        transactions: None,
         acks: -1,
         in_flight_max: 5,
         request_bytes_max: 1 << 20,
@@ -171,6 +172,51 @@ fn a_warm_up_is_not_measured() {
     assert!(report.is_clean(), "{report}");
     assert!((9_900..=10_100).contains(&report.records), "{report}");
     assert!(report.checked.unwrap().batches_sent > report.batches * 3 / 2, "{report}");
+    server.stop().unwrap();
+}
+
+fn transactional(open_ms: u64) -> Option<Transactional> {
+    Some(Transactional { transactional_id: "x".into(), open_us: open_ms * 1000, aborted_percent: 25 })
+}
+
+#[test]
+fn transactions_follow_each_other_and_every_batch_is_in_one() {
+    let server = cluster(2);
+    let settings = Settings { transactions: transactional(20), ..settings(&server) };
+    let (Outcome { report, .. }, _) = run_it(&settings);
+    assert!(report.is_clean() && !report.partial, "{report}");
+    let TransactionCounts { committed, aborted } = report.transactions.unwrap();
+    // One more is committed at the end.
+    assert!(aborted > 1 && (aborted * 3..=aborted * 3 + 4).contains(&committed), "{report}");
+    assert!(report.to_string().contains("transactions that were committed"), "{report}");
+    // With the markers between, and the batches of an aborted transaction read like others.
+    assert!((19_900..=20_100).contains(&report.records), "{report}");
+    assert_eq!(report.checked.unwrap().tally.arrived, report.batches);
+    server.stop().unwrap();
+}
+
+#[test]
+fn a_load_that_loses_its_transactional_id_ends() {
+    struct Rob<'a>(Option<&'a Settings>);
+    impl Watch for Rob<'_> {
+        fn landed(&mut self, _: &Flight, _: u64) {
+            if let Some(settings) = self.0.take() {
+                Transactions::begin(settings.transactions.as_ref().unwrap(), settings, 4).unwrap();
+            }
+        }
+        fn tick(&mut self, _: &Tick<'_>) {}
+    }
+    let server = cluster(1);
+    let settings = Settings {
+        transactions: transactional(50),
+        duration_us: Some(600_000_000),
+        check: false,
+        ..settings(&server)
+    };
+    let report = run(&settings, &mut Rob(Some(&settings)), &AtomicBool::new(false)).unwrap().report;
+    assert!(report.partial && report.records > 0, "{report}");
+    let trouble = report.trouble.unwrap();
+    assert!(trouble.contains("FENCED") || trouble.contains("INVALID_PRODUCER_EPOCH"), "{trouble}");
     server.stop().unwrap();
 }
 

@@ -44,6 +44,7 @@ fn load_of(server: &Server, topic: &str) -> load::Settings {
         records: None,
         duration_us: Some(1_500_000),
         warmup_us: 0,
+        transactions: None,
         acks: -1,
         in_flight_max: 5,
         request_bytes_max: 1 << 20,

@@ -2,6 +2,7 @@
 
 use crate::kafka::{Cluster, Place, script};
 use crate::mirror::Twinlog;
+use crate::pair::Pair;
 use crate::synthetic::kafka_tool;
 use regex::Regex;
 
@@ -105,10 +106,36 @@ fn the_output_is_that_of_kafkas_own_tool() {
 }
 
 #[test]
+#[ignore = "needs a Kafka cluster: scripts/test e2e"]
+fn transactions_of_a_load_are_kafkas_and_their_twin_has_none() {
+    let mut pair = Pair::start((1, 1), &[], &[]);
+    let load = ["load", "--target", &pair.source.bootstrap, "--topic", "t", "--create", "--partitions", "2"];
+    let transactions = ["--transactions", "100", "--aborted-percent", "30", "--check"];
+    let ended = Twinlog::new(&load).with(&transactions).with(&["--rate", "5000", "--seconds", "5"]).run();
+    ended.ended_with(
+        0,
+        &["transactions that were committed", "0 lost, 0 duplicated, 0 reordered, 0 corrupted"],
+    );
+    let mut records = |level: &str| -> u64 {
+        let lines = pair.on_source("read", &format!("t {level}"));
+        lines
+            .iter()
+            .map(|line| line.split(' ').nth(3).and_then(|count| count.parse::<u64>().ok()).unwrap_or(0))
+            .sum()
+    };
+    let (committed, all) = (records(""), records("uncommitted"));
+    assert!(committed > all / 2 && committed < all * 9 / 10, "{committed} of {all} records are committed");
+    pair.mirror("t", "t").run().succeeded();
+    pair.same("t");
+}
+
+#[test]
 fn a_load_that_makes_no_sense_exits_with_2() {
     let load = |rest: &[&str]| Twinlog::new(&["load", "--topic", "t"]).with(rest).patience(10).run();
     load(&[]).ended_with(2, &["--target"]);
     load(&["--target", "127.0.0.1:9", "--rate", "-5"]).ended_with(2, &["--rate"]);
+    load(&["--target", "127.0.0.1:9", "--transactions", "9", "--acks", "1"]).ended_with(2, &["--acks"]);
+    load(&["--target", "127.0.0.1:9", "--transactional-id", "x"]).ended_with(2, &["--transactions"]);
     load(&["--target", "127.0.0.1:9", "--record-bytes", "1MiB"]).ended_with(2, &["--batch-bytes"]);
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), "name: x\nproducersRate: 5\n").expect("a temporary file");
