@@ -1,4 +1,4 @@
-"""uReplicator for scripts/compare: from a distribution that the user has, with a ZooKeeper of its own.
+"""uReplicator and Brooklin for scripts/compare: from distributions that the user has, with a ZooKeeper of their own.
 
 Everything is started anew for each measurement, the ZooKeeper with empty data, so nothing is known of the one before.
 """
@@ -22,6 +22,7 @@ START_S = 120
 POLL_S = 0.2
 HOW_TO_GET = {
     "ureplicator": "a checkout of github.com/uber/uReplicator after 'mvn package -DskipTests'",
+    "brooklin": "a release of github.com/linkedin/brooklin unpacked, or what './gradlew releaseTarGz' makes in a checkout",
 }
 MIRRORS = list(HOW_TO_GET)
 # Whatever proxies the environment names: all of it is on this machine.
@@ -73,10 +74,37 @@ def ureplicator_part(home, part, main, *arguments):
                   main, *arguments)
 
 
-STARTS = {"ureplicator": ureplicator}
+# --- Brooklin -----------------------------------------------------------------------------------------------------------
 
 
-# --- what it needs ------------------------------------------------------------------------------------------------------
+def brooklin(mirror, home, values):
+    """One server, and a datastream that keeps the partitions."""
+    script = home / "bin" / "brooklin-server-start.sh"
+    if not script.exists():
+        sys.exit(f"--brooklin-home: there is no {script}")
+    mirror.counted.append(launch(
+        "brooklin", "bash", script, measure.filled("brooklin.properties", values), CLASSPATH=zookeeper_client(),
+        LOG_DIR=str(measure.CACHE / "compare-brooklin"),
+        # Not empty: without it come options for logging that Java has not had since 9.
+        GC_LOG_OPTS=" "))
+    url = f"http://127.0.0.1:{values['port']}/datastream"
+    wait_for(mirror, "the server of Brooklin", lambda: answer(url))
+    stream = {
+        "name": values["group"],
+        "connectorName": "kafkaMirroringConnector",
+        "transportProviderName": "kafkaTransportProvider",
+        "source": {"connectionString": f"kafka://{values['source']}/^{values['topic']}$"},
+        "destination": {},
+        "metadata": {"owner": "compare", "system.reuseExistingDestination": "false",
+                     "system.destination.identityPartitioningEnabled": "true"},
+    }
+    wait_for(mirror, "Brooklin's datastream", lambda: answer(url, stream) is not None)
+
+
+STARTS = {"ureplicator": ureplicator, "brooklin": brooklin}
+
+
+# --- what they need -----------------------------------------------------------------------------------------------------
 
 
 def zookeeper():
