@@ -165,6 +165,16 @@ def java(source, *arguments):
     return ["java", *options, "-cp", class_path, HERE / "judge" / source, *map(str, arguments)]
 
 
+def filled(template, values):
+    """A file made from one of perf/compare, with each {key} replaced."""
+    text = (ROOT / "perf" / "compare" / template).read_text()
+    for key, value in values.items():
+        text = text.replace("{" + key + "}", value)
+    file = CACHE / f"compare-{template}"
+    file.write_text(text)
+    return str(file)
+
+
 # --- processes ----------------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +205,36 @@ def end(process):
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+class Mirror:
+    """A mirror of one process or several: those whose cost counts, and what they need beside them."""
+
+    def __init__(self):
+        self.counted, self.beside = [], []
+
+    def ended(self):
+        """Whether one of them did."""
+        return any(process.poll() is not None for process in [*self.counted, *self.beside])
+
+    def cpu_seconds(self):
+        return sum(cpu_seconds(process.pid) for process in self.counted)
+
+    def peak_rss_mb(self):
+        """The sum of each process's peak."""
+        return sum(peak_rss_kb(process.pid) for process in self.counted) / 1e3
+
+    def end(self):
+        """The last that was started first."""
+        for process in [*reversed(self.counted), *reversed(self.beside)]:
+            end(process)
+
+
+def peak_rss_kb(process_id):
+    for line in pathlib.Path(f"/proc/{process_id}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1])
+    return 0
 
 
 def cpu_seconds(process_id):
