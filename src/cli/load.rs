@@ -135,8 +135,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "ACKS", value_parser = acks, conflicts_with = "perf_test", help_heading = "How")]
     acks: Option<i16>,
 
-    /// Send in transactions over all partitions, each open for so long, ms. One ends when all of it is acknowledged, and what is due
-    /// meanwhile waits
+    /// Send in transactions over all partitions, each open for so long, ms. One ends when all of it is acknowledged, and what is
+    /// due meanwhile waits
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, conflicts_with_all = ["perf_test", "acks"],
           help_heading = "How")]
     transactions: Option<u64>,

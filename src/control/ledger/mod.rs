@@ -707,8 +707,8 @@ impl Ledger {
             return Err(End::Fenced);
         }
         if self.owner_offset.is_some_and(|own| offset > own) {
-            // A newer claim with a lock that came after ours, or a sign of life of an owner still to be locked out. If somebody else
-            // has locked it out by now, it may have written after our record; we do it, too, and own again.
+            // A newer claim with a lock that came after ours, or a sign of life of an owner still to be locked out. If somebody
+            // else has locked it out by now, it may have written after our record; we do it, too, and own again.
             match self.owners.get_mut(&pid) {
                 Some(known) if known.epoch < owner.epoch => *known = Owner { fenced: false, ..owner },
                 Some(_) => {}
