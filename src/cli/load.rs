@@ -137,7 +137,7 @@ pub struct LoadArgs {
 
     /// Send in transactions over all partitions, each open for so long, ms. One ends when all of it is acknowledged, and what is
     /// due meanwhile waits
-    #[arg(long, value_name = "MS", value_parser = text::milliseconds, conflicts_with_all = ["perf_test", "acks"],
+    #[arg(long, value_name = "MS", value_parser = open_ms, conflicts_with_all = ["perf_test", "acks"],
           help_heading = "How")]
     transactions: Option<u64>,
 
@@ -397,6 +397,14 @@ impl LoadArgs {
 pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
         .map_err(|error| ConfigError(format!("cannot read {}: {error}", path.display())))
+}
+
+/// How long a transaction is open. In no time nothing could be sent.
+pub(super) fn open_ms(text: &str) -> Result<u64, String> {
+    match text::milliseconds(text)? {
+        0 => Err("a transaction must be open for 1 ms or longer".into()),
+        ms => Ok(ms),
+    }
 }
 
 /// A transactional id that nobody else has.

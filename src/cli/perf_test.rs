@@ -1,7 +1,7 @@
 //! The flags of kafka-producer-perf-test, as Kafka 4.3 has them, and what its producer's settings mean for a load.
 
 use super::Addresses;
-use super::load::{LoadPlan, PerfOutput, acks, content, key_value, unique};
+use super::load::{LoadPlan, PerfOutput, acks, content, key_value, open_ms, unique};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -79,7 +79,7 @@ pub struct PerfArgs {
     reporting_interval: Option<u64>,
 
     /// Send in transactions, each open for so long, ms [default with --transactional-id or transactional.id: 3000]
-    #[arg(long, value_name = "MS", value_parser = text::milliseconds, requires = "perf_test", help_heading = HEADING)]
+    #[arg(long, value_name = "MS", value_parser = open_ms, requires = "perf_test", help_heading = HEADING)]
     transaction_duration_ms: Option<u64>,
 }
 

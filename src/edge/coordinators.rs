@@ -118,6 +118,6 @@ pub(super) fn id(transactional_id: &str) -> TransactionalId {
     TransactionalId(StrBytes::from_string(transactional_id.to_owned()))
 }
 
-fn topic_name(topic: &str) -> TopicName {
+pub(super) fn topic_name(topic: &str) -> TopicName {
     TopicName(StrBytes::from_string(topic.to_owned()))
 }

@@ -3,16 +3,13 @@
 use super::admin::{Admin, AdminError, check};
 use super::client::ANY_BROKER;
 use super::clock;
-use super::coordinators::{self, TRANSACTION_KEY};
+use super::coordinators::{self, TRANSACTION_KEY, topic_name};
 use crate::control::ledger::{self, Ledger, Peers, StateRecord, Todo, decode_batches};
 use crate::error;
 use crate::time::Now;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{
-    FetchRequest, InitProducerIdRequest, ProduceRequest, TopicName, TransactionalId,
-};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{FetchRequest, InitProducerIdRequest, ProduceRequest};
 
 /// The versions that name topics; of the ones with magic 2 the first.
 const PRODUCE: (i16, i16) = (3, 9);
@@ -186,22 +183,19 @@ impl LedgerIo {
                 "looking for the transaction coordinator, which keeps the link's lock",
             )?,
         };
-        let id = TransactionalId(StrBytes::from_string(self.transactional_id.clone()));
-        let answer = target.client().call(coordinator, INIT_PRODUCER_ID.0, INIT_PRODUCER_ID.1, |_| {
-            InitProducerIdRequest::default()
-                .with_transactional_id(Some(id))
-                .with_transaction_timeout_ms(TRANSACTION_TIMEOUT_MS)
-        });
-        let checked = answer.map_err(AdminError::from).and_then(|answer| {
-            check(answer.error_code, "taking the link's lock (InitProducerId with its transactional id)")?;
-            Ok(answer)
-        });
-        if checked.is_err() {
+        let id = &self.transactional_id;
+        let claimed = coordinators::init(target.client(), coordinator, id, TRANSACTION_TIMEOUT_MS)
+            .map_err(AdminError::from)
+            .and_then(|(code, lock)| {
+                check(code, "taking the link's lock (InitProducerId with its transactional id)")?;
+                Ok(lock)
+            });
+        if claimed.is_err() {
             self.coordinator = None;
         }
-        let answer = checked?;
+        let lock = claimed?;
         self.coordinator = Some(coordinator);
-        ledger.on_claimed(answer.producer_id.0, answer.producer_epoch);
+        ledger.on_claimed(lock.id, lock.epoch);
         Ok(())
     }
 
@@ -252,8 +246,4 @@ impl LedgerIo {
         }
         target.note(check(partition.error_code, "writing the link's state topic"))
     }
-}
-
-fn topic_name(name: &str) -> TopicName {
-    TopicName(StrBytes::from_string(name.to_owned()))
 }

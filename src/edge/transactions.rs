@@ -3,7 +3,7 @@
 
 use super::admin::{Admin, AdminError, check};
 use super::clock;
-use super::coordinators::{self, GROUP_KEY, TRANSACTION_KEY, id};
+use super::coordinators::{self, GROUP_KEY, TRANSACTION_KEY, id, topic_name};
 use crate::config::Mirror;
 use crate::control::transactions::{Coordination, Done, Place, Position, Producer, Step, Todo};
 use crate::wire::batch::Stamp;
@@ -330,8 +330,4 @@ impl Coordinators {
 
 fn group_id(group: &str) -> GroupId {
     GroupId(StrBytes::from_string(group.to_owned()))
-}
-
-fn topic_name(topic: &str) -> TopicName {
-    TopicName(StrBytes::from_string(topic.to_owned()))
 }

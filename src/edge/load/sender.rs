@@ -572,7 +572,7 @@ impl<'a> Sender<'a> {
     fn end_transaction(&mut self) {
         let is_whole = self.fatal.is_none();
         if let Some(transactions) = &mut self.transactions
-            && let Err(problem) = transactions.finish(is_whole)
+            && let Err(problem) = transactions.end(is_whole)
         {
             self.fatal.get_or_insert(problem);
         }

@@ -96,12 +96,7 @@ impl<'a> Transactions<'a> {
         self.open()
     }
 
-    /// Ends the last one.
-    pub fn finish(&mut self, commits: bool) -> Result<(), String> {
-        self.end(commits)
-    }
-
-    fn end(&mut self, commits: bool) -> Result<(), String> {
+    pub fn end(&mut self, commits: bool) -> Result<(), String> {
         self.insist("EndTxn", |client, broker, producer| {
             Ok((coordinators::end(client, broker, producer, commits)?, ()))
         })?;

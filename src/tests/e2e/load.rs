@@ -135,6 +135,7 @@ fn a_load_that_makes_no_sense_exits_with_2() {
     load(&[]).ended_with(2, &["--target"]);
     load(&["--target", "127.0.0.1:9", "--rate", "-5"]).ended_with(2, &["--rate"]);
     load(&["--target", "127.0.0.1:9", "--transactions", "9", "--acks", "1"]).ended_with(2, &["--acks"]);
+    load(&["--target", "127.0.0.1:9", "--transactions", "0"]).ended_with(2, &["1 ms or longer"]);
     load(&["--target", "127.0.0.1:9", "--transactional-id", "x"]).ended_with(2, &["--transactions"]);
     load(&["--target", "127.0.0.1:9", "--record-bytes", "1MiB"]).ended_with(2, &["--batch-bytes"]);
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
