@@ -35,6 +35,24 @@ impl Rebuilt {
     }
 }
 
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    Same,
+    /// It has another body, or another time.
+    New {
+        timestamp_ms: i64,
+    },
+    Dropped,
+}
+
+/// Changes records on their way. What it says must follow from the record alone: records are read again after any doubt.
+pub trait Change {
+    /// `body` is empty; with [`Changed::New`] it holds the record's new body. An error stops the lane at the record, and is
+    /// for the operator's eyes: nothing of the record's contents stands in it.
+    fn change(&mut self, record: &Record<'_>, body: &mut Vec<u8>) -> Result<Changed, String>;
+}
+
 /// The records of a batch from `from_offset` on, as batches without holes. None when there are no such records.
 pub fn rebuild(
     header: &BatchHeader,
