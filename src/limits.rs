@@ -8,6 +8,8 @@ pub const BATCH_BYTES_MAX: usize = 256 << 20;
 pub const RECORDS_BYTES_MAX: usize = 256 << 20;
 /// Messages of old formats are collected up to here before they are converted; without compression so many bytes share a batch.
 pub const OLD_BATCH_BYTES: usize = 256 << 10;
+/// Small batches that are merged become one of so many bytes of records.
+pub const MERGED_BYTES: usize = 256 << 10;
 /// Empty records in one batch, where a target's offsets have to be moved on.
 pub const SEEDS_PER_BATCH: i32 = 200_000;
 /// A partition that begins at a higher source offset is seeded with those; up to here control records are as quick.
@@ -32,6 +34,8 @@ pub const RUNS_AHEAD_MAX: usize = 2_048;
 pub const RUNS_PER_BATCH_MAX: usize = 1_000;
 /// The ledger takes so many runs of one lane that are not settled, since they are all in one record.
 pub const LEDGER_RUNS_MAX: usize = 4_096;
+/// The map of a lane's offsets reaches back so many runs behind those, where it has that many (append mode).
+pub const HISTORY_RUNS_MAX: usize = 1 << 20;
 /// Topic names, by Kafka's own rule.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 

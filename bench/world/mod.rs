@@ -10,7 +10,9 @@ use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use twinlog::broker::{Cluster, Reply, Response, SyntheticCluster, Ticket};
-use twinlog::config::{Address, ExactlyOnce, Isolation, LargeGaps, Mover, OnLoss, StartFrom};
+use twinlog::config::{
+    Address, ExactlyOnce, Isolation, LargeGaps, Merge, Mover, OnLoss, Oversize, StartFrom,
+};
 use twinlog::limits::RUNS_AHEAD_MAX;
 use twinlog::load::{Batches, Codec, Shape};
 use twinlog::shard::{
@@ -253,6 +255,8 @@ fn settings() -> Settings {
         exactly_once: ExactlyOnce::Auto,
         transactional_id: "bench".into(),
         on_loss: OnLoss::Halt,
+        merge: Merge::Never,
+        oversize: Oversize::Halt,
         marker_producer_id: -1,
         connections_per_broker: 1,
         has_sasl: [false; 2],

@@ -5,7 +5,8 @@ use super::{Cores, Patterns, some_of};
 use clap::Args;
 use std::net::SocketAddr;
 use twinlog::config::{
-    ConfigError, Draft, ExactlyOnce, Isolation, LargeGaps, Mover, Offsets, OnLoss, StartFrom, text,
+    ConfigError, Draft, ExactlyOnce, Isolation, LargeGaps, Merge, Mover, Offsets, OnLoss, Oversize,
+    StartFrom, text,
 };
 
 #[derive(Debug, Args)]
@@ -70,6 +71,16 @@ pub struct MirrorArgs {
     /// End with success when everything that was on the source at the start is on the target
     #[arg(long, help_heading = "What to mirror")]
     until_caught_up: bool,
+
+    /// Whether small batches of a partition are put together to larger ones: auto (while they come faster than the target takes
+    /// them one a request), always, never. Records and offsets stay the same [default: auto]
+    #[arg(long, value_name = "WHEN", value_parser = text::merge, help_heading = "How")]
+    merge: Option<Merge>,
+
+    /// When a batch is larger than the target's topic takes (max.message.bytes): split (its records go in smaller batches; one
+    /// record alone that is too large stops its partition), or halt (that partition stops, with the cause) [default: split]
+    #[arg(long, value_name = "POLICY", value_parser = text::oversize, help_heading = "How")]
+    oversize: Option<Oversize>,
 
     /// How payloads travel: auto, copy (through memory), splice (inside the kernel) [default: auto]
     #[arg(long, value_name = "MOVER", value_parser = text::mover, help_heading = "How")]
@@ -181,6 +192,8 @@ impl MirrorArgs {
             exactly_once: self.exactly_once,
             isolation: self.isolation,
             on_loss: self.on_loss,
+            merge: self.merge,
+            oversize: self.oversize,
             groups_interval_ms: self.groups_interval_ms,
             until_caught_up: self.until_caught_up.then_some(true),
             mover: self.mover,

@@ -2,8 +2,8 @@
 
 use super::placeholder::Machine;
 use super::{
-    Address, Cluster, ExactlyOnce, Isolation, LargeGaps, Mirror, Mover, Offsets, OnLoss, Properties,
-    Security, StartFrom, text,
+    Address, Cluster, ExactlyOnce, Isolation, LargeGaps, Merge, Mirror, Mover, Offsets, OnLoss, Oversize,
+    Properties, Security, StartFrom, text,
 };
 use crate::limits::CHUNK_BYTES;
 use regex::Regex;
@@ -31,6 +31,8 @@ pub struct Draft {
     pub exactly_once: Option<ExactlyOnce>,
     pub isolation: Option<Isolation>,
     pub on_loss: Option<OnLoss>,
+    pub merge: Option<Merge>,
+    pub oversize: Option<Oversize>,
     pub groups: Option<Vec<Regex>>,
     pub groups_exclude: Option<Vec<Regex>>,
     pub groups_rewind: Option<bool>,
@@ -98,6 +100,8 @@ impl Draft {
             exactly_once: self.exactly_once.or(other.exactly_once),
             isolation: self.isolation.or(other.isolation),
             on_loss: self.on_loss.or(other.on_loss),
+            merge: self.merge.or(other.merge),
+            oversize: self.oversize.or(other.oversize),
             groups: self.groups.or(other.groups),
             groups_exclude: self.groups_exclude.or(other.groups_exclude),
             groups_rewind: self.groups_rewind.or(other.groups_rewind),
@@ -150,6 +154,8 @@ impl Draft {
             exactly_once: self.exactly_once.unwrap_or_default(),
             isolation: self.isolation.unwrap_or_default(),
             on_loss: self.on_loss.unwrap_or_default(),
+            merge: self.merge.unwrap_or_default(),
+            oversize: self.oversize.unwrap_or_default(),
             groups: self.groups.unwrap_or_default(),
             groups_exclude: self.groups_exclude.unwrap_or_default(),
             groups_rewind: self.groups_rewind.unwrap_or(false),

@@ -73,6 +73,8 @@ const KEYS: &[Key] = keys! {
     mirror."exactly-once" => exactly_once: string, text::exactly_once;
     mirror."isolation" => isolation: string, text::isolation;
     mirror."on-loss" => on_loss: string, text::on_loss;
+    mirror."merge" => merge: string, text::merge;
+    mirror."oversize" => oversize: string, text::oversize;
     mirror."groups" => groups: list, text::patterns;
     mirror."groups-exclude" => groups_exclude: list, text::patterns;
     mirror."groups-rewind" => groups_rewind: boolean, text::boolean;
@@ -227,7 +229,9 @@ impl File<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ExactlyOnce, Isolation, LargeGaps, LogFormat, Mover, Offsets, OnLoss, StartFrom};
+    use crate::config::{
+        ExactlyOnce, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss, Oversize, StartFrom,
+    };
 
     #[test]
     fn every_key_is_read() {
@@ -251,6 +255,8 @@ mod tests {
             exactly-once = "sequences"
             isolation = "read-committed"
             on-loss = "record-and-continue"
+            merge = "never"
+            oversize = "halt"
             groups = "g.*"
             groups-exclude = "gx"
             groups-rewind = true
@@ -290,6 +296,7 @@ mod tests {
         assert!(mirror.groups[0].is_match("g1") && mirror.groups_exclude[0].is_match("gx"));
         assert_eq!((mirror.groups_rewind, mirror.groups_interval_ms), (true, 77));
         assert_eq!(mirror.on_loss, OnLoss::RecordAndContinue);
+        assert_eq!((mirror.merge, mirror.oversize), (Merge::Never, Oversize::Halt));
         assert_eq!((mirror.gap_offsets_max, mirror.seed_offsets_max), (5, 6));
         assert_eq!((mirror.gap_transactions_max, mirror.large_gaps), (7, LargeGaps::AbortedRecords));
         assert_eq!((mirror.mover, mirror.cores), (Mover::Splice, vec![0, 2]));

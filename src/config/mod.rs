@@ -95,6 +95,26 @@ pub enum OnLoss {
     RecordAndContinue,
 }
 
+/// Whether small batches of a partition are put together to larger ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Merge {
+    /// While they come faster than one a request can carry them.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// What a lane does when the target refuses a batch for its size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Oversize {
+    /// Sends its records in smaller ones, until a single record is too large: then it stops.
+    #[default]
+    Split,
+    /// Stops, with the cause; the others go on.
+    Halt,
+}
+
 /// What becomes of a gap in a source's offsets that is too large to be filled with control records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LargeGaps {
@@ -171,6 +191,10 @@ pub struct Mirror {
     pub exactly_once: ExactlyOnce,
     pub isolation: Isolation,
     pub on_loss: OnLoss,
+    /// Whether batches are put together to larger ones.
+    pub merge: Merge,
+    /// What becomes of a batch that is larger than the target's topic takes.
+    pub oversize: Oversize,
     /// Consumer groups whose committed offsets are mirrored, and which of them are not.
     pub groups: Vec<regex::Regex>,
     pub groups_exclude: Vec<regex::Regex>,

@@ -1,7 +1,9 @@
 //! Single values as people type them, on the command line and in the config file alike.
 //! Every error is one sentence that can follow "invalid value: ".
 
-use super::{Address, ExactlyOnce, Isolation, LargeGaps, LogFormat, Mover, Offsets, OnLoss, StartFrom};
+use super::{
+    Address, ExactlyOnce, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss, Oversize, StartFrom,
+};
 use crate::limits::TOPIC_NAME_BYTES_MAX;
 use regex::Regex;
 use std::net::SocketAddr;
@@ -199,6 +201,25 @@ pub fn on_loss(text: &str) -> Result<OnLoss, String> {
         "halt" => Ok(OnLoss::Halt),
         "record-and-continue" => Ok(OnLoss::RecordAndContinue),
         _ => Err(format!("`{text}` is none of: halt, record-and-continue")),
+    }
+}
+
+/// `auto`, `always` or `never`.
+pub fn merge(text: &str) -> Result<Merge, String> {
+    match text {
+        "auto" => Ok(Merge::Auto),
+        "always" => Ok(Merge::Always),
+        "never" => Ok(Merge::Never),
+        _ => Err(format!("`{text}` is none of: auto, always, never")),
+    }
+}
+
+/// `split` or `halt`.
+pub fn oversize(text: &str) -> Result<Oversize, String> {
+    match text {
+        "split" => Ok(Oversize::Split),
+        "halt" => Ok(Oversize::Halt),
+        _ => Err(format!("`{text}` is none of: split, halt")),
     }
 }
 

@@ -183,9 +183,9 @@ pub fn unfit(topic: &str, source: &TopicConfigs, target: &TopicConfigs) -> Vec<F
     {
         let text = format!(
             "topic {topic} on the target has {MESSAGE_BYTES}={target_bytes}, less than the source's {source_bytes}: a larger \
-             batch will stop its partition; raise it"
+             batch is split (unless --oversize halt), and a larger record will stop its partition; raise it"
         );
-        say(Weight::Stops, text);
+        say(Weight::Warning, text);
     }
     if let Some(bound_ms) = number(target, OLDEST).filter(|bound_ms| *bound_ms != i64::MAX) {
         let text = format!(
@@ -305,7 +305,7 @@ mod tests {
         let source = configs(vec![entry("max.message.bytes", "2000", 5)]);
         let sentences = unfit("t", &source, &target);
         assert_eq!(sentences.len(), 2, "{sentences:?}");
-        assert_eq!((sentences[0].weight, sentences[1].weight), (Weight::Warning, Weight::Stops));
+        assert_eq!((sentences[0].weight, sentences[1].weight), (Weight::Warning, Weight::Warning));
         assert!(sentences[1].text.contains("max.message.bytes=1000, less than the source's 2000"));
         assert!(unfit("t", &target, &source).is_empty());
     }

@@ -38,8 +38,8 @@ impl std::fmt::Display for Unmapped {
 #[derive(Clone, Copy, Debug)]
 pub struct OffsetMap<'a> {
     pub mode: OffsetMode,
-    /// Two neighbouring pieces of one list: what is history, and what a resume may still need.
-    pub runs: [&'a [Run]; 2],
+    /// Neighbouring pieces of one list: what is history, and what a resume may still need.
+    pub runs: [&'a [Run]; 3],
     pub checkpoint: Checkpoint,
 }
 
@@ -97,17 +97,22 @@ impl OffsetMap<'_> {
         self.runs.iter().map(|runs| runs.len()).sum()
     }
 
-    fn run(&self, at: usize) -> Option<&Run> {
-        let [older, newer] = self.runs;
-        older.get(at).or_else(|| newer.get(at.checked_sub(older.len())?))
+    fn run(&self, mut at: usize) -> Option<&Run> {
+        for runs in self.runs {
+            match runs.get(at) {
+                Some(run) => return Some(run),
+                None => at -= runs.len(),
+            }
+        }
+        None
     }
 
     fn rposition(&self, holds: impl Fn(&Run) -> bool) -> Option<usize> {
-        let [older, newer] = self.runs;
-        match newer.iter().rposition(&holds) {
-            Some(at) => Some(older.len() + at),
-            None => older.iter().rposition(holds),
-        }
+        let mut before = self.len();
+        self.runs.iter().rev().find_map(|runs| {
+            before -= runs.len();
+            runs.iter().rposition(&holds).map(|at| before + at)
+        })
     }
 }
 
@@ -121,7 +126,8 @@ mod tests {
 
     fn map<'a>(older: &'a [Run], newer: &'a [Run]) -> OffsetMap<'a> {
         let checkpoint = Checkpoint::at(45, 71);
-        OffsetMap { mode: OffsetMode::Append, runs: [older, newer], checkpoint }
+        let (oldest, older) = older.split_at(older.len() / 2);
+        OffsetMap { mode: OffsetMode::Append, runs: [oldest, older, newer], checkpoint }
     }
 
     #[test]

@@ -320,7 +320,7 @@ fn open(batch: &Held, deep: bool, side: &str) -> Result<Vec<Seen>, Halt> {
     };
     let bytes =
         decompress(header.codec(), payload, RECORDS_BYTES_MAX).map_err(|bad| damaged(bad.to_string()))?;
-    let bytes = Bytes::from(bytes);
+    let bytes = Bytes::from(bytes.into_owned());
     let records = records(header, &bytes).map_err(|bad| damaged(bad.to_string()))?;
     let seen = records.iter().map(|record| Seen {
         source_offset: record.offset,

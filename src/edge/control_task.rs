@@ -257,6 +257,8 @@ impl<'a> Session<'a> {
                     u32::try_from(index).unwrap_or(u32::MAX),
                 ),
                 on_loss: config.on_loss,
+                merge: config.merge,
+                oversize: config.oversize,
             };
             let shard = runtime::spawn_shard(core, index, settings, accesses.clone(), tell.clone())?;
             session.shards.push(shard);
@@ -797,6 +799,11 @@ impl<'a> Session<'a> {
                         partition = lane.partition,
                         "the target takes nothing for now, trying again: {name}: {advice}"
                     );
+                }
+            }
+            Event::Repacking { lane, what } => {
+                if let Some(lane) = self.lanes.get(&lane) {
+                    tracing::info!(topic = &*lane.topic, partition = lane.partition, "{what}");
                 }
             }
             Event::BrokerTrouble { side, broker, address, cause } => {

@@ -1,7 +1,7 @@
 //! The words that a shard and whoever drives it exchange.
 
 use super::timing::Timings;
-use crate::config::{Address, ExactlyOnce, Isolation, LargeGaps, Mover, OnLoss, StartFrom};
+use crate::config::{Address, ExactlyOnce, Isolation, LargeGaps, Merge, Mover, OnLoss, Oversize, StartFrom};
 pub use crate::conn::{ConnId, Out};
 pub use crate::error::{Stop, StopKind};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,8 @@ pub struct Settings {
     /// The shard's transactional id on the target: no other shard of the link has it.
     pub transactional_id: String,
     pub on_loss: OnLoss,
+    pub merge: Merge,
+    pub oversize: Oversize,
     pub connections_per_broker: usize,
     /// Whether connections to the source, and to the target, have to log in.
     pub has_sasl: [bool; 2],
@@ -241,12 +243,45 @@ pub enum Event {
     /// The target takes none of the lane's batches for now, with this error code of Kafka's; the lane tries again by itself.
     /// Told once for each code, until a batch is taken.
     Refused { lane: LaneId, code: i16 },
+    /// Batches of the lane are put together anew from now on, or no more.
+    Repacking { lane: LaneId, what: Repacking },
     /// A broker could not be reached or spoken to; the shard tries again by itself.
     BrokerTrouble { side: Side, broker: i32, address: Address, cause: String },
     /// When batches that were acknowledged came and went; a few times a second.
     Timed(Timings),
     /// All lanes are drained.
     Drained,
+}
+
+/// Why a lane takes batches apart that the target would take in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repacking {
+    /// They are of so many bytes on average, and so many wait behind those under way.
+    Merging { batch_bytes: usize, waiting: usize },
+    /// They come slowly by now, or are large.
+    NotMerging,
+    /// The target refused one of `batch_bytes`: those of more than `split_bytes` are split.
+    Splitting { batch_bytes: usize, split_bytes: usize },
+}
+
+impl std::fmt::Display for Repacking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Merging { batch_bytes, waiting } => write!(
+                f,
+                "batches of {batch_bytes} bytes come faster than one a request can carry ({waiting} wait): they are merged from \
+                 now on (--merge)"
+            ),
+            Self::NotMerging => {
+                f.write_str("batches are not merged any more: they come slowly, or are large by now")
+            }
+            Self::Splitting { batch_bytes, split_bytes } => write!(
+                f,
+                "the target takes no batch of {batch_bytes} bytes (its max.message.bytes is smaller than the source's): those of \
+                 more than {split_bytes} are split (--oversize)"
+            ),
+        }
+    }
 }
 
 /// A step of a transaction on the target; what the coordinators are asked for it is control's business. The batches between

@@ -14,10 +14,8 @@ use crate::wire::batch::BatchHeader;
 use crate::wire::fetch::{
     FetchPartition, FetchRequest, FetchWalk, PartitionHead, VERSIONS, WHOLE_MIN, Walked,
 };
-use crate::wire::legacy::convert::convert;
 use crate::wire::legacy::message::MessageHeader;
 use crate::wire::produce::Payload;
-use crate::wire::rebuild::{Rebuilt, rebuild};
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
@@ -118,7 +116,7 @@ impl Shard {
                 }
                 return Ok(true);
             }
-            Walking::Collect { ranges, missing, .. } | Walking::Rebuild { ranges, missing, .. } => {
+            Walking::Collect { ranges, missing, .. } | Walking::Open { ranges, missing, .. } => {
                 let taken = input.len().min(*missing);
                 if taken > 0 {
                     ranges.push(input.split_to(taken).freeze());
@@ -187,7 +185,7 @@ impl Shard {
             .filter(|&(slot, reading)| self.lanes[slot].lane.reads(reading));
         if let Some(walk) = &mut source.walk {
             walk.lane = current;
-            (walk.is_cut, walk.has_whole) = (false, false);
+            (walk.is_cut, walk.batches) = (false, 0);
         }
         let Some((slot, _)) = current else { return };
         if head.error == 0 {
@@ -225,7 +223,7 @@ impl Shard {
         let path = source.path;
         let conn_budget = self.settings.buffer_bytes / 2;
         let Some(walk) = &mut source.walk else { return };
-        walk.has_whole = true;
+        walk.batches += 1;
         walk.payload = Walking::Drop { missing: message.bytes };
         let Some((slot, reading)) = walk.lane else { return };
         let lane = &mut self.lanes[slot].lane;
@@ -257,12 +255,13 @@ impl Shard {
     fn begin_batch(&mut self, now: Now, key: Key, header: &BatchHeader, raw: [u8; BATCH_HEADER_BYTES]) {
         self.throttle.take(now, header.batch_bytes);
         self.convert_messages(now, key);
+        self.make_way(now, key, header);
         let Some(source) = self.sources.get_mut(&key) else { return };
         let conn_budget = self.settings.buffer_bytes / 2;
         let path = source.path;
         let Some(walk) = &mut source.walk else { return };
         let missing = header.payload_bytes();
-        walk.has_whole = true;
+        walk.batches += 1;
         walk.payload = if missing == 0 { Walking::Heads } else { Walking::Drop { missing } };
         let Some((slot, reading)) = walk.lane else { return };
         let lane = &mut self.lanes[slot].lane;
@@ -272,7 +271,7 @@ impl Shard {
             return;
         }
         match lane.judge(now, header, self.settings.isolation, &self.writers, &mut self.events) {
-            Verdict::Pass | Verdict::Rebuild if missing > conn_budget && path == Path::Copy => {
+            Verdict::Pass | Verdict::Open if missing > conn_budget && path == Path::Copy => {
                 let detail = format!(
                     "a batch of {} bytes does not fit the buffers; raise --buffer-bytes",
                     header.batch_bytes
@@ -290,11 +289,11 @@ impl Shard {
                 self.counters.batches_skipped += 1;
                 self.refresh(now, slot);
             }
-            Verdict::Rebuild if path == Path::Copy => {
+            Verdict::Open if path == Path::Copy => {
                 let (header, ranges) = (*header, SmallVec::new());
-                walk.payload = Walking::Rebuild { slot, reading, header, ranges, missing };
+                walk.payload = Walking::Open { slot, header, ranges, missing };
             }
-            Verdict::Rebuild => {
+            Verdict::Open => {
                 // Read again over the other path.
                 lane.rewind();
                 self.refresh(now, slot);
@@ -309,62 +308,25 @@ impl Shard {
         match std::mem::replace(&mut walk.payload, Walking::Heads) {
             Walking::Collect { slot, mut batch, ranges, .. } => {
                 batch.payload = Payload::Ranges(ranges);
-                self.lanes[slot].lane.push(batch);
+                let lane = &mut self.lanes[slot].lane;
+                lane.push(batch);
+                lane.note_waiting(&mut self.events);
                 self.refresh(now, slot);
             }
-            Walking::Rebuild { slot, reading, header, ranges, .. } => {
-                self.rebuild(now, slot, reading, &header, &ranges.concat());
+            Walking::Open { slot, header, ranges, .. } => {
+                self.open(now, key, slot, &header, &ranges.concat());
             }
             other => walk.payload = other,
         }
     }
 
-    /// What was collected of messages goes to the lane as batches.
-    fn convert_messages(&mut self, now: Now, key: Key) {
-        let walk = self.sources.get_mut(&key).and_then(|source| source.walk.as_mut());
-        let Some(walk) = walk.filter(|walk| !walk.messages.is_empty()) else { return };
-        let messages = std::mem::take(&mut walk.messages);
-        let Some((slot, reading)) = walk.lane else { return };
-        let lane = &mut self.lanes[slot].lane;
-        if !lane.reads(reading) {
-            return;
-        }
-        match convert(&messages, lane.read_offset(), lane.holes()) {
-            Ok(rebuilt) => {
-                self.counters.batches_rebuilt += rebuilt.len() as u64;
-                let next_offset = rebuilt.last().and_then(Rebuilt::next_offset).unwrap_or(lane.read_offset());
-                lane.push_rebuilt(now, next_offset, -1, reading, rebuilt, &mut self.events);
-            }
-            Err(bad) => lane.stop(StopKind::Unreadable, bad.to_string(), &mut self.events),
-        }
-        self.refresh(now, slot);
-    }
-
-    fn rebuild(&mut self, now: Now, slot: Slot, reading: u32, header: &BatchHeader, payload: &[u8]) {
-        let lane = &mut self.lanes[slot].lane;
-        if !lane.reads(reading) {
-            return;
-        }
-        match rebuild(header, payload, lane.read_offset(), lane.holes()) {
-            Ok(rebuilt) => {
-                let (next_offset, epoch) = (header.next_offset(), header.leader_epoch);
-                lane.push_rebuilt(now, next_offset, epoch, reading, rebuilt, &mut self.events);
-            }
-            Err(bad) => {
-                let detail =
-                    format!("the batch at offset {} has to be rebuilt, and {bad}", header.base_offset);
-                lane.stop(StopKind::Unreadable, detail, &mut self.events);
-            }
-        }
-        self.counters.batches_rebuilt += 1;
-        self.refresh(now, slot);
-    }
-
     fn end_partition(&mut self, now: Now, key: Key, diverging: Option<(i32, i64)>) {
         self.convert_messages(now, key);
+        self.close_gathered(now, key);
         let walk = self.sources.get_mut(&key).and_then(|source| source.walk.as_mut());
         let Some(walk) = walk else { return };
-        let is_too_large = walk.is_cut && !walk.has_whole && walk.fetch.version() < WHOLE_MIN;
+        let batches = walk.batches;
+        let is_too_large = walk.is_cut && walk.batches == 0 && walk.fetch.version() < WHOLE_MIN;
         let Some((slot, reading)) = walk.lane.take() else { return };
         if is_too_large && self.lanes[slot].lane.reads(reading) {
             let lane = &mut self.lanes[slot].lane;
@@ -377,7 +339,9 @@ impl Shard {
             self.lanes[slot].lane.handle_source_truncated(now, end_offset, &self.settings, &mut self.events);
         }
         if self.lanes[slot].lane.reads(reading) {
-            self.lanes[slot].lane.close_gap(&mut self.events);
+            let lane = &mut self.lanes[slot].lane;
+            lane.close_gap(&mut self.events);
+            lane.note_answer(batches, &mut self.events);
         }
         self.tell_caught_up(slot);
         self.refresh(now, slot);
@@ -546,8 +510,9 @@ impl Walk {
             topic: None,
             lane: None,
             is_cut: false,
-            has_whole: false,
+            batches: 0,
             messages: Vec::new(),
+            gathered: None,
             payload: Walking::Heads,
         }
     }
@@ -599,7 +564,7 @@ impl Source {
             Walking::Drop { missing } if self.path == Path::Splice => Want::Discard { bytes: missing },
             Walking::Heads
             | Walking::Collect { .. }
-            | Walking::Rebuild { .. }
+            | Walking::Open { .. }
             | Walking::Message { .. }
             | Walking::Drop { .. } => {
                 let to_come = walk.fetch.frame_remaining().saturating_sub(self.unread_bytes);

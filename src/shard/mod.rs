@@ -10,7 +10,8 @@
 //! | what to do next | `poll_action`, `poll_transmit`, `poll_event`, `poll_timeout` |
 //! | a look | `want`, `snapshot` |
 //!
-//! A batch's way through it: [`intake`] walks the source's answer and asks the [`lane`] for a verdict; [`output`] packs one batch
+//! A batch's way through it: [`intake`] walks the source's answer and asks the [`lane`] for a verdict, [`opening`] takes batches
+//! apart where that is the verdict; [`output`] packs one batch
 //! of every lane that may send into a request and hands the answers back to the lanes. [`questions`] finds a lane's position
 //! after a doubt, [`transactions`] sees to lanes whose records are too old for sequences, [`gaps`] to those whose gaps transactions
 //! fill. `Source`, `Sink`, `Lane` and `Numbering`
@@ -20,6 +21,7 @@ mod api;
 mod gaps;
 mod intake;
 mod lane;
+mod opening;
 mod output;
 mod progress;
 mod questions;
@@ -399,7 +401,7 @@ impl Shard {
         let slot = self.lanes.len();
         self.slots.insert(start.lane, slot);
         let name = Bytes::copy_from_slice(start.topic.as_bytes());
-        let mut lane = Lane::new(start, Path::Copy);
+        let mut lane = Lane::new(start, Path::Copy, self.settings.merge);
         lane.allow_runs(self.settings.runs_ahead_max);
         if self.settings.may_have_open_gaps {
             lane.want_gaps_claim();

@@ -10,6 +10,7 @@ use crate::conn::Conn;
 use crate::wire::TopicKey;
 use crate::wire::batch::BatchHeader;
 use crate::wire::fetch::FetchWalk;
+use crate::wire::rebuild::Batches;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,12 +66,23 @@ pub(super) struct Walk {
     pub(super) bytes: usize,
     /// The lane of the partition at hand and the reading it was fetched for, unless its data is of no use.
     pub(super) lane: Option<(Slot, u32)>,
-    /// Whether the partition at hand ended in something that was not whole, and had anything that was.
+    /// Whether the partition at hand ended in something that was not whole.
     pub(super) is_cut: bool,
-    pub(super) has_whole: bool,
     /// Messages of old formats, whole ones but for the last, to be converted for the lane.
     pub(super) messages: Vec<u8>,
+    /// Batches that were taken apart, to be put together anew for the lane.
+    pub(super) gathered: Option<Gathered>,
+    /// So many batches or messages of the partition at hand came whole.
+    pub(super) batches: u32,
     pub(super) payload: Walking,
+}
+
+/// Source batches that follow each other, taken apart.
+pub(super) struct Gathered {
+    pub(super) batches: Batches,
+    pub(super) next_offset: i64,
+    pub(super) source_epoch: i32,
+    pub(super) count: u64,
 }
 
 /// What the next bytes of the stream are.
@@ -83,10 +95,9 @@ pub(super) enum Walking {
         ranges: SmallVec<[Bytes; 2]>,
         missing: usize,
     },
-    /// The payload of a batch that has to be rebuilt is being collected.
-    Rebuild {
+    /// The payload of a batch that is taken apart is being collected.
+    Open {
         slot: Slot,
-        reading: u32,
         header: BatchHeader,
         ranges: SmallVec<[Bytes; 2]>,
         missing: usize,
@@ -280,14 +291,16 @@ impl Source {
     }
 
     pub(super) fn collecting_bytes(&self) -> usize {
-        let messages = self.walk.as_ref().map_or(0, |walk| walk.messages.len());
-        messages + self.collecting_payload_bytes()
+        let gathered =
+            |walk: &Walk| walk.gathered.as_ref().map_or(0, |gathered| gathered.batches.open_bytes());
+        let waiting = self.walk.as_ref().map_or(0, |walk| walk.messages.len() + gathered(walk));
+        waiting + self.collecting_payload_bytes()
     }
 
     fn collecting_payload_bytes(&self) -> usize {
         match self.walk.as_ref().map(|walk| &walk.payload) {
             Some(Walking::Collect { batch, missing, .. }) => batch.header.payload_bytes() - missing,
-            Some(Walking::Rebuild { header, missing, .. }) => header.payload_bytes() - missing,
+            Some(Walking::Open { header, missing, .. }) => header.payload_bytes() - missing,
             _ => 0,
         }
     }

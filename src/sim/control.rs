@@ -1,7 +1,7 @@
 //! Control of one instance, reduced to its errands: it opens the ledger, hands lanes and leaders to the shards, and makes
 //! runs, checkpoints and losses durable. The ledger is the real one; its requests go to the simulated target.
 
-use crate::config::{Isolation, StartFrom};
+use crate::config::{Isolation, Oversize, StartFrom};
 use crate::control::ledger::{self, Effect, Ledger};
 use crate::control::transactions::{Coordination, Done, Step};
 use crate::shard::{Command, Event, LaneId, LaneStart, Settings, Shard, Side, StopKind};
@@ -250,7 +250,7 @@ impl World {
             Event::Lost { lane, from_offset, to_offset, cause } => {
                 instance.ledger.lost(now, lane, from_offset, to_offset, cause);
             }
-            Event::CaughtUp { .. } | Event::Refused { .. } => {}
+            Event::CaughtUp { .. } | Event::Refused { .. } | Event::Repacking { .. } => {}
             Event::BrokerTrouble { .. } | Event::Timed(_) => {}
             Event::Drained => {
                 instance.drained += 1;
@@ -359,6 +359,8 @@ impl World {
             exactly_once: self.plan.exactly_once,
             transactional_id: String::new(),
             on_loss: self.plan.on_loss,
+            merge: self.plan.merge,
+            oversize: Oversize::Split,
         };
         let shards = self.plan.shards;
         self.instances[index].phase = Phase::Running;

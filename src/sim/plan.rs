@@ -2,7 +2,7 @@
 //!
 //! Each run enables a random subset of the faults (swarm testing): a fault that is always on hides what others would show.
 
-use crate::config::{ExactlyOnce, LargeGaps, Mover, OnLoss};
+use crate::config::{ExactlyOnce, LargeGaps, Merge, Mover, OnLoss};
 use crate::limits::RUNS_AHEAD_MAX;
 use crate::sim::network::Weather;
 use crate::sim::random::Random;
@@ -137,6 +137,7 @@ pub(super) struct Plan {
     /// The target does not let the mirror delete records.
     pub(super) denies_deletes: bool,
     pub(super) on_loss: OnLoss,
+    pub(super) merge: Merge,
     /// Batches written to each source partition, and the typical time between two of them.
     pub(super) batches: usize,
     pub(super) batch_gap_ms: u64,
@@ -198,6 +199,7 @@ impl Plan {
             hides_producers: random.percent(5),
             denies_deletes: random.percent(5),
             on_loss: random.pick(&[OnLoss::RecordAndContinue, OnLoss::RecordAndContinue, OnLoss::Halt]),
+            merge: Merge::Auto,
             batches: random.between(5, 60) as usize,
             batch_gap_ms: random.between(1, 400),
             backlog_percent: random.pick(&[0, 50, 100]),
@@ -243,6 +245,7 @@ impl Plan {
         plan.gap_transactions_max = random.pick(&[0, 20, 20, 1_000_000]);
         plan.large_gaps = random.pick(&[LargeGaps::Halt, LargeGaps::AbortedRecords]);
         plan.runs_ahead_max = random.pick(&[1, 4, RUNS_AHEAD_MAX]);
+        plan.merge = random.pick(&[Merge::Auto, Merge::Always, Merge::Never]);
         plan.demands_identical = plan.cannot_fill.is_some() && random.percent(50);
         let calm = random.percent(5);
         let share = random.pick(&[5, 15, 40]);
@@ -291,6 +294,7 @@ impl Plan {
         plan.cannot_fill = None;
         (plan.hides_fills, plan.hides_producers, plan.denies_deletes) = (false, false, false);
         plan.on_loss = OnLoss::RecordAndContinue;
+        plan.merge = Merge::Auto;
         plan.batches = 30;
         plan.batch_gap_ms = 5;
         plan.backlog_percent = 50;

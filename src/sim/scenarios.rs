@@ -2,7 +2,7 @@
 
 use crate::broker::log::Log;
 use crate::broker::{Injection, Marker};
-use crate::config::{ExactlyOnce, LargeGaps};
+use crate::config::{ExactlyOnce, LargeGaps, Merge};
 use crate::limits::LEDGER_RUNS_MAX;
 use crate::shard::{LaneId, OffsetMode, StopKind};
 use crate::sim::plan::Plan;
@@ -97,6 +97,36 @@ fn what_is_written_arrives() {
     world.run_ms(2_000);
     assert_eq!(world.mirrored(), 60, "30 batches for each of 2 partitions");
     world.ends_well();
+}
+
+#[test]
+fn what_has_piled_up_travels_together() {
+    let mut world = world(|plan| {
+        plan.merge = Merge::Always;
+        plan.backlog_percent = 100;
+    });
+    world.ends_well();
+    let batches = world.mirrored();
+    assert!(batches < 60, "60 batches became {batches}");
+}
+
+#[test]
+fn a_batch_that_is_too_large_for_the_target_is_split() {
+    let mut world = world(|_| {});
+    world.run_ms(20);
+    world.target.cluster.inject(Injection {
+        api: ApiKey::Produce,
+        node: None,
+        topic: Some("orders".to_owned()),
+        partition: Some(0),
+        error: ResponseError::MessageTooLarge,
+        applied: false,
+        after: 0,
+        times: 1,
+    });
+    world.ends_well();
+    assert_eq!(world.stop_of(0), None);
+    assert!(world.mirrored() > 60, "60 batches became {}", world.mirrored());
 }
 
 #[test]

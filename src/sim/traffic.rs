@@ -122,7 +122,7 @@ impl Contents {
         }
         let payload = match records.is_empty() {
             true => Vec::new(),
-            false => codec::compress(codec as u8, &bytes).unwrap_or_default(),
+            false => codec::compress(codec::Compression::of(codec as u8), &bytes[..]).unwrap_or_default(),
         };
         let max_timestamp_ms = records.iter().map(|(_, record)| record.timestamp_ms).max();
         Self {

@@ -2,6 +2,7 @@
 
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
 /// Kafka's `CompressionType` ids.
@@ -26,43 +27,73 @@ pub enum BadRecords {
     Codec(u8),
     #[error("its records do not fit its header: {0}")]
     Records(&'static str),
+    #[error("its checksum does not fit its records")]
+    Checksum,
+    #[error("its record at offset {offset} cannot be changed: {cause}")]
+    Change { offset: i64, cause: String },
 }
 
-/// The records' bytes, at most `bytes_max` of them.
-pub fn decompress(codec: u8, compressed: &[u8], bytes_max: usize) -> Result<Vec<u8>, BadRecords> {
-    match codec {
-        NONE if compressed.len() > bytes_max => Err(BadRecords::TooLarge(bytes_max)),
-        NONE => Ok(compressed.to_vec()),
-        GZIP => read_all(MultiGzDecoder::new(compressed), bytes_max),
-        SNAPPY => unsnappy(compressed, bytes_max),
-        LZ4 => read_all(lz4::Decoder::new(compressed)?, bytes_max),
-        ZSTD => read_all(zstd::stream::read::Decoder::with_buffer(compressed)?, bytes_max),
-        _ => Err(BadRecords::Codec(codec)),
+/// How records are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    pub codec: u8,
+    /// gzip 1 to 9, lz4 1 to 17, zstd 1 to 22. None: the codec's default.
+    pub level: Option<u32>,
+}
+
+impl Compression {
+    /// At the codec's default level.
+    pub fn of(codec: u8) -> Self {
+        Self { codec, level: None }
     }
 }
 
-/// The reverse of [`decompress`], with each codec's default level.
-pub fn compress(codec: u8, records: &[u8]) -> Result<Vec<u8>, BadRecords> {
+/// The records' bytes, at most `bytes_max` of them.
+pub fn decompress(codec: u8, compressed: &[u8], bytes_max: usize) -> Result<Cow<'_, [u8]>, BadRecords> {
+    let bytes = match codec {
+        NONE if compressed.len() > bytes_max => return Err(BadRecords::TooLarge(bytes_max)),
+        NONE => return Ok(Cow::Borrowed(compressed)),
+        GZIP => read_all(MultiGzDecoder::new(compressed), bytes_max)?,
+        SNAPPY => unsnappy(compressed, bytes_max)?,
+        LZ4 => read_all(lz4::Decoder::new(compressed)?, bytes_max)?,
+        ZSTD => read_all(zstd::stream::read::Decoder::with_buffer(compressed)?, bytes_max)?,
+        _ => return Err(BadRecords::Codec(codec)),
+    };
+    Ok(Cow::Owned(bytes))
+}
+
+/// The reverse of [`decompress`].
+pub fn compress<'a>(
+    compression: Compression,
+    records: impl Into<Cow<'a, [u8]>>,
+) -> Result<Vec<u8>, BadRecords> {
+    let Compression { codec, level } = compression;
+    let records = records.into();
     match codec {
-        NONE => Ok(records.to_vec()),
+        NONE => Ok(records.into_owned()),
         GZIP => {
-            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(records)?;
+            let level = level.map_or(flate2::Compression::default(), flate2::Compression::new);
+            let mut encoder = GzEncoder::new(Vec::new(), level);
+            encoder.write_all(&records)?;
             Ok(encoder.finish()?)
         }
-        SNAPPY => snappy(records),
+        SNAPPY => snappy(&records),
         LZ4 => {
             // Kafka's reader knows no blocks that depend on each other.
             let mut encoder = lz4::EncoderBuilder::new()
                 .block_mode(lz4::BlockMode::Independent)
                 .block_size(lz4::BlockSize::Max64KB)
+                .level(level.unwrap_or(0))
                 .build(Vec::new())?;
-            encoder.write_all(records)?;
+            encoder.write_all(&records)?;
             let (compressed, done) = encoder.finish();
             done?;
             Ok(compressed)
         }
-        ZSTD => Ok(zstd::bulk::compress(records, zstd::DEFAULT_COMPRESSION_LEVEL)?),
+        ZSTD => {
+            let level = level.map_or(zstd::DEFAULT_COMPRESSION_LEVEL, |level| level as i32);
+            Ok(zstd::bulk::compress(&records, level)?)
+        }
         _ => Err(BadRecords::Codec(codec)),
     }
 }
@@ -122,8 +153,8 @@ mod tests {
             codec in 0u8..5,
             bytes in proptest::collection::vec(0u8..8, 0..100_000),
         ) {
-            let compressed = compress(codec, &bytes).unwrap();
-            prop_assert_eq!(&decompress(codec, &compressed, bytes.len()).unwrap(), &bytes);
+            let compressed = compress(Compression::of(codec), &bytes).unwrap();
+            prop_assert_eq!(&*decompress(codec, &compressed, bytes.len()).unwrap(), &bytes);
             if !bytes.is_empty() {
                 let refused = decompress(codec, &compressed, bytes.len() - 1);
                 prop_assert!(matches!(refused, Err(BadRecords::TooLarge(_))));

@@ -1,10 +1,11 @@
-//! Taking a batch apart that a broker would refuse, and making batches of it that it takes.
+//! Taking batches apart, and making others of their records.
 //!
-//! Compaction leaves holes in batches, and a log may begin within one; a producer's batch has neither. Records are copied as
-//! they are: only their offset deltas are written anew, and what follows from that.
+//! Compaction leaves holes in batches, and a log may begin within one; a producer's batch has neither. Batches may be too small to
+//! travel alone, or too large for the target, and records may be changed on their way. A record that is not changed is copied as it
+//! is: only its deltas are written anew.
 
-use super::batch::{BatchHeader, seal};
-use super::codec::{BadRecords, compress, decompress};
+use super::batch::{BatchHeader, is_intact, seal};
+use super::codec::{BadRecords, Compression, compress, decompress};
 use super::cursor::{Cursor, Read, Unread};
 use crate::limits::{BATCH_HEADER_BYTES, RECORDS_BYTES_MAX, RUNS_PER_BATCH_MAX};
 use bytes::Bytes;
@@ -53,6 +54,25 @@ pub trait Change {
     fn change(&mut self, record: &Record<'_>, body: &mut Vec<u8>) -> Result<Changed, String>;
 }
 
+/// How records are put together again.
+#[derive(Clone, Copy, Debug)]
+pub struct Packing {
+    pub holes: Holes,
+    /// None: as the source's batch is compressed.
+    pub compression: Option<Compression>,
+    /// Batches that follow each other become one while their records have no more bytes than this, uncompressed; 0: none do.
+    pub joined_bytes: usize,
+    /// A batch of more is split between two records.
+    pub split_bytes: usize,
+}
+
+impl Packing {
+    /// Each source batch stays one, but for its holes.
+    pub fn apart(holes: Holes) -> Self {
+        Self { holes, compression: None, joined_bytes: 0, split_bytes: usize::MAX }
+    }
+}
+
 /// The records of a batch from `from_offset` on, as batches without holes. None when there are no such records.
 pub fn rebuild(
     header: &BatchHeader,
@@ -60,27 +80,114 @@ pub fn rebuild(
     from_offset: i64,
     holes: Holes,
 ) -> Result<Vec<Rebuilt>, BadRecords> {
-    let bytes = decompress(header.codec(), payload, RECORDS_BYTES_MAX)?;
-    let records = records(header, &bytes)?;
-    let kept = records.iter().position(|record| record.offset >= from_offset).unwrap_or(records.len());
-    let mut rest = &records[kept..];
-    let mut rebuilt = Vec::new();
-    while !rest.is_empty() {
-        let count = match holes {
-            Holes::Split => {
-                rest.windows(2).take_while(|pair| pair[0].offset + 1 == pair[1].offset).count() + 1
-            }
-            Holes::Close => {
-                let ends =
-                    rest.windows(2).enumerate().filter(|(_, pair)| pair[0].offset + 1 != pair[1].offset);
-                ends.map(|(at, _)| at + 1).nth(RUNS_PER_BATCH_MAX - 1).unwrap_or(rest.len())
-            }
-        };
-        let (batch, tail) = rest.split_at(count);
-        rebuilt.push(encode(header, batch)?);
-        rest = tail;
+    let mut batches = Batches::new(Packing::apart(holes));
+    batches.add(header, payload, from_offset, None)?;
+    batches.finish()
+}
+
+/// Batches in the making, of records in the order of their offsets.
+#[derive(Debug)]
+pub struct Batches {
+    packing: Packing,
+    builder: Option<Builder>,
+    done: Vec<Rebuilt>,
+    /// Room for what a record is changed to.
+    body: Vec<u8>,
+}
+
+impl Batches {
+    pub fn new(packing: Packing) -> Self {
+        Self { packing, builder: None, done: Vec::new(), body: Vec::new() }
     }
-    Ok(rebuilt)
+
+    /// The records of a whole source batch, from `from_offset` on. Its checksum is looked at: what is put together anew gets a
+    /// new one, which would hide any damage.
+    pub fn add(
+        &mut self,
+        header: &BatchHeader,
+        payload: &[u8],
+        from_offset: i64,
+        mut change: Option<&mut (dyn Change + '_)>,
+    ) -> Result<(), BadRecords> {
+        if !is_intact(&header.to_raw(), payload) {
+            return Err(BadRecords::Checksum);
+        }
+        let bytes = decompress(header.codec(), payload, RECORDS_BYTES_MAX)?;
+        self.begin(header.codec(), bytes.len())?;
+        for record in records(header, &bytes)?.iter().filter(|record| record.offset >= from_offset) {
+            self.push(header.codec(), record, change.as_deref_mut())?;
+        }
+        Ok(())
+    }
+
+    /// So many bytes of records come that belong together: they share a batch with those before if they may.
+    pub fn begin(&mut self, codec: u8, bytes: usize) -> Result<(), BadRecords> {
+        let compression = self.compression(codec);
+        let shares = |builder: &Builder| {
+            builder.compression == compression
+                && builder.bytes.len().saturating_add(bytes) <= self.packing.joined_bytes
+        };
+        if self.builder.as_ref().is_some_and(shares) { Ok(()) } else { self.close() }
+    }
+
+    /// The next record; `codec` is that of the source's batch.
+    pub fn push(
+        &mut self,
+        codec: u8,
+        record: &Record<'_>,
+        change: Option<&mut (dyn Change + '_)>,
+    ) -> Result<(), BadRecords> {
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        let changed = change.map_or(Ok(Changed::Same), |change| change.change(record, &mut body));
+        let pushed = match changed {
+            Ok(Changed::Same) => self.append(codec, record),
+            Ok(Changed::New { timestamp_ms }) => {
+                self.append(codec, &Record { timestamp_ms, body: &body, ..*record })
+            }
+            Ok(Changed::Dropped) => Ok(()),
+            Err(cause) => Err(BadRecords::Change { offset: record.offset, cause }),
+        };
+        self.body = body;
+        pushed
+    }
+
+    fn append(&mut self, codec: u8, record: &Record<'_>) -> Result<(), BadRecords> {
+        let Packing { holes, split_bytes, .. } = self.packing;
+        let is_full = |builder: &Builder| {
+            let is_behind_hole = !builder.is_followed_by(record.offset);
+            let is_holey = holes == Holes::Split || builder.runs.len() >= RUNS_PER_BATCH_MAX;
+            is_behind_hole && is_holey || builder.bytes.len().saturating_add(record.body.len()) > split_bytes
+        };
+        if self.builder.as_ref().is_some_and(is_full) {
+            self.close()?;
+        }
+        let compression = self.compression(codec);
+        self.builder.get_or_insert_with(|| Builder::new(compression)).push(record);
+        Ok(())
+    }
+
+    fn compression(&self, codec: u8) -> Compression {
+        self.packing.compression.unwrap_or(Compression::of(codec))
+    }
+
+    /// What comes next begins a batch.
+    pub fn close(&mut self) -> Result<(), BadRecords> {
+        if let Some(builder) = self.builder.take() {
+            self.done.push(builder.finish()?);
+        }
+        Ok(())
+    }
+
+    /// Bytes of records that are not in a finished batch yet.
+    pub fn open_bytes(&self) -> usize {
+        self.builder.as_ref().map_or(0, |builder| builder.bytes.len())
+    }
+
+    pub fn finish(mut self) -> Result<Vec<Rebuilt>, BadRecords> {
+        self.close()?;
+        Ok(self.done)
+    }
 }
 
 /// A record: what is rewritten of it, and the rest.
@@ -135,18 +242,10 @@ fn record<'a>(header: &BatchHeader, cursor: &mut Cursor<'a>) -> Read<Record<'a>>
     })
 }
 
-fn encode(source: &BatchHeader, records: &[Record<'_>]) -> Result<Rebuilt, BadRecords> {
-    let mut builder = Builder::new(source.codec());
-    for record in records {
-        builder.push(record.offset, record.attributes, record.timestamp_ms, &[record.body]);
-    }
-    builder.finish()
-}
-
-/// A batch in the making, record by record.
+/// One batch in the making, record by record.
 #[derive(Debug)]
-pub struct Builder {
-    codec: u8,
+struct Builder {
+    compression: Compression,
     bytes: Vec<u8>,
     /// A record's fields before its body.
     front: Vec<u8>,
@@ -157,9 +256,9 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub fn new(codec: u8) -> Self {
+    fn new(compression: Compression) -> Self {
         Self {
-            codec,
+            compression,
             bytes: Vec::new(),
             front: Vec::new(),
             records: 0,
@@ -169,27 +268,13 @@ impl Builder {
         }
     }
 
-    pub fn codec(&self) -> u8 {
-        self.codec
-    }
-
-    /// Bytes of records so far, uncompressed.
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Ranges of offsets so far.
-    pub fn runs(&self) -> usize {
-        self.runs.len()
-    }
-
     /// Whether no offset is missing between the last record and this offset.
-    pub fn is_followed_by(&self, offset: i64) -> bool {
+    fn is_followed_by(&self, offset: i64) -> bool {
         self.runs.last().is_some_and(|run| run.0 + run.1 == offset)
     }
 
-    /// `body`: key, value and headers with their lengths, in whatever pieces.
-    pub fn push(&mut self, offset: i64, attributes: u8, timestamp_ms: i64, body: &[&[u8]]) {
+    fn push(&mut self, record: &Record<'_>) {
+        let Record { offset, attributes, timestamp_ms, body } = *record;
         if self.records == 0 {
             self.base_timestamp_ms = timestamp_ms;
             self.max_timestamp_ms = timestamp_ms;
@@ -199,10 +284,9 @@ impl Builder {
         self.front.push(attributes);
         put_zigzag(&mut self.front, timestamp_ms.wrapping_sub(self.base_timestamp_ms));
         put_zigzag(&mut self.front, self.records);
-        let body_bytes: usize = body.iter().map(|piece| piece.len()).sum();
-        put_zigzag(&mut self.bytes, (self.front.len() + body_bytes) as i64);
+        put_zigzag(&mut self.bytes, (self.front.len() + body.len()) as i64);
         self.bytes.extend(&self.front);
-        body.iter().for_each(|piece| self.bytes.extend(*piece));
+        self.bytes.extend(body);
         match self.runs.last_mut().filter(|run| run.0 + run.1 == offset) {
             Some(run) => run.1 += 1,
             None => self.runs.push((offset, 1)),
@@ -210,8 +294,8 @@ impl Builder {
         self.records += 1;
     }
 
-    pub fn finish(self) -> Result<Rebuilt, BadRecords> {
-        let payload = Bytes::from(compress(self.codec, &self.bytes)?);
+    fn finish(self) -> Result<Rebuilt, BadRecords> {
+        let payload = Bytes::from(compress(self.compression, self.bytes)?);
         let count = i32::try_from(self.records).map_err(|_| BadRecords::Records("there are too many"))?;
         let mut header = BatchHeader {
             base_offset: 0,
@@ -219,7 +303,7 @@ impl Builder {
             leader_epoch: -1,
             magic: 2,
             crc: 0,
-            attributes: i16::from(self.codec),
+            attributes: i16::from(self.compression.codec),
             last_offset_delta: count - 1,
             base_timestamp_ms: self.base_timestamp_ms,
             max_timestamp_ms: self.max_timestamp_ms,

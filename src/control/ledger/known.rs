@@ -98,6 +98,7 @@ impl Ledger {
         if lane.mode == OffsetMode::Shared {
             return Err(Unmapped::Shared);
         }
-        Ok(OffsetMap { mode: lane.mode, runs: [&lane.history, &lane.runs], checkpoint })
+        let (oldest, older) = lane.history.as_slices();
+        Ok(OffsetMap { mode: lane.mode, runs: [oldest, older, &lane.runs], checkpoint })
     }
 }

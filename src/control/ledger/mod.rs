@@ -43,7 +43,7 @@ use crate::shard::{BEHIND_OTHERS, Checkpoint, LaneId, Lease, LossCause, OffsetMo
 use crate::time::Now;
 use bytes::Bytes;
 use format::{Key, LaneValue, Runs, cause_name, encode_batch};
-use lane::{Lane, stays_before};
+use lane::Lane;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -498,8 +498,7 @@ impl Ledger {
     /// Makes a run durable; `Effect::RunDurable` follows. Runs that begin at the same number or later are replaced.
     pub fn want_run(&mut self, lane: LaneId, run: Run) {
         let Some(lane) = self.lane(lane) else { return };
-        lane.wanted.retain(|wanted| stays_before(wanted, &run));
-        lane.wanted.push_back(run);
+        lane.want(run);
     }
 
     /// Something waits for a lease that begins now or later.
@@ -659,10 +658,12 @@ impl Ledger {
                 }
             }
             Key::Runs { topic, partition, id, chunk } => {
-                if let Some(value) = value {
-                    let value: Runs = serde_json::from_slice(value).map_err(unreadable)?;
-                    let lane = self.lanes.entry((Arc::from(topic), partition)).or_default();
-                    lane.take_chunk(&id, chunk, value);
+                let lane = self.lanes.entry((Arc::from(topic), partition)).or_default();
+                match value {
+                    None => lane.drop_chunk(chunk),
+                    Some(value) => {
+                        lane.take_chunk(&id, chunk, serde_json::from_slice(value).map_err(unreadable)?);
+                    }
                 }
             }
             Key::Loss { topic, partition, from } => {
@@ -828,9 +829,9 @@ impl Ledger {
                     let (topic, partition) = (topic.to_string(), *partition);
                     let key =
                         json(&Key::Runs { topic, partition, id: lane.target_topic_id.to_string(), chunk });
-                    let value = json(&runs);
-                    bytes += key.len() + value.len();
-                    records.push((key, Some(value)));
+                    let value = runs.as_ref().map(json);
+                    bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+                    records.push((key, value));
                 }
                 let key = json(&Key::Lane { topic: topic.to_string(), partition: *partition });
                 let value = json(&LaneValue::from(&*lane));

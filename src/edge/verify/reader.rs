@@ -10,7 +10,7 @@ use crate::wire::TopicKey;
 use crate::wire::batch::BatchHeader;
 use crate::wire::fetch::{FetchPartition, Walked};
 use crate::wire::legacy::convert::convert;
-use crate::wire::rebuild::Holes;
+use crate::wire::rebuild::{Holes, Packing};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -250,7 +250,7 @@ impl Reader {
     }
 
     fn convert(&mut self, message: &[u8]) -> Result<(), Failure> {
-        let converted = convert(message, self.reading.position(), Holes::Split);
+        let converted = convert(message, self.reading.position(), Packing::apart(Holes::Split), None);
         for batch in converted.map_err(|bad| Failure::Log(bad.to_string()))? {
             let base_offset = batch.runs.first().map_or(0, |(offset, _)| *offset);
             let header = BatchHeader { base_offset, ..batch.header };

@@ -26,7 +26,7 @@ pub(in crate::load) fn payload(kind: &Kind, seed: u64) -> Result<(Bytes, u64), S
     }
     let compress = |values: usize, random: usize| {
         let records = records(kind.records, values, random, seed);
-        codec::compress(kind.codec.id(), &records).map_err(|error| error.to_string())
+        codec::compress(codec::Compression::of(kind.codec.id()), records).map_err(|error| error.to_string())
     };
     let mut values = wanted * RATIO;
     // What it takes without any random byte; if that is too much already, then with less of a filler.

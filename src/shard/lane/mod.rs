@@ -14,11 +14,12 @@
 //! again from the position that the target reports. A lane that cannot go on is Stopped, with the cause; the others go on.
 //!
 //! [`position`] finds where the lane stands, [`reading`] judges the source's batches, [`sending`] says when a batch may go and
-//! what its answer means, [`gaps`] keeps offsets identical where the source has none, [`shared`] gets along with others who
+//! what its answer means, [`packing`] which of them are merged or split, [`gaps`] keeps offsets identical where the source has none, [`shared`] gets along with others who
 //! write to the target, [`transactions`] is for records that the broker may forget who wrote. The lane calls nobody. The
 //! shard hands in what happened and takes out what the lane wants ([`Lane::fetch_from`], [`Lane::next_batch`], ...).
 
 mod gaps;
+mod packing;
 mod position;
 mod reading;
 mod sending;
@@ -28,12 +29,13 @@ mod transactions;
 use super::LaneSnapshot;
 use super::api::{Checkpoint, Event, LaneId, LaneStart, OffsetMode, Run, Stop, StopKind};
 use super::progress::Numbering;
-use crate::config::StartFrom;
+use crate::config::{Merge, StartFrom};
 use crate::error;
 use crate::time::Now;
 use crate::wire::batch::BatchHeader;
 use crate::wire::produce::Payload;
 use gaps::{Filling, GapsClaim};
+use packing::Merging;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use transactions::{Part, Stamping};
@@ -58,8 +60,8 @@ pub(super) enum Verdict {
     Pass,
     /// Is not for the target (or not now: the lane reads it again later).
     Skip,
-    /// Can only go on when it is taken apart: offsets are missing inside, or it begins before the position.
-    Rebuild,
+    /// Is taken apart: offsets are missing inside, or it begins before the position, or it is merged with others, or split.
+    Open,
 }
 
 /// A source batch on its way: accepted, not sent yet.
@@ -244,6 +246,9 @@ pub(super) struct Lane {
     wants_start: bool,
     /// Batches for which the lane copies.
     rough_batches: u32,
+    merging: Merging,
+    /// Larger batches are split, since the target takes none as large.
+    split_bytes: usize,
     /// As many runs as it may have at a time; it has them, and reads on when some are settled; and what it asks for meanwhile,
     /// since what it cannot take is fetched again.
     runs_max: usize,
@@ -255,8 +260,9 @@ pub(super) struct Lane {
     settled_told: Checkpoint,
     /// The error code that was told last, since the last batch that the target took.
     refused_told: Option<i16>,
-    /// A batch that the target found damaged.
+    /// A batch that the target found damaged, and the offset of one that came damaged from the source.
     damaged: Option<i64>,
+    damaged_read: Option<i64>,
     /// Timestamp of the last acknowledged batch: by it the broker's memory of us is dated.
     settled_timestamp_ms: i64,
     /// Requests of lost connections or of a previous owner may append until then.
@@ -277,7 +283,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(start: LaneStart, path: Path) -> Self {
+    pub(super) fn new(start: LaneStart, path: Path, merge: Merge) -> Self {
         let settled = start.checkpoint.unwrap_or(Checkpoint::at(0, -1));
         Self {
             id: start.lane,
@@ -328,6 +334,8 @@ impl Lane {
             wants_start: false,
             trimmed: 0,
             rough_batches: 0,
+            merging: Merging::new(merge),
+            split_bytes: usize::MAX,
             runs_max: usize::MAX,
             has_runs_enough: false,
             fetch_bytes_max: usize::MAX,
@@ -336,6 +344,7 @@ impl Lane {
             settled_told: settled,
             refused_told: None,
             damaged: None,
+            damaged_read: None,
             settled_timestamp_ms: i64::MIN,
             zombies_until_us: start.zombies_until_us,
             zombie_numbers: i64::MAX,

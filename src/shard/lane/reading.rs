@@ -55,6 +55,9 @@ impl Lane {
             self.skip_to(header.next_offset(), header.leader_epoch);
             return Verdict::Skip;
         }
+        if self.opens(header) {
+            return Verdict::Open;
+        }
         let continues = self.numbering.source_of(self.read_number) == Some(header.base_offset);
         if header.is_contiguous() && continues && !self.wants_new_run() {
             self.rough_batches = self.rough_batches.saturating_sub(1);
@@ -70,7 +73,7 @@ impl Lane {
         }
         if !header.is_contiguous() || header.base_offset < self.read_offset {
             self.rough_batches = ROUGH_BATCHES;
-            return Verdict::Rebuild;
+            return Verdict::Open;
         }
         self.open_run(header.base_offset, header.leader_epoch, events);
         Verdict::Pass
@@ -160,6 +163,16 @@ impl Lane {
         Ok(())
     }
 
+    /// False: it was damaged the last time, too.
+    pub(in crate::shard) fn read_damaged_again(&mut self, offset: i64) -> bool {
+        let is_first = self.damaged_read != Some(offset);
+        self.damaged_read = Some(offset);
+        if is_first {
+            self.rewind();
+        }
+        is_first
+    }
+
     // Runs are made durable before what they stand for is sent, and the ledger takes no more than it can write in one record.
 
     pub(in crate::shard) fn allow_runs(&mut self, most: usize) {
@@ -208,11 +221,7 @@ impl Lane {
         self.read_number += i64::from(header.record_count);
         self.read_offset = header.next_offset();
         self.read_epoch = header.leader_epoch;
-        let average = self.batch_bytes_average;
-        self.batch_bytes_average = match average {
-            0 => header.batch_bytes,
-            _ => average - (average >> AVERAGE_SHIFT) + (header.batch_bytes >> AVERAGE_SHIFT),
-        };
+        self.note_size(header.batch_bytes);
         Batch {
             header: *header,
             raw,
@@ -222,6 +231,15 @@ impl Lane {
             reading: self.reading,
             fetched_us: now.mono_us,
         }
+    }
+
+    /// The source's batches, not what becomes of them.
+    pub(super) fn note_size(&mut self, batch_bytes: usize) {
+        let average = self.batch_bytes_average;
+        self.batch_bytes_average = match average {
+            0 => batch_bytes,
+            _ => average - (average >> AVERAGE_SHIFT) + (batch_bytes >> AVERAGE_SHIFT),
+        };
     }
 
     /// The accepted batch is whole. Dropped if the lane has been sent back since its header was read.

@@ -188,6 +188,11 @@ impl Lane {
                 self.settle(now, sent, base_offset, settings, events);
                 false
             }
+            ErrorVerdict::Stop(StopKind::BatchTooLarge) if self.split(sent, settings, events) => {
+                self.doubt();
+                self.hold(now, ASK_AGAIN_MS);
+                false
+            }
             ErrorVerdict::Stop(kind) => {
                 self.stop(kind, self.refused(code), events);
                 false

@@ -1,6 +1,6 @@
 //! Twinlog's binary against real Kafka clusters, judged by Kafka's own clients.
 //!
-//! `scripts/test e2e` runs this with an optimized binary. The tests are marked as ignored because they take minutes, Java and
+//! `scripts/test e2e` runs this. The tests are marked as ignored because they take minutes, Java and
 //! most of a laptop. Each has its own clusters, on ports from `TWINLOG_E2E_PORT` (21000) on; run one at a time with the same
 //! ports.
 //!
@@ -33,6 +33,7 @@ mod load;
 mod losses;
 mod mirror;
 mod old;
+mod opening;
 mod pair;
 mod plan;
 mod security;

@@ -73,7 +73,7 @@ fn a_plan_says_what_the_mirror_then_does() {
     assert_eq!(json["groups"][0]["positions"], 1);
     for (weight, about, words) in [
         ("stops", "narrow", "4 partitions on the source and 2 on the target"),
-        ("stops", "small", "max.message.bytes=100000, less than the source's 2000000"),
+        ("warning", "small", "max.message.bytes=100000, less than the source's 2000000"),
         ("note", "kept", "it is excluded"),
         ("note", "orders", "compression.type is producer instead of lz4"),
         ("warning", "", "of old hold records that are older than 23 h"),

@@ -6,10 +6,10 @@
 
 use super::lz4;
 use super::message::{self, Message};
-use crate::limits::{OLD_BATCH_BYTES, RECORDS_BYTES_MAX, RUNS_PER_BATCH_MAX};
+use crate::limits::{OLD_BATCH_BYTES, RECORDS_BYTES_MAX};
 use crate::wire::codec::{BadRecords, decompress};
 use crate::wire::cursor::{Cursor, Unread};
-use crate::wire::rebuild::{Builder, Holes, Rebuilt, put_zigzag};
+use crate::wire::rebuild::{Batches, Change, Packing, Rebuilt, Record, put_zigzag};
 use std::borrow::Cow;
 
 const NONE: u8 = 0;
@@ -26,41 +26,47 @@ pub struct BadSet {
 }
 
 /// The records of whole messages from `from_offset` on, as batches. None when there are no such records.
-pub fn convert(messages: &[u8], from_offset: i64, holes: Holes) -> Result<Vec<Rebuilt>, BadSet> {
+pub fn convert(
+    messages: &[u8],
+    from_offset: i64,
+    packing: Packing,
+    change: Option<&mut (dyn Change + '_)>,
+) -> Result<Vec<Rebuilt>, BadSet> {
     let mut set = Cursor::new(messages);
-    let mut batches = Batches { from_offset, holes, last_offset: -1, builder: None, done: Vec::new() };
+    let packing = Packing { joined_bytes: OLD_BATCH_BYTES, ..packing };
+    let batches = Batches::new(packing);
+    let mut conversion = Conversion { from_offset, last_offset: -1, batches, change, body: Vec::new() };
     let mut at = from_offset;
     while set.remaining() > 0 {
         let converted = set.clone().i64().map_err(bad).and_then(|offset| {
             at = offset;
-            batches.add(&message::read(&mut set).map_err(bad)?)
+            conversion.add(&message::read(&mut set).map_err(bad)?)
         });
         converted.map_err(|cause| BadSet { offset: at, cause })?;
     }
-    batches.finish().map_err(|cause| BadSet { offset: at, cause })
+    conversion.batches.finish().map_err(|cause| BadSet { offset: at, cause })
 }
 
-struct Batches {
+struct Conversion<'a, 'b> {
     from_offset: i64,
-    holes: Holes,
     /// Of the last record seen, kept or not.
     last_offset: i64,
-    builder: Option<Builder>,
-    done: Vec<Rebuilt>,
+    batches: Batches,
+    change: Option<&'a mut (dyn Change + 'b)>,
+    /// Room for a record's body.
+    body: Vec<u8>,
 }
 
-impl Batches {
+impl Conversion<'_, '_> {
     fn add(&mut self, message: &Message<'_>) -> Result<(), BadRecords> {
         if message.codec() == NONE {
-            let is_full = |builder: &Builder| builder.codec() != NONE || builder.bytes() >= OLD_BATCH_BYTES;
-            if self.builder.as_ref().is_some_and(is_full) {
-                self.close()?;
-            }
+            let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+            self.batches.begin(NONE, length(message.key) + length(message.value))?;
             return self.push(NONE, message.offset, message.timestamp_ms, message);
         }
-        self.close()?;
+        self.batches.close()?;
         self.add_compressed(message)?;
-        self.close()
+        self.batches.close()
     }
 
     fn add_compressed(&mut self, outer: &Message<'_>) -> Result<(), BadRecords> {
@@ -111,38 +117,19 @@ impl Batches {
         if offset < self.from_offset {
             return Ok(());
         }
-        let ends_at_hole = |builder: &Builder| {
-            !builder.is_followed_by(offset)
-                && (self.holes == Holes::Split || builder.runs() >= RUNS_PER_BATCH_MAX)
-        };
-        if self.builder.as_ref().is_some_and(ends_at_hole) {
-            self.close()?;
-        }
-        let builder = self.builder.get_or_insert_with(|| Builder::new(codec));
-        let (mut key_length, mut value_length) = (Vec::new(), Vec::new());
-        put_zigzag(&mut key_length, length(message.key));
-        put_zigzag(&mut value_length, length(message.value));
-        let (key, value) = (message.key.unwrap_or_default(), message.value.unwrap_or_default());
+        self.body.clear();
+        put(&mut self.body, message.key);
+        put(&mut self.body, message.value);
         // No headers.
-        builder.push(offset, 0, timestamp_ms, &[&key_length, key, &value_length, value, &[0]]);
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), BadRecords> {
-        if let Some(builder) = self.builder.take() {
-            self.done.push(builder.finish()?);
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Vec<Rebuilt>, BadRecords> {
-        self.close()?;
-        Ok(self.done)
+        self.body.push(0);
+        let record = Record { offset, attributes: 0, timestamp_ms, body: &self.body };
+        self.batches.push(codec, &record, self.change.as_deref_mut())
     }
 }
 
-fn length(bytes: Option<&[u8]>) -> i64 {
-    bytes.map_or(-1, |bytes| bytes.len() as i64)
+fn put(body: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    put_zigzag(body, bytes.map_or(-1, |bytes| bytes.len() as i64));
+    body.extend(bytes.unwrap_or_default());
 }
 
 fn bad(unread: Unread) -> BadRecords {

@@ -1,13 +1,13 @@
 //! Message sets as Kafka before 0.11 wrote them, and what becomes of them.
 
-use super::convert::{BadSet, convert};
+use super::convert::{self, BadSet};
 use super::requests::{self, BEFORE_ALL};
 use crate::limits::OLD_BATCH_BYTES;
 use crate::wire::batch::is_intact;
-use crate::wire::codec::{compress, decompress};
+use crate::wire::codec::{Compression, compress, decompress};
 use crate::wire::fetch::{FetchPartition, FetchRequest, Walked};
 use crate::wire::oracle::{changes, mutated, walk_in_pieces};
-use crate::wire::rebuild::{Holes, Rebuilt, records};
+use crate::wire::rebuild::{Holes, Packing, Rebuilt, records};
 use crate::wire::{TopicKey, cursor::Cursor};
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -50,6 +50,10 @@ fn message(magic: u8, attributes: u8, record: &Seen) -> Vec<u8> {
     out
 }
 
+fn convert(messages: &[u8], from_offset: i64, holes: Holes) -> Result<Vec<Rebuilt>, BadSet> {
+    convert::convert(messages, from_offset, Packing::apart(holes), None)
+}
+
 /// Messages within one: with their offsets in format 0, counted from the first one in format 1.
 fn compressed(magic: u8, codec: u8, records: &[Seen], appended_ms: Option<i64>) -> Vec<u8> {
     let first = records[0].offset;
@@ -60,7 +64,7 @@ fn compressed(magic: u8, codec: u8, records: &[Seen], appended_ms: Option<i64>) 
         offset: records[records.len() - 1].offset,
         timestamp_ms: appended_ms.unwrap_or(1),
         key: None,
-        value: Some(compress(codec, &set).unwrap()),
+        value: Some(compress(Compression::of(codec), &set).unwrap()),
     };
     message(magic, codec | if appended_ms.is_some() { LOG_APPEND_TIME } else { 0 }, &outer)
 }
@@ -240,7 +244,11 @@ fn cause(converted: Result<Vec<Rebuilt>, BadSet>) -> String {
 #[test]
 fn what_no_broker_writes_is_refused_with_its_offset() {
     let outer = |magic: u8, codec: u8, set: &[u8]| {
-        message(magic, codec, &Seen { value: Some(compress(codec, set).unwrap()), ..plain(9, b"") })
+        message(
+            magic,
+            codec,
+            &Seen { value: Some(compress(Compression::of(codec), set).unwrap()), ..plain(9, b"") },
+        )
     };
     let refused = |bytes: &[u8], words: &str| {
         let cause = cause(convert(bytes, 0, Holes::Close));
@@ -260,7 +268,7 @@ fn what_no_broker_writes_is_refused_with_its_offset() {
 
 #[test]
 fn a_bomb_is_not_decompressed() {
-    let zeros = compress(1, &vec![0; crate::limits::RECORDS_BYTES_MAX + 1]).unwrap();
+    let zeros = compress(Compression::of(1), &vec![0; crate::limits::RECORDS_BYTES_MAX + 1]).unwrap();
     let bomb = message(1, 1, &Seen { value: Some(zeros), ..plain(9, b"") });
     assert!(cause(convert(&bomb, 0, Holes::Close)).contains("bytes when decompressed"));
 }
@@ -281,7 +289,7 @@ fn the_old_lz4_header_is_read_in_format_0_only() {
         let relative =
             |record: &Seen| Seen { offset: record.offset - i64::from(magic) * 3, ..record.clone() };
         let set: Vec<u8> = records.iter().flat_map(|record| message(magic, 0, &relative(record))).collect();
-        let mut frame = compress(3, &set).unwrap();
+        let mut frame = compress(Compression::of(3), &set).unwrap();
         frame[6] ^= 0xff;
         convert(&message(magic, 3, &Seen { value: Some(frame), ..plain(4, b"") }), 0, Holes::Close)
     };
