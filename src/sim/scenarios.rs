@@ -112,8 +112,9 @@ fn what_has_piled_up_travels_together() {
 
 #[test]
 fn a_batch_that_is_too_large_for_the_target_is_split() {
-    let mut world = world(|_| {});
-    world.run_ms(20);
+    let mut world = world(|plan| plan.backlog_percent = 100);
+    let batches = &world.reference.partitions[0].batches;
+    let of_several = batches.iter().position(|batch| batch.versions[0].records.len() > 1);
     world.target.cluster.inject(Injection {
         api: ApiKey::Produce,
         node: None,
@@ -121,9 +122,10 @@ fn a_batch_that_is_too_large_for_the_target_is_split() {
         partition: Some(0),
         error: ResponseError::MessageTooLarge,
         applied: false,
-        after: 0,
+        after: of_several.unwrap_or_default() as u32,
         times: 1,
     });
+    world.run_ms(1_000);
     world.ends_well();
     assert_eq!(world.stop_of(0), None);
     assert!(world.mirrored() > 60, "60 batches became {}", world.mirrored());

@@ -42,7 +42,7 @@ use crate::error::{self, Verdict};
 use crate::shard::{BEHIND_OTHERS, Checkpoint, LaneId, Lease, LossCause, OffsetMode, Run, StopKind};
 use crate::time::Now;
 use bytes::Bytes;
-use format::{Key, LaneValue, Runs, cause_name, encode_batch};
+use format::{Key, LaneValue, cause_name, encode_batch};
 use lane::Lane;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

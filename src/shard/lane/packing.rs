@@ -10,7 +10,7 @@
 
 use super::{Lane, ROUGH_BATCHES, Sent};
 use crate::config::{Merge, Oversize};
-use crate::limits::MERGED_BYTES;
+use crate::limits::{BATCH_HEADER_BYTES, MERGED_BYTES};
 use crate::shard::api::{Event, Repacking, Settings};
 use crate::wire::batch::BatchHeader;
 use crate::wire::rebuild::Packing;
@@ -28,7 +28,7 @@ const FEW_ANSWERS: u32 = 500;
 impl Lane {
     /// Whether this batch is to be taken apart, whatever the state of its offsets.
     pub(super) fn opens(&mut self, header: &BatchHeader) -> bool {
-        let opens = self.merging.is_on || header.batch_bytes > self.split_bytes;
+        let opens = self.merging.is_on || header.payload_bytes() > self.split_bytes;
         if opens {
             self.rough_batches = ROUGH_BATCHES;
             self.note_size(header.batch_bytes);
@@ -75,7 +75,7 @@ impl Lane {
         if settings.oversize == Oversize::Halt || sent.count == 1 {
             return false;
         }
-        self.split_bytes = self.split_bytes.min(sent.bytes) / 2;
+        self.split_bytes = self.split_bytes.min(sent.bytes.saturating_sub(BATCH_HEADER_BYTES)) / 2;
         let what = Repacking::Splitting { batch_bytes: sent.bytes, split_bytes: self.split_bytes };
         events.push_back(Event::Repacking { lane: self.id, what });
         true
