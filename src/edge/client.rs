@@ -202,7 +202,7 @@ impl Client {
     /// Says who we are, if the cluster wants to know.
     pub fn log_in(&mut self) -> Result<(), ClientError> {
         let address = self.address.clone();
-        let login = self.access.login();
+        let login = self.access.login(&address.host);
         let login = login.map_err(|cause| ClientError::NoLogin { address: address.clone(), cause })?;
         let Some(login) = login else { return Ok(()) };
         let denied =

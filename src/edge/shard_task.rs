@@ -153,6 +153,7 @@ struct Counts {
 struct Conn {
     id: ConnId,
     side: Side,
+    address: Address,
     socket: Socket,
     outlet: RefCell<Outlet>,
     /// A writer task waits for room in the socket.
@@ -361,6 +362,7 @@ async fn dial<M: Machine + 'static>(driver: Rc<Driver<M>>, id: ConnId, side: Sid
             let conn = Rc::new(Conn {
                 id,
                 side,
+                address,
                 socket,
                 outlet: RefCell::default(),
                 writing: Cell::new(false),
@@ -378,10 +380,11 @@ async fn dial<M: Machine + 'static>(driver: Rc<Driver<M>>, id: ConnId, side: Sid
     driver.turn(now);
 }
 
-/// Brings what a login needs. A file may have to be read for it, or a token endpoint asked.
+/// Brings what a login needs. A file may have to be read for it, or a token endpoint or a KDC asked.
 async fn log_in<M: Machine + 'static>(driver: Rc<Driver<M>>, id: ConnId, side: Side) {
+    let Some(host) = driver.conns.borrow().get(&id).map(|conn| conn.address.host.clone()) else { return };
     let access = Arc::clone(&driver.accesses[side as usize]);
-    let login = glommio::executor().spawn_blocking(move || access.login()).await;
+    let login = glommio::executor().spawn_blocking(move || access.login(&host)).await;
     let now = clock::now();
     match login {
         Ok(Some(login)) => driver.machine.borrow_mut().handle_login(now, id, login),
