@@ -15,6 +15,7 @@ const ETYPE_NOSUPP: i32 = BASE + 14;
 const CLIENT_REVOKED: i32 = BASE + 18;
 const KEY_EXP: i32 = BASE + 23;
 const PREAUTH_FAILED: i32 = BASE + 24;
+const BAD_INTEGRITY: i32 = BASE + 31;
 const TKT_EXPIRED: i32 = BASE + 32;
 const TKT_NYV: i32 = BASE + 33;
 const SKEW: i32 = BASE + 37;
@@ -50,14 +51,14 @@ fn next_step(failure: &Failure, settings: &Kerberos, host: &str) -> String {
              its name by DNS, are better false",
             settings.service
         ),
-        (PREAUTH_FAILED | KT_KVNONOTFOUND | NULL_KEY | ETYPE_NOSUPP, Some(path)) => format!(
+        (PREAUTH_FAILED | BAD_INTEGRITY | KT_KVNONOTFOUND | NULL_KEY | ETYPE_NOSUPP, Some(path)) => format!(
             "{path} does not hold the newest key of {principal}, or none of a kind that the KDC takes; make the keytab anew (ktadd of \
              kadmin, ktpass of Active Directory)"
         ),
-        (KT_NOTFOUND, Some(path)) => {
-            format!("`klist -k {path}` shows whose keys it holds; set principal to one of those")
-        }
-        (KT_FORMAT, Some(path)) => format!("{path} is no keytab; make it anew (ktadd of kadmin, ktpass of Active Directory)"),
+        // Without a key for new tickets the library complains that there are no old ones.
+        (FCC_NOFILE | KT_NOTFOUND | KT_FORMAT, Some(path)) => format!(
+            "there is no key of {principal} in {path}: `klist -k {path}` shows whose keys it holds, so set principal to one of those"
+        ),
         (CLIENT_REVOKED | KEY_EXP, _) => format!("have {principal} unlocked, or its password renewed, at the KDC"),
         (SKEW | TKT_NYV, _) => "the clocks of this machine and of the KDC have to agree; run NTP on both".into(),
         (KDC_UNREACH, _) => {
@@ -126,12 +127,14 @@ mod tests {
             (-1_765_328_230, cache(), "under [realms]"),
             (-1_765_328_228, keytab(), "check that a KDC"),
             (-1_765_328_203, keytab(), "`klist -k /k`"),
+            (-1_765_328_353, keytab(), "make the keytab anew"),
             (-1_765_328_190, cache(), "readable"),
             (-1_765_328_189, cache(), "run kinit for"),
+            (-1_765_328_189, keytab(), "no key of mirror@EAST in /k"),
             (-1_765_328_164, cache(), "under [realms]"),
             (-1_765_328_160, cache(), "default_realm"),
             (-1_765_328_154, keytab(), "newest key"),
-            (-1_765_328_149, keytab(), "is no keytab"),
+            (-1_765_328_149, keytab(), "no key of mirror@EAST in /k"),
             (7, keytab(), "KRB5_TRACE"),
         ] {
             let line = said(minor, &settings);

@@ -197,7 +197,11 @@ impl Gss {
         if major & FAILED == 0 {
             return Ok(());
         }
-        let text = if minor == 0 { self.words(major, MAJOR) } else { self.words(minor, MINOR) };
+        let mut text = self.words(minor, MINOR);
+        // Nothing went wrong within Kerberos; it is the other side's message that makes no sense.
+        if text == "Success" {
+            text = self.words(major, MAJOR);
+        }
         Err(Failure { major, minor: minor as i32, text })
     }
 
