@@ -135,8 +135,8 @@ pub(super) fn is_of_others(key: &str) -> bool {
 pub(super) fn why_unused(key: &str) -> &'static str {
     match key.starts_with("sasl.kerberos.") {
         true => {
-            "Twinlog does not use this setting: with a keytab it gets new tickets itself, early enough and without kinit, and those \
-             in a ticket cache it only reads"
+            "Twinlog does not use this setting: with a keytab it gets new tickets itself, early enough and without kinit, and \
+             those in a ticket cache it only reads"
         }
         false => "Twinlog does not use this setting",
     }

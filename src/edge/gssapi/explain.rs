@@ -46,20 +46,23 @@ fn next_step(failure: &Failure, settings: &Kerberos, host: &str) -> String {
     match (failure.minor, keytab) {
         (C_PRINCIPAL_UNKNOWN, _) => format!("check {principal} and its realm"),
         (S_PRINCIPAL_UNKNOWN, _) => format!(
-            "the broker's principal has to be {0}/{host}@REALM, so check sasl.kerberos.service.name ({0}) and the brokers' advertised \
-             addresses; in krb5.conf, [domain_realm] gives a host its realm, and rdns and dns_canonicalize_hostname, which change \
-             its name by DNS, are better false",
+            "the broker's principal has to be {0}/{host}@REALM, so check sasl.kerberos.service.name ({0}) and the brokers' \
+             advertised addresses; in krb5.conf, [domain_realm] gives a host its realm, and rdns and dns_canonicalize_hostname, \
+             which change its name by DNS, are better false",
             settings.service
         ),
         (PREAUTH_FAILED | BAD_INTEGRITY | KT_KVNONOTFOUND | NULL_KEY | ETYPE_NOSUPP, Some(path)) => format!(
-            "{path} does not hold the newest key of {principal}, or none of a kind that the KDC takes; make the keytab anew (ktadd of \
-             kadmin, ktpass of Active Directory)"
+            "{path} does not hold the newest key of {principal}, or none of a kind that the KDC takes; make the keytab anew \
+             (ktadd of kadmin, ktpass of Active Directory)"
         ),
         // Without a key for new tickets the library complains that there are no old ones.
         (FCC_NOFILE | KT_NOTFOUND | KT_FORMAT, Some(path)) => format!(
-            "there is no key of {principal} in {path}: `klist -k {path}` shows whose keys it holds, so set principal to one of those"
+            "there is no key of {principal} in {path}: `klist -k {path}` shows whose keys it holds, so set principal to one of \
+             those"
         ),
-        (CLIENT_REVOKED | KEY_EXP, _) => format!("have {principal} unlocked, or its password renewed, at the KDC"),
+        (CLIENT_REVOKED | KEY_EXP, _) => {
+            format!("have {principal} unlocked, or its password renewed, at the KDC")
+        }
         (SKEW | TKT_NYV, _) => "the clocks of this machine and of the KDC have to agree; run NTP on both".into(),
         (KDC_UNREACH, _) => {
             "check that a KDC of this realm runs and can be reached from here, and kdc under [realms] of krb5.conf".into()
@@ -68,17 +71,19 @@ fn next_step(failure: &Failure, settings: &Kerberos, host: &str) -> String {
             "name a KDC of this realm under [realms] of krb5.conf (/etc/krb5.conf, or what KRB5_CONFIG says)".into()
         }
         (CONFIG_CANTOPEN | CONFIG_BADFORMAT | CONFIG_NODEFREALM, _) => {
-            "set default_realm under [libdefaults] of krb5.conf (/etc/krb5.conf, or what KRB5_CONFIG says) and a kdc for each realm, \
-             and write principals with their realm"
+            "set default_realm under [libdefaults] of krb5.conf (/etc/krb5.conf, or what KRB5_CONFIG says) and a kdc for each \
+             realm, and write principals with their realm"
                 .into()
         }
-        _ if is_expired(failure) => match keytab {
-            Some(_) => "no new ticket could be got, so check that a KDC of this realm runs and can be reached from here".into(),
-            None => "run kinit again, or have krenew or k5start do it; with a keytab Twinlog gets new tickets itself".into(),
-        },
+        (_, Some(_)) if is_expired(failure) => {
+            "no new ticket could be got, so check that a KDC of this realm runs and can be reached from here".into()
+        }
+        (_, None) if is_expired(failure) => {
+            "run kinit again, or have krenew or k5start do it; with a keytab Twinlog gets new tickets itself".into()
+        }
         (FCC_NOFILE | CC_NOTFOUND, None) => format!(
-            "run kinit for {principal} (klist shows what is there), say where the tickets are (ticketCache in sasl.jaas.config), or \
-             use a keytab"
+            "run kinit for {principal} (klist shows what is there), say where the tickets are (ticketCache in \
+             sasl.jaas.config), or use a keytab"
         ),
         (FCC_PERM, None) => "the ticket cache must be readable for the user that runs Twinlog".into(),
         _ => "KRB5_TRACE=/dev/stderr in the environment shows every step of Kerberos".into(),

@@ -78,7 +78,8 @@ struct Store {
 
 macro_rules! functions {
     ($($name:ident($($type:ty),*);)*) => {
-        /// As `gssapi.h` and `gssapi_ext.h` declare them. Each gives its major status, and writes its minor one to the first pointer.
+        /// As `gssapi.h` and `gssapi_ext.h` declare them. Each gives its major status, and writes its minor one to the first
+        /// pointer.
         struct Functions {
             $($name: unsafe extern "C" fn($($type),*) -> u32,)*
             /// Holds all of them in memory.
