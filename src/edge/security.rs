@@ -29,6 +29,19 @@ enum Logins {
     Kerberos(Kerberos),
 }
 
+/// Why there is nothing to log in with.
+pub struct NoLogin {
+    pub cause: String,
+    /// The same may go well a little later.
+    pub is_passing: bool,
+}
+
+impl From<String> for NoLogin {
+    fn from(cause: String) -> Self {
+        Self { cause, is_passing: true }
+    }
+}
+
 /// Both clusters', the source's first.
 pub type Accesses = [Arc<Access>; 2];
 
@@ -50,7 +63,7 @@ impl Access {
     }
 
     /// What the next login at this host needs; None without SASL. May read a file, or ask a token endpoint or a KDC, which blocks.
-    pub fn login(&self, host: &str) -> Result<Option<Login>, String> {
+    pub fn login(&self, host: &str) -> Result<Option<Login>, NoLogin> {
         self.logins.as_ref().map(|logins| logins.next(host)).transpose()
     }
 }
@@ -72,7 +85,7 @@ impl Logins {
         }
     }
 
-    fn next(&self, host: &str) -> Result<Login, String> {
+    fn next(&self, host: &str) -> Result<Login, NoLogin> {
         Ok(match self {
             Self::Plain { username, password } => {
                 Login::Plain { username: username.clone(), password: password.clone() }

@@ -7,6 +7,7 @@ mod explain;
 mod library;
 
 use super::clock;
+use super::security::NoLogin;
 use crate::config::security::{Kerberos as Settings, Tickets};
 use crate::conn::sasl::{Gssapi, Login, SecurityContext};
 use library::{Context, Failure, Gss, Kind};
@@ -46,14 +47,15 @@ impl Kerberos {
 
     /// The begin of a login to the broker at `host`. Blocks while a KDC is asked: for a keytab once in half of a ticket's life, and
     /// once in it for every broker.
-    pub(super) fn login(&self, host: &str) -> Result<Login, String> {
-        let gss = Gss::load()?;
-        let store = self.store()?;
+    pub(super) fn login(&self, host: &str) -> Result<Login, NoLogin> {
+        let lasting = |cause| NoLogin { cause, is_passing: false };
+        let gss = Gss::load().map_err(lasting)?;
+        let store = self.store().map_err(lasting)?;
         let came_us = clock::now().mono_us;
         // Whoever comes meanwhile waits for the same tickets, or for the same silence.
         let mut silence = self.turn.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(silence) = silence.as_ref().filter(|silence| came_us <= silence.at_us) {
-            return Err(silence.line.clone());
+            return Err(silence.line.clone().into());
         }
         let first = || -> Result<_, Failure> {
             let us = self.settings.principal().map(|name| gss.name(name, Kind::Principal)).transpose()?;
@@ -65,10 +67,11 @@ impl Kerberos {
         };
         let (context, token) = first().map_err(|failure| {
             let line = explain::explain(&failure, &self.settings, host);
-            if explain::is_silence(&failure) {
-                *silence = Some(Silence { at_us: clock::now().mono_us, line: line.clone() });
+            if !explain::is_silence(&failure) {
+                return lasting(line);
             }
-            line
+            *silence = Some(Silence { at_us: clock::now().mono_us, line: line.clone() });
+            line.into()
         })?;
         Ok(Login::Gssapi(Gssapi::new(Box::new(context), token)))
     }
@@ -146,7 +149,10 @@ mod tests {
             return;
         }
         let file = tempfile::NamedTempFile::new().unwrap();
-        let Err(line) = keytab(file.path().to_str().unwrap()).login("127.0.0.1") else { panic!("a login") };
+        let Err(no_login) = keytab(file.path().to_str().unwrap()).login("127.0.0.1") else {
+            panic!("a login")
+        };
+        let line = no_login.cause;
         assert!(line.starts_with("Kerberos: ") && line.contains("; ") && !line.contains('\n'), "{line}");
     }
 }

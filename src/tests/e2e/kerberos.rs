@@ -241,6 +241,7 @@ fn a_mirror_between_two_realms() {
         Twinlog::new(&words).variable("KRB5_CONFIG", krb5_conf).until_caught_up().patience(60).run()
     };
     let over = east.kinit(&keytabs[0], "mirror", 1);
+    std::thread::sleep(Duration::from_secs(2));
     let gone = east.principal("gone");
     east.admin("delprinc -force gone");
     let stale = east.principal("stale");
@@ -261,7 +262,7 @@ fn a_mirror_between_two_realms() {
         (cache("/nowhere"), &krb5_conf, "run kinit for the principal"),
         (cache(&over), &krb5_conf, "run kinit again"),
     ] {
-        attempt(&content, krb5_conf).ended_with(1, &["no login: ", expected]);
+        attempt(&content, krb5_conf).ended_with(1, &[expected]);
     }
     west.stop_kdc();
     attempt(&right, &krb5_conf)
@@ -282,7 +283,7 @@ fn mirror_survives_kills_and_the_end_of_tickets(
     });
     running.kill();
     let mut running = mirror.start();
-    for seed in 2..2 + 2 * TICKET_SECONDS {
+    for seed in 2..2 + TICKET_SECONDS * 3 / 2 {
         judge.produce(&source.bootstrap, "t", seed, 200_000, "batch=20000");
         std::thread::sleep(Duration::from_secs(1));
     }
