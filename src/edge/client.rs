@@ -1,7 +1,7 @@
 //! A blocking Kafka client for control: metadata, topics, configs, the ledger. Slow paths only; data goes through shards.
 
 use super::clock;
-use super::security::Access;
+use super::security::{Access, NoLogin};
 use super::sys;
 use super::tls::{self, CLOSED_IN_HANDSHAKE};
 use crate::config::{Address, Cluster};
@@ -202,8 +202,11 @@ impl Client {
     /// Says who we are, if the cluster wants to know.
     pub fn log_in(&mut self) -> Result<(), ClientError> {
         let address = self.address.clone();
-        let login = self.access.login();
-        let login = login.map_err(|cause| ClientError::NoLogin { address: address.clone(), cause })?;
+        let login = self.access.login(&address.host);
+        let login = login.map_err(|NoLogin { cause, is_passing }| match is_passing {
+            true => ClientError::NoLogin { address: address.clone(), cause },
+            false => ClientError::Denied { address: address.clone(), cause },
+        })?;
         let Some(login) = login else { return Ok(()) };
         let denied =
             |error: SaslError| ClientError::Denied { address: address.clone(), cause: error.to_string() };

@@ -18,6 +18,7 @@ pub mod control_task;
 mod coordinators;
 pub mod failover;
 pub mod groups;
+mod gssapi;
 mod held_link;
 mod hlog;
 mod http;

@@ -1,10 +1,11 @@
 //! What it takes to be let in by one cluster: its TLS, and logins. The pure parts are [`crate::config::security`] and
-//! [`crate::conn::sasl`]; this adds files, random numbers and tokens.
+//! [`crate::conn::sasl`]; this adds files, random numbers, tokens and tickets.
 
+use super::gssapi::Kerberos;
 use super::tls;
 use super::tokens::Tokens;
-use crate::config::Security;
-use crate::config::security::{Login as LoginSettings, Mechanism, Sasl};
+use crate::config::security::{Login as LoginSettings, Mechanism, Sasl, Tls};
+use crate::config::{Secret, Security};
 use crate::conn::sasl::{Login, SaltedPasswords};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,13 +18,28 @@ const NONCE_BYTES: usize = 32;
 /// One cluster's, shared by all connections to it.
 pub struct Access {
     pub tls: Option<tls::Context>,
-    sasl: Option<SaslAccess>,
+    logins: Option<Logins>,
 }
 
-struct SaslAccess {
-    settings: Sasl,
-    salted: Arc<SaltedPasswords>,
-    tokens: Option<Tokens>,
+/// Where logins come from.
+enum Logins {
+    Plain { username: String, password: Secret },
+    Scram { mechanism: Mechanism, username: String, password: Secret, salted: Arc<SaltedPasswords> },
+    OauthBearer { tokens: Tokens, extensions: Vec<(String, String)> },
+    Kerberos(Kerberos),
+}
+
+/// Why there is nothing to log in with.
+pub struct NoLogin {
+    pub cause: String,
+    /// The same may go well a little later.
+    pub is_passing: bool,
+}
+
+impl From<String> for NoLogin {
+    fn from(cause: String) -> Self {
+        Self { cause, is_passing: true }
+    }
 }
 
 /// Both clusters', the source's first.
@@ -33,12 +49,8 @@ impl Access {
     pub fn new(security: &Security) -> Arc<Self> {
         security.warnings.iter().for_each(|warning| warn_once(warning));
         let tls = security.tls.as_ref().map(tls::Context::new);
-        let sasl = security.sasl.as_ref().map(|settings| SaslAccess {
-            settings: settings.clone(),
-            salted: Arc::default(),
-            tokens: Tokens::new(settings, security.tls.as_ref()),
-        });
-        Arc::new(Self { tls, sasl })
+        let logins = security.sasl.as_ref().map(|sasl| Logins::new(sasl, security.tls.as_ref()));
+        Arc::new(Self { tls, logins })
     }
 
     /// For clusters that are spoken to without TLS and SASL.
@@ -47,28 +59,49 @@ impl Access {
     }
 
     pub fn has_sasl(&self) -> bool {
-        self.sasl.is_some()
+        self.logins.is_some()
     }
 
-    /// What the next login needs; None without SASL. May read a file or ask a token endpoint, which blocks.
-    pub fn login(&self) -> Result<Option<Login>, String> {
-        let Some(SaslAccess { settings, salted, tokens }) = &self.sasl else { return Ok(None) };
-        Ok(Some(match (&settings.login, tokens) {
-            (LoginSettings::Password { username, password }, _) => {
+    /// What the next login at this host needs; None without SASL. May read a file, or ask a token endpoint or a KDC, which blocks.
+    pub fn login(&self, host: &str) -> Result<Option<Login>, NoLogin> {
+        self.logins.as_ref().map(|logins| logins.next(host)).transpose()
+    }
+}
+
+impl Logins {
+    fn new(sasl: &Sasl, tls: Option<&Tls>) -> Self {
+        match &sasl.login {
+            LoginSettings::Password { username, password } => {
                 let (username, password) = (username.clone(), password.clone());
-                match settings.mechanism {
-                    Mechanism::Plain => Login::Plain { username, password },
-                    mechanism => {
-                        let (nonce, salted) = (nonce()?, Arc::clone(salted));
-                        Login::Scram { mechanism, username, password, nonce, salted }
-                    }
+                match sasl.mechanism {
+                    Mechanism::Plain => Self::Plain { username, password },
+                    mechanism => Self::Scram { mechanism, username, password, salted: Arc::default() },
                 }
             }
-            (LoginSettings::Token { extensions, .. }, Some(tokens)) => {
+            LoginSettings::Token { source, extensions } => {
+                Self::OauthBearer { tokens: Tokens::new(source, tls), extensions: extensions.clone() }
+            }
+            LoginSettings::Kerberos(settings) => Self::Kerberos(Kerberos::new(settings)),
+        }
+    }
+
+    fn next(&self, host: &str) -> Result<Login, NoLogin> {
+        Ok(match self {
+            Self::Plain { username, password } => {
+                Login::Plain { username: username.clone(), password: password.clone() }
+            }
+            Self::Scram { mechanism, username, password, salted } => Login::Scram {
+                mechanism: *mechanism,
+                username: username.clone(),
+                password: password.clone(),
+                nonce: nonce()?,
+                salted: Arc::clone(salted),
+            },
+            Self::OauthBearer { tokens, extensions } => {
                 Login::OauthBearer { token: tokens.get()?, extensions: extensions.clone() }
             }
-            (LoginSettings::Token { .. }, None) => return Err("there is no source of tokens".into()),
-        }))
+            Self::Kerberos(kerberos) => kerberos.login(host)?,
+        })
     }
 }
 

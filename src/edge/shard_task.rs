@@ -10,7 +10,7 @@ use super::clock;
 use super::machine::Machine;
 use super::mover::{Flushed, Outlet};
 use super::pipes::Pipes;
-use super::security::Accesses;
+use super::security::{Accesses, NoLogin};
 use super::socket::{Socket, Tried};
 use crate::config::Address;
 use crate::shard::{Action, Command, ConnId, Event, Side, Want};
@@ -30,6 +30,9 @@ const SNAPSHOT_EVERY_US: u64 = 200_000;
 /// How long a reader waits for a chunk before the pool's budget is overdrawn by one.
 const OVERDRAW_AFTER: Duration = Duration::from_secs(2);
 const FOREVER: Duration = Duration::from_secs(3600);
+/// How often, and how many times at most, the end looks whether a login is still being brought.
+const LOGIN_LOOK: Duration = Duration::from_millis(10);
+const LOGIN_LOOKS: usize = 200;
 
 /// What a shard's thread has done so far. At most 0.2 s old while it is busy.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +77,7 @@ pub async fn drive<M: Machine + 'static>(
         timer_at_us: Cell::new(u64::MAX),
         publish_at_us: Cell::new(None),
         counts: Cell::default(),
+        logging_in: Cell::new(0),
     });
     glommio::spawn_local(keep_time(Rc::clone(&driver))).detach();
     driver.turn(clock::now());
@@ -86,6 +90,13 @@ pub async fn drive<M: Machine + 'static>(
         })
         .await;
     driver.stop();
+    // Glommio's thread would panic if nobody were there to take what it brings.
+    for _ in 0..LOGIN_LOOKS {
+        if driver.logging_in.get() == 0 {
+            break;
+        }
+        glommio::timer::sleep(LOGIN_LOOK).await;
+    }
 }
 
 /// The receiving end of a shard's command channel: the commands, and a socket that says that there are some.
@@ -141,6 +152,8 @@ struct Driver<M: Machine> {
     /// When the next snapshot is due; None when nothing happened since the last one.
     publish_at_us: Cell<Option<u64>>,
     counts: Cell<Counts>,
+    /// Logins that are being brought.
+    logging_in: Cell<usize>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -153,6 +166,7 @@ struct Counts {
 struct Conn {
     id: ConnId,
     side: Side,
+    address: Address,
     socket: Socket,
     outlet: RefCell<Outlet>,
     /// A writer task waits for room in the socket.
@@ -361,6 +375,7 @@ async fn dial<M: Machine + 'static>(driver: Rc<Driver<M>>, id: ConnId, side: Sid
             let conn = Rc::new(Conn {
                 id,
                 side,
+                address,
                 socket,
                 outlet: RefCell::default(),
                 writing: Cell::new(false),
@@ -378,15 +393,18 @@ async fn dial<M: Machine + 'static>(driver: Rc<Driver<M>>, id: ConnId, side: Sid
     driver.turn(now);
 }
 
-/// Brings what a login needs. A file may have to be read for it, or a token endpoint asked.
+/// Brings what a login needs. A file may have to be read for it, or a token endpoint or a KDC asked.
 async fn log_in<M: Machine + 'static>(driver: Rc<Driver<M>>, id: ConnId, side: Side) {
+    let Some(host) = driver.conns.borrow().get(&id).map(|conn| conn.address.host.clone()) else { return };
     let access = Arc::clone(&driver.accesses[side as usize]);
-    let login = glommio::executor().spawn_blocking(move || access.login()).await;
+    driver.logging_in.set(driver.logging_in.get() + 1);
+    let login = glommio::executor().spawn_blocking(move || access.login(&host)).await;
+    driver.logging_in.set(driver.logging_in.get() - 1);
     let now = clock::now();
     match login {
         Ok(Some(login)) => driver.machine.borrow_mut().handle_login(now, id, login),
         Ok(None) => {}
-        Err(cause) => driver.lose(now, id, &cause),
+        Err(NoLogin { cause, .. }) => driver.lose(now, id, &cause),
     }
     driver.turn(now);
 }

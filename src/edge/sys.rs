@@ -1,4 +1,4 @@
-//! The few system calls that have no safe wrapper. Nowhere else in the crate is there `unsafe`.
+//! The few system calls that have no safe wrapper.
 #![allow(unsafe_code)]
 
 use bytes::BytesMut;

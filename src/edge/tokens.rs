@@ -3,7 +3,7 @@
 use super::clock;
 use super::tls;
 use crate::config::Secret;
-use crate::config::security::{Login, Sasl, Tls, TokenSource};
+use crate::config::security::{Tls, TokenSource};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
@@ -36,10 +36,8 @@ struct Token {
 }
 
 impl Tokens {
-    /// None: this login needs no tokens.
-    pub(super) fn new(sasl: &Sasl, tls: Option<&Tls>) -> Option<Self> {
-        let Login::Token { source, .. } = &sasl.login else { return None };
-        Some(Self { source: source.clone(), tls: tls.map(tls::Context::new), last: Mutex::new(None) })
+    pub(super) fn new(source: &TokenSource, tls: Option<&Tls>) -> Self {
+        Self { source: source.clone(), tls: tls.map(tls::Context::new), last: Mutex::new(None) }
     }
 
     /// A token to log in with. Blocks when a new one has to be asked for.

@@ -29,9 +29,12 @@ const KEYS: &[&str] = &[
     "sasl.oauthbearer.client.credentials.client.id",
     "sasl.oauthbearer.client.credentials.client.secret",
     "sasl.oauthbearer.scope",
+    "sasl.kerberos.service.name",
     "sasl.mechanisms",
     "sasl.username",
     "sasl.password",
+    "sasl.kerberos.keytab",
+    "sasl.kerberos.principal",
 ];
 
 /// Those of Kafka's clients that mean nothing here, though a file that other tools use too may well have them. They are told of in
@@ -62,7 +65,9 @@ const OF_OTHERS: &[&str] = &[
     "request.timeout.ms",
     "retries",
     "retry.backoff.",
-    "sasl.kerberos.",
+    "sasl.kerberos.kinit.cmd",
+    "sasl.kerberos.min.time.before.relogin",
+    "sasl.kerberos.ticket.renew.",
     "sasl.login.connect.timeout.ms",
     "sasl.login.read.timeout.ms",
     "sasl.login.refresh.",
@@ -112,7 +117,8 @@ pub fn key_problem(key: &str) -> Option<String> {
             "a Java class cannot make Twinlog's TLS; set ssl.truststore.location and ssl.keystore.location instead".into()
         }
         "sasl.client.callback.handler.class" => {
-            "a Java class cannot log Twinlog in; the mechanisms are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER".into()
+            "a Java class cannot log Twinlog in; the mechanisms are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER and GSSAPI"
+                .into()
         }
         _ => match nearest(key, KEYS.iter().copied().chain(["bootstrap"])) {
             Some(near) => format!("there is no setting `{key}`; did you mean `{near}`?"),
@@ -123,4 +129,15 @@ pub fn key_problem(key: &str) -> Option<String> {
 
 pub(super) fn is_of_others(key: &str) -> bool {
     OF_OTHERS.iter().any(|other| key == *other || (other.ends_with('.') && key.starts_with(other)))
+}
+
+/// What to say of a key for which [`is_of_others`].
+pub(super) fn why_unused(key: &str) -> &'static str {
+    match key.starts_with("sasl.kerberos.") {
+        true => {
+            "Twinlog does not use this setting: with a keytab it gets new tickets itself, early enough and without kinit, and \
+             those in a ticket cache it only reads"
+        }
+        false => "Twinlog does not use this setting",
+    }
 }

@@ -2,10 +2,12 @@
 //! `SaslConfigs` in Kafka's source), of which this module knows those that mean something outside of a JVM.
 
 mod jaas;
+mod kerberos;
 mod keys;
 mod sasl;
 mod tls;
 
+pub use kerberos::{Kerberos, Tickets};
 pub use keys::key_problem;
 pub use sasl::{Login, Mechanism, Sasl, TokenSource};
 pub use tls::{Identity, Protocols, StoreFile, StoreFormat, Tls, Trust};
@@ -39,7 +41,7 @@ impl Security {
                 return Err(ConfigError(format!("{}: {problem}", value.origin)));
             }
             if keys::is_of_others(key) {
-                warnings.push(format!("{}: Twinlog does not use this setting", value.origin));
+                warnings.push(format!("{}: {}", value.origin, keys::why_unused(key)));
             }
         }
         let mut reader = Reader { properties, warnings };
@@ -47,9 +49,19 @@ impl Security {
         let tls = if has_tls { Some(tls::read(&mut reader)?) } else { None };
         let sasl = if has_sasl { Some(sasl::read(&mut reader)?) } else { None };
         if let Some((key, value)) = reader.properties.iter().find(|(key, _)| !keys::is_of_others(key)) {
-            let wanted =
-                if key.starts_with("ssl.") { "SSL or SASL_SSL" } else { "SASL_SSL or SASL_PLAINTEXT" };
-            let problem = format!("it would not be used; for that, set security.protocol to {wanted}");
+            let problem = match &sasl {
+                Some(Sasl { mechanism, .. }) if key.starts_with("sasl.") => {
+                    format!("sasl.mechanism {mechanism} does not use it; leave it out")
+                }
+                _ => {
+                    let wanted = if key.starts_with("ssl.") {
+                        "SSL or SASL_SSL"
+                    } else {
+                        "SASL_SSL or SASL_PLAINTEXT"
+                    };
+                    format!("it would not be used; for that, set security.protocol to {wanted}")
+                }
+            };
             return Err(ConfigError(format!("{}: {problem}", value.origin)));
         }
         if !has_tls && sasl.as_ref().is_some_and(|sasl| sasl.mechanism == Mechanism::Plain) {

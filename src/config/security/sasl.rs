@@ -1,5 +1,6 @@
 //! Settings of SASL.
 
+use super::kerberos::{self, Kerberos};
 use super::{ConfigError, Reader, jaas, one_of, wrong};
 use crate::config::Secret;
 use crate::config::properties::Value;
@@ -19,15 +20,21 @@ pub enum Mechanism {
     ScramSha256,
     ScramSha512,
     OauthBearer,
+    /// Kerberos.
+    Gssapi,
 }
 
 impl Mechanism {
+    pub const ALL: [Self; 5] =
+        [Self::Plain, Self::ScramSha256, Self::ScramSha512, Self::OauthBearer, Self::Gssapi];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha512 => "SCRAM-SHA-512",
             Self::OauthBearer => "OAUTHBEARER",
+            Self::Gssapi => "GSSAPI",
         }
     }
 }
@@ -50,6 +57,7 @@ pub enum Login {
         /// SASL extensions (KIP-342).
         extensions: Vec<(String, String)>,
     },
+    Kerberos(Kerberos),
 }
 
 /// Where tokens come from.
@@ -65,6 +73,8 @@ const TOKEN_URL: &str = "sasl.oauthbearer.token.endpoint.url";
 const CLIENT_ID: &str = "sasl.oauthbearer.client.credentials.client.id";
 const CLIENT_SECRET: &str = "sasl.oauthbearer.client.credentials.client.secret";
 const SCOPE: &str = "sasl.oauthbearer.scope";
+/// Of a key beside sasl.jaas.config.
+pub(super) const SAID_TWICE: &str = "sasl.jaas.config says the same; leave one of both out";
 
 pub(super) fn read(reader: &mut Reader) -> Result<Sasl, ConfigError> {
     let mechanism = mechanism(reader)?;
@@ -83,23 +93,23 @@ pub(super) fn read(reader: &mut Reader) -> Result<Sasl, ConfigError> {
     }
     let login = match mechanism {
         Mechanism::OauthBearer => token(reader, jaas)?,
+        Mechanism::Gssapi => Login::Kerberos(kerberos::read(reader, jaas)?),
         _ => password(reader, jaas)?,
     };
     Ok(Sasl { mechanism, login })
 }
 
 fn mechanism(reader: &mut Reader) -> Result<Mechanism, ConfigError> {
-    let all = [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512, Mechanism::OauthBearer];
-    let names = all.map(|mechanism| (mechanism.name(), mechanism));
+    let names = Mechanism::ALL.map(|mechanism| (mechanism.name(), mechanism));
     let Some(value) = reader.take("sasl.mechanism").or_else(|| reader.take("sasl.mechanisms")) else {
+        // What Kafka's clients take when they are not told; then only this shows that it is meant.
+        if reader.properties.get(kerberos::SERVICE).is_some() {
+            return Ok(Mechanism::Gssapi);
+        }
         let names = names.map(|(name, _)| name).join(", ");
         return Err(ConfigError(format!("sasl.mechanism is not set; it is one of {names}")));
     };
     match value.text.expose() {
-        "GSSAPI" => Err(wrong(
-            &value,
-            "Kerberos is not supported; use a listener with SCRAM-SHA-512, OAUTHBEARER or TLS client certificates",
-        )),
         "AWS_MSK_IAM" => Err(wrong(
             &value,
             "IAM is not supported; use the listener with SCRAM-SHA-512 or TLS client certificates",
@@ -109,8 +119,8 @@ fn mechanism(reader: &mut Reader) -> Result<Mechanism, ConfigError> {
 }
 
 /// A login module that fits the mechanism, and what was written in it.
-struct Jaas {
-    value: Value,
+pub(super) struct Jaas {
+    pub(super) value: Value,
     options: BTreeMap<String, String>,
 }
 
@@ -121,6 +131,7 @@ impl Jaas {
             Mechanism::Plain => "PlainLoginModule",
             Mechanism::ScramSha256 | Mechanism::ScramSha512 => "ScramLoginModule",
             Mechanism::OauthBearer => "OAuthBearerLoginModule",
+            Mechanism::Gssapi => "Krb5LoginModule",
         };
         if login.module != wanted {
             let found = login.module;
@@ -132,16 +143,16 @@ impl Jaas {
         Ok(Self { value, options: login.options })
     }
 
-    fn take(&mut self, option: &str) -> Option<String> {
+    pub(super) fn take(&mut self, option: &str) -> Option<String> {
         self.options.remove(option)
     }
 
-    fn need(&mut self, option: &str) -> Result<String, ConfigError> {
+    pub(super) fn need(&mut self, option: &str) -> Result<String, ConfigError> {
         self.take(option).ok_or_else(|| wrong(&self.value, format!("it has no {option}=\"…\"")))
     }
 
     /// Every option was understood.
-    fn finish(self) -> Result<(), ConfigError> {
+    pub(super) fn finish(self) -> Result<(), ConfigError> {
         match self.options.keys().next() {
             Some(name) => Err(wrong(&self.value, format!("its option {name} is not supported"))),
             None => Ok(()),
@@ -157,7 +168,7 @@ fn password(reader: &mut Reader, jaas: Option<Jaas>) -> Result<Login, ConfigErro
         return Ok(Login::Password { username: username.text.expose().to_owned(), password: password.text });
     };
     if let Some(second) = reader.take("sasl.username").or_else(|| reader.take("sasl.password")) {
-        return Err(wrong(&second, "sasl.jaas.config says the same; leave one of both out"));
+        return Err(wrong(&second, SAID_TWICE));
     }
     let login = Login::Password { username: jaas.need("username")?, password: jaas.need("password")?.into() };
     jaas.finish()?;

@@ -20,7 +20,7 @@ fn read(content: &str) -> Result<Security, ConfigError> {
 fn password(security: &Security) -> (&str, &str) {
     match &security.sasl.as_ref().unwrap().login {
         Login::Password { username, password } => (username, password.expose()),
-        Login::Token { .. } => panic!("a token"),
+        Login::Token { .. } | Login::Kerberos(_) => panic!("no password"),
     }
 }
 
@@ -98,6 +98,75 @@ fn tokens_come_from_a_file_or_an_endpoint() {
     assert!(missing.0.contains("client.id"), "{missing}");
 }
 
+fn kerberos(content: &str) -> Result<(Kerberos, Vec<String>), ConfigError> {
+    let security = read(&format!("security.protocol=SASL_SSL\n{content}"))?;
+    match security.sasl.unwrap().login {
+        Login::Kerberos(kerberos) => Ok((kerberos, security.warnings)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_keytab_is_given_as_java_or_as_librdkafka_has_it() {
+    let jaas = "sasl.mechanism=GSSAPI\nsasl.jaas.config=com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true \
+                storeKey=true doNotPrompt=true keyTab=\"FILE:/k\" principal=\"mirror@EAST\" serviceName=\"kafka\";";
+    let keys = "sasl.mechanism=GSSAPI\nsasl.kerberos.service.name=kafka\nsasl.kerberos.keytab=/k\n\
+                sasl.kerberos.principal=mirror@EAST";
+    let tickets = Tickets::Keytab { path: "/k".into(), principal: "mirror@EAST".into() };
+    let expected = Kerberos { service: "kafka".into(), tickets };
+    assert_eq!(kerberos(jaas).unwrap(), (expected.clone(), Vec::new()));
+    assert_eq!(kerberos(keys).unwrap(), (expected.clone(), Vec::new()));
+    assert_eq!(
+        kerberos(&keys.replace("sasl.mechanism=GSSAPI\n", "")).unwrap().0,
+        expected,
+        "Kafka's default"
+    );
+    assert_eq!(expected.principal(), Some("mirror@EAST"));
+}
+
+#[test]
+fn tickets_come_out_of_a_cache_that_somebody_else_keeps() {
+    let jaas = "sasl.kerberos.service.name=kafka\nsasl.kerberos.kinit.cmd=/kinit\nsasl.jaas.config=Krb5LoginModule required \
+                useTicketCache=true ticketCache=\"/tmp/cc\" renewTGT=true debug=TRUE;";
+    let (settings, warnings) = kerberos(jaas).unwrap();
+    assert_eq!(settings.tickets, Tickets::Cache { name: Some("/tmp/cc".into()), principal: None });
+    for (warning, expected) in warnings.iter().zip(["kinit.cmd: Twinlog", "renewTGT: whoever", "KRB5_TRACE"])
+    {
+        assert!(warning.contains(expected), "{warnings:?}");
+    }
+    let (default, warnings) = kerberos("sasl.kerberos.service.name=kafka").unwrap();
+    assert_eq!(default.tickets, Tickets::Cache { name: None, principal: None });
+    assert!(warnings.is_empty());
+}
+
+#[test]
+fn kerberos_settings_that_mean_nothing_are_named() {
+    let jaas = |options: &str| {
+        format!("sasl.kerberos.service.name=kafka\nsasl.jaas.config=Krb5LoginModule required {options};")
+    };
+    for (content, expected) in [
+        (jaas("useKeyTab=true keyTab=\"/k\""), "it has no principal"),
+        (jaas("keyTab=\"/k\""), "it has keyTab, and no useKeyTab=true"),
+        (jaas("doNotPrompt=true"), "nobody is asked for a password"),
+        (jaas("isInitiator=false"), "is for brokers"),
+        (jaas("useTicketCache=true tryFirstPass=true"), "its option tryFirstPass is not supported"),
+        (jaas("useTicketCache=true serviceName=\"other\""), "serviceName=\"other\"; leave one of both out"),
+        (jaas("useTicketCache=true") + "\nsasl.kerberos.keytab=/k", "sasl.jaas.config says the same"),
+        ("sasl.kerberos.service.name=kafka/east@EAST".into(), "before the `/`"),
+        (
+            "sasl.kerberos.service.name=kafka\nsasl.kerberos.keytab=/k".into(),
+            "sasl.kerberos.principal must say",
+        ),
+        (
+            "sasl.mechanism=PLAIN\nsasl.username=a\nsasl.password=b\nsasl.kerberos.keytab=/k".into(),
+            "sasl.mechanism PLAIN does not use it",
+        ),
+    ] {
+        let error = kerberos(&content).unwrap_err();
+        assert!(error.0.contains(expected), "{content}: {error}");
+    }
+}
+
 #[test]
 fn weak_settings_are_warned_of_and_unused_ones_named() {
     let open = read("security.protocol=SSL\nssl.endpoint.identification.algorithm=").unwrap();
@@ -130,7 +199,10 @@ fn errors_name_place_key_and_what_to_do_and_never_a_secret() {
             "security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-1".to_owned(),
             "c:2: sasl.mechanism: `SCRAM-SHA-1` is none of",
         ),
-        ("security.protocol=SASL_SSL\nsasl.mechanism=GSSAPI".to_owned(), "c:2: sasl.mechanism: Kerberos"),
+        (
+            "security.protocol=SASL_SSL\nsasl.mechanism=GSSAPI".to_owned(),
+            "sasl.kerberos.service.name is not set (nor serviceName in sasl.jaas.config)",
+        ),
         (format!("{sasl}sasl.username=a"), "sasl.password is not set"),
         (
             format!(

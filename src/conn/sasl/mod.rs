@@ -1,12 +1,15 @@
 //! Saying who we are on a connection: SaslHandshake, then the mechanism's own messages in SaslAuthenticate (KIP-43, KIP-152), at
 //! the start of a connection and again before the broker's patience with it ends (KIP-368).
 //!
-//! One small file for each mechanism. Nothing here reads a clock, a file or random numbers: a [`Login`] brings them.
+//! One small file for each mechanism. Nothing here reads a clock, a file or random numbers, or asks a KDC: a [`Login`] brings
+//! what comes of it.
 
+mod gssapi;
 mod oauth;
 mod plain;
 mod scram;
 
+pub use gssapi::{Gssapi, SecurityContext};
 pub use scram::SaltedPasswords;
 
 use crate::config::Secret;
@@ -21,6 +24,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use scram::Scram;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 const HANDSHAKE_KEY: i16 = 17;
 /// From 1 on the mechanism's messages travel in SaslAuthenticate requests.
@@ -34,8 +38,11 @@ const SASL_AUTHENTICATION_FAILED: i16 = 58;
 const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
 const ILLEGAL_SASL_STATE: i16 = 34;
 
+/// What goes to the broker, a password perhaps.
+type Message = Zeroizing<Vec<u8>>;
+
 /// Everything that one login needs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Login {
     Plain {
         username: String,
@@ -55,6 +62,7 @@ pub enum Login {
         token: Secret,
         extensions: Vec<(String, String)>,
     },
+    Gssapi(Gssapi),
 }
 
 impl Login {
@@ -63,6 +71,7 @@ impl Login {
             Self::Plain { .. } => Mechanism::Plain,
             Self::Scram { mechanism, .. } => *mechanism,
             Self::OauthBearer { .. } => Mechanism::OauthBearer,
+            Self::Gssapi(_) => Mechanism::Gssapi,
         }
     }
 }
@@ -83,6 +92,11 @@ pub enum SaslError {
     /// It does not know the password, so it is not the broker that it pretends to be, or the password was changed this moment.
     #[error("the broker could not prove that it knows our password; it may be somebody else's machine")]
     NotGenuine,
+    #[error(
+        "the broker could not prove with Kerberos that it is the one that our ticket is for ({0}); check that its keytab holds the \
+         newest key of its principal"
+    )]
+    Kerberos(String),
     #[error("the broker's side of the login makes no sense: {0}")]
     Senseless(&'static str),
     #[error("{0}")]
@@ -112,12 +126,13 @@ enum Messages {
     Plain(Secret),
     Scram(Box<Scram>),
     Oauth { first: Secret, is_refused: bool },
+    Gssapi(Gssapi),
 }
 
 enum Stage {
     Handshake,
     /// The mechanism's next message.
-    Authenticate(Secret),
+    Authenticate(Message),
 }
 
 /// What an answer brought.
@@ -148,6 +163,7 @@ impl Exchange {
                 Login::OauthBearer { token, extensions } => {
                     Messages::Oauth { first: oauth::message(&token, &extensions), is_refused: false }
                 }
+                Login::Gssapi(gssapi) => Messages::Gssapi(gssapi),
             },
             stage: Stage::Handshake,
             rounds: 0,
@@ -163,7 +179,7 @@ impl Exchange {
                 control::encode(&request, HANDSHAKE.1, correlation_id, client_id)
             }
             Stage::Authenticate(message) => {
-                let bytes = Bytes::copy_from_slice(message.expose().as_bytes());
+                let bytes = Bytes::copy_from_slice(message);
                 let request = SaslAuthenticateRequest::default().with_auth_bytes(bytes);
                 control::encode(&request, self.authenticate_version, correlation_id, client_id)
             }
@@ -188,15 +204,16 @@ impl Exchange {
         self.rounds += 1;
         let next = match &mut self.messages {
             Messages::Plain(_) => None,
-            Messages::Scram(scram) => scram.answer(&answer.auth_bytes)?,
+            Messages::Scram(scram) => scram.answer(&answer.auth_bytes)?.as_ref().map(bytes),
             Messages::Oauth { is_refused, .. } => match oauth::refusal(&answer.auth_bytes) {
                 // RFC 7628, section 3.2.3: the server ends the exchange when it has this.
                 Some(_) if !*is_refused => {
                     *is_refused = true;
-                    Some(Secret::from("\u{1}"))
+                    Some(b"\x01".to_vec().into())
                 }
                 _ => None,
             },
+            Messages::Gssapi(gssapi) => gssapi.answer(&answer.auth_bytes)?,
         };
         match next {
             Some(_) if self.rounds >= ROUNDS_MAX => Err(SaslError::Senseless("it goes on and on")),
@@ -222,8 +239,9 @@ impl Exchange {
             code => return Err(self.refused(code, String::new())),
         }
         self.stage = Stage::Authenticate(match &self.messages {
-            Messages::Plain(first) | Messages::Oauth { first, .. } => first.clone(),
-            Messages::Scram(scram) => scram.first(),
+            Messages::Plain(first) | Messages::Oauth { first, .. } => bytes(first),
+            Messages::Scram(scram) => bytes(&scram.first()),
+            Messages::Gssapi(gssapi) => gssapi.first(),
         });
         Ok(Step::Next)
     }
@@ -232,10 +250,17 @@ impl Exchange {
         let what = match self.mechanism {
             _ if code != SASL_AUTHENTICATION_FAILED => "the broker's server.log",
             Mechanism::OauthBearer => "the token's claims and lifetime, and what the broker expects of them",
+            Mechanism::Gssapi => {
+                "that the broker's keytab holds the newest key of its principal, both machines' clocks, and the broker's server.log"
+            }
             _ => "sasl.username and sasl.password (or sasl.jaas.config)",
         };
         SaslError::Refused { code, message, what }
     }
+}
+
+fn bytes(text: &Secret) -> Message {
+    text.expose().as_bytes().to_vec().into()
 }
 
 /// Text from outside, fit for a log line.

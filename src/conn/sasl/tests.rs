@@ -154,6 +154,74 @@ fn a_token_that_is_refused_ends_with_the_brokers_reason() {
     assert!(error.to_string().contains("invalid_token"), "{error}");
 }
 
+/// Stands for a Kerberos library: a token is good when it is this one, and a wrapped message has brackets around it.
+struct Brackets {
+    is_established: bool,
+}
+
+impl SecurityContext for Brackets {
+    fn step(&mut self, token: &[u8]) -> Result<Vec<u8>, String> {
+        self.is_established = token == b"AP-REP";
+        if self.is_established { Ok(Vec::new()) } else { Err("Message stream modified".into()) }
+    }
+
+    fn is_established(&self) -> bool {
+        self.is_established
+    }
+
+    fn wrap(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
+        Ok([b"[", message, b"]"].concat())
+    }
+
+    fn unwrap(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
+        let inside = message.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+        inside.map(<[u8]>::to_vec).ok_or_else(|| "A token was invalid".to_owned())
+    }
+}
+
+/// Past the handshake, with its first token under way.
+fn kerberos() -> Exchange {
+    let login = Login::Gssapi(Gssapi::new(Box::new(Brackets { is_established: false }), b"AP-REQ".to_vec()));
+    assert_eq!(format!("{login:?}"), "Gssapi(Gssapi)");
+    let mut exchange = Exchange::new(login, &versions()).unwrap();
+    assert_eq!(&sent(&exchange)[..], b"GSSAPI");
+    exchange.answer(handshake(0, &["GSSAPI"])).unwrap();
+    assert_eq!(&sent(&exchange)[..], b"AP-REQ");
+    exchange
+}
+
+/// As `GssKrb5Server` of the JDK plays its part: an empty message has to come between its token and its offer.
+#[test]
+fn kerberos_proves_both_sides_and_takes_no_security_layer() {
+    let mut exchange = kerberos();
+    assert_eq!(exchange.answer(authenticate(0, "", b"AP-REP", 0)), Ok(Step::Next));
+    assert_eq!(&sent(&exchange)[..], b"");
+    assert_eq!(exchange.answer(authenticate(0, "", b"[\x07\0\xff\xff]", 0)), Ok(Step::Next));
+    assert_eq!(&sent(&exchange)[..], b"[\x01\0\0\0]");
+    assert_eq!(exchange.answer(authenticate(0, "", b"", 60_000)), Ok(Step::Done { lifetime_ms: 60_000 }));
+}
+
+#[test]
+fn a_broker_that_plays_its_part_of_kerberos_wrongly_is_refused() {
+    let failure = |answers: &[&'static [u8]]| {
+        let mut exchange = kerberos();
+        let (last, before) = answers.split_last().unwrap();
+        for answer in before {
+            assert_eq!(exchange.answer(authenticate(0, "", answer, 0)), Ok(Step::Next));
+        }
+        exchange.answer(authenticate(0, "", last, 0)).unwrap_err().to_string()
+    };
+    assert!(failure(&[b"forged"]).contains("(Message stream modified); check that its keytab"));
+    assert!(failure(&[b""]).contains("could not prove"));
+    assert!(failure(&[b"AP-REP", b"no brackets"]).contains("A token was invalid"));
+    assert!(failure(&[b"AP-REP", b"[\x06\0\0\0]"]).contains("insists on a security layer"));
+    assert!(failure(&[b"AP-REP", b"[\x01\0\0]"]).contains("not four bytes"));
+    assert!(failure(&[b"AP-REP", b"[\x01\0\0\0]", b"more"]).contains("more than there is to say"));
+    let refused =
+        kerberos().answer(authenticate(58, "Authentication failed", b"", 0)).unwrap_err().to_string();
+    assert!(refused.contains("Authentication failed; check that the broker's keytab"), "{refused}");
+}
+
 #[test]
 fn refusals_say_what_to_do() {
     let error = plain().answer(handshake(33, &["SCRAM-SHA-512", "GSSAPI"])).unwrap_err().to_string();

@@ -371,11 +371,20 @@ fn principal(security: &Security) -> String {
     match (login, &security.tls) {
         (Some(Login::Password { username, .. }), _) => quoted_principal(&format!("User:{username}")),
         (Some(Login::Token { .. }), _) => "'User:<the subject of the token>'".to_owned(),
+        (Some(Login::Kerberos(kerberos)), _) => match kerberos.principal() {
+            Some(principal) => quoted_principal(&format!("User:{}", short(principal))),
+            None => "'User:<the principal of the tickets, up to its first / or @>'".to_owned(),
+        },
         (None, Some(Tls { identity: Some(_), .. })) => {
             "'User:<the subject of the client certificate>'".to_owned()
         }
         (None, _) => NOBODY.to_owned(),
     }
+}
+
+/// What brokers make of a Kerberos principal (`mirror/host@REALM`) if `sasl.kerberos.principal.to.local.rules` says nothing else.
+fn short(principal: &str) -> &str {
+    principal.split(['/', '@']).next().unwrap_or(principal)
 }
 
 fn quoted_principal(name: &str) -> String {
@@ -445,6 +454,7 @@ mod tests {
         assert_eq!(principal(&Security::default()), "User:ANONYMOUS");
         assert_eq!(principal(&password("mirror")), "User:mirror");
         assert_eq!(principal(&password("o'brien")), "'User:o'\\''brien'");
+        assert_eq!(short("mirror/east.example@EAST.EXAMPLE"), "mirror");
     }
 
     #[test]

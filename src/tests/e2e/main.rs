@@ -29,6 +29,7 @@ mod failover;
 mod groups;
 mod judge;
 mod kafka;
+mod kerberos;
 mod load;
 mod losses;
 mod mirror;

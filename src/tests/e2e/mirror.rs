@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub struct Twinlog {
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     patience: Duration,
 }
 
@@ -30,7 +31,7 @@ pub struct Ended {
 impl Twinlog {
     pub fn new(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self { arguments, patience: Duration::from_secs(300) }
+        Self { arguments, environment: Vec::new(), patience: Duration::from_secs(300) }
     }
 
     pub fn mirror(source: &str, target: &str, topics: &str) -> Self {
@@ -46,6 +47,12 @@ impl Twinlog {
         self.with(&["--until-caught-up"])
     }
 
+    /// Sets a variable of its environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     pub fn patience(mut self, seconds: u64) -> Self {
         self.patience = Duration::from_secs(seconds);
         self
@@ -58,6 +65,7 @@ impl Twinlog {
         };
         let child = Command::new(binary())
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(to(&log))
             .stderr(to(&log))
