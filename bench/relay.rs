@@ -378,7 +378,7 @@ impl Frames {
 impl Machine for Frames {
     type Look = ();
 
-    fn handle_command(&mut self, _: Now, _: Command) {}
+    fn handle_commands(&mut self, _: Now, _: Vec<Command>) {}
 
     fn handle_connected(&mut self, _: Now, _: ConnId) {
         self.connected += 1;

@@ -1,8 +1,10 @@
 """What the scripts that take figures share: clusters, processes and what they cost, the files of results."""
 
+import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import shlex
 import signal
@@ -66,6 +68,11 @@ class Cluster:
         file.write_text(kafka("client", self.name, "SSL"))
         return [f"--{side}-config", str(file)]
 
+    def log_bytes(self, topic):
+        """Of record batches, as the broker keeps them: as they came over the wire."""
+        logs = (CACHE / "clusters" / self.name / "0" / "data").glob(f"{topic}-*[0-9]/*.log")
+        return sum(log.stat().st_size for log in logs)
+
     def down(self):
         subprocess.run([HERE / "kafka", "down", self.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -89,11 +96,61 @@ class Cluster:
     def fill(self, topic, megabytes, partitions, batch_bytes):
         """A topic of records of 1,000 bytes."""
         self.create(topic, partitions)
+        self.produce(topic, megabytes, batch_bytes)
+
+    def produce(self, topic, megabytes, batch_bytes, codec="none", payloads=None):
+        """Records of 1,000 bytes by Kafka's kafka-producer-perf-test, idempotent and with acks=all, as producers are by default:
+        random letters, or lines of a file picked at random."""
+        values = ["--payload-file", str(payloads)] if payloads else ["--record-size", "1000"]
         # As a class, because the tool's short form takes no settings beside its own.
         kafka("run", self.name, "org.apache.kafka.tools.ProducerPerformance", "--topic", topic,
-              "--num-records", str(megabytes * 1000), "--record-size", "1000", "--throughput", "-1",
+              "--num-records", str(megabytes * 1000), *values, "--throughput", "-1",
               "--producer-props", f"bootstrap.servers={self.address}", f"batch.size={batch_bytes}", "linger.ms=500",
-              "buffer.memory=134217728", f"max.request.size={max(batch_bytes * 2, 1 << 20)}")
+              "buffer.memory=134217728", f"max.request.size={max(batch_bytes * 2, 1 << 20)}", f"compression.type={codec}")
+
+
+@contextlib.contextmanager
+def delay(cluster, rtt_ms):
+    """Makes the way to a cluster so much longer; gives what the cluster has to be started with, so that clients take that way."""
+    if not rtt_ms:
+        yield []
+        return
+    port = cluster.port - 1000
+    process = subprocess.Popen([HERE / "delay", str(port), str(cluster.port), str(rtt_ms)], stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        yield ["--set", f"advertised.listeners=PLAINTEXT://127.0.0.1:{port}"]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def json_payloads(file, how_many=20_000):
+    """Values of 1,000 bytes as services log them, one a line: the same names in each, numbers and texts that differ."""
+    seeded = random.Random(1)
+    pick, below = seeded.choice, seeded.randrange
+    words = ["".join(pick("etaoinshrdlu") for _ in range(below(3, 10))) for _ in range(500)]
+    sentences = [" ".join(pick(words) for _ in range(12)) for _ in range(100)]
+    with open(file, "w") as out:
+        for number in range(how_many):
+            event = {
+                "timestamp": f"2026-11-26T12:{number // 60 % 60:02}:{number % 60:02}.{below(1000):03}Z",
+                "level": pick(["INFO", "INFO", "INFO", "WARN", "ERROR"]),
+                "service": pick(["checkout", "catalogue", "payments", "search", "accounts"]),
+                "host": f"ip-10-{below(4)}-{below(256)}-{below(256)}.internal",
+                "traceId": f"{seeded.getrandbits(128):032x}",
+                "spanId": f"{seeded.getrandbits(64):016x}",
+                "user": {"id": below(10_000_000), "country": pick(["DE", "US", "FR", "BR", "IN"]), "premium": pick([True, False])},
+                "request": {"method": pick(["GET", "GET", "POST"]), "path": f"/api/v2/{pick(words)}/{below(100_000)}",
+                            "status": pick([200, 200, 200, 404, 500]), "durationMs": below(1_000_000) / 1000},
+                "message": "",
+            }
+            room = 1000 - len(json.dumps(event))
+            message = ""
+            while len(message) < room:
+                message += f"{pick(sentences)}: {below(100_000)}; "
+            out.write(json.dumps({**event, "message": message[:room]}) + "\n")
+    return file
 
 
 def lines(file):

@@ -142,7 +142,7 @@ impl World {
 
     fn command(&mut self, command: Command) {
         let now = self.now;
-        self.timed(|shard| shard.handle_command(now, command));
+        self.timed(|shard| shard.handle_commands(now, [command]));
     }
 
     fn take_actions(&mut self) {

@@ -10,7 +10,7 @@ pub trait Machine {
     /// What [`Machine::snapshot`] gives.
     type Look: Clone + Default + Send + 'static;
 
-    fn handle_command(&mut self, now: Now, command: Command);
+    fn handle_commands(&mut self, now: Now, commands: Vec<Command>);
     fn handle_connected(&mut self, now: Now, conn: ConnId);
     /// Only machines that ask for logins are brought any.
     fn handle_login(&mut self, _now: Now, _conn: ConnId, _login: Login) {}
@@ -34,8 +34,8 @@ pub trait Machine {
 impl Machine for Shard {
     type Look = shard::Snapshot;
 
-    fn handle_command(&mut self, now: Now, command: Command) {
-        self.handle_command(now, command);
+    fn handle_commands(&mut self, now: Now, commands: Vec<Command>) {
+        self.handle_commands(now, commands);
     }
 
     fn handle_connected(&mut self, now: Now, conn: ConnId) {

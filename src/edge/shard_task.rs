@@ -83,9 +83,7 @@ pub async fn drive<M: Machine + 'static>(
     driver.turn(clock::now());
     commands
         .each(|now, batch| {
-            for command in batch {
-                driver.machine.borrow_mut().handle_command(now, command);
-            }
+            driver.machine.borrow_mut().handle_commands(now, batch);
             driver.turn(now);
         })
         .await;

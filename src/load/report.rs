@@ -98,6 +98,8 @@ pub struct LatencyRun {
     pub seconds: f64,
     pub offered_bytes_per_second: f64,
     pub achieved_bytes_per_second: f64,
+    /// CPU time of the mirror's own threads.
+    pub mirror_cpu_seconds: f64,
     /// From the moment a batch was meant to be sent to the moment a reader of the target held it.
     pub from_intended: Percentiles,
     /// From the moment it was sent in fact. Smaller, when the sender itself was held up.
@@ -170,6 +172,7 @@ impl fmt::Display for BenchReport {
         }
         if let Some(run) = &self.latency {
             writeln!(f, "\nlatency     {run}")?;
+            writeln!(f, "cost        {}", run.cost())?;
             percentiles(f, "  from the intended send", &run.from_intended)?;
             percentiles(f, "  from the actual send", &run.from_sent)?;
         }
@@ -280,6 +283,16 @@ impl fmt::Display for Throughput {
             units::rate(self.batches as f64 / self.seconds, "batches"),
             units::bytes(self.bytes),
             self.seconds,
+        )
+    }
+}
+
+impl LatencyRun {
+    /// How busy the mirror was.
+    pub fn cost(&self) -> String {
+        format!(
+            "{:.1} % of a core, in the mirror's own threads",
+            self.mirror_cpu_seconds * 100.0 / self.seconds.max(1e-9)
         )
     }
 }

@@ -60,7 +60,7 @@ fn figures(report: &BenchReport) -> Vec<(&'static str, String)> {
     let words = |run: &Throughput| run.to_string().replace("   (", " (").replace("   ", ", ");
     rows.extend(report.throughput.iter().flat_map(|run| [("Throughput", words(run)), ("Cost", run.cost())]));
     rows.extend(report.catch_up.iter().map(|run| ("Catching up", run.to_string())));
-    rows.extend(report.latency.iter().map(|run| ("Even rate", run.to_string())));
+    rows.extend(report.latency.iter().map(|run| ("Even rate", format!("{run}; {}", run.cost()))));
     rows.push(("Checked", report.checked.to_string()));
     rows.extend(report.trouble.iter().map(|trouble| ("Trouble", trouble.clone())));
     rows.push(("Memory", report.memory()));

@@ -65,6 +65,7 @@ fn recorded() -> Recorded {
             seconds: 5.0,
             offered_bytes_per_second: 4e8,
             achieved_bytes_per_second: 4e8,
+            mirror_cpu_seconds: 1.5,
             from_intended: stages.of(Stage::Total).percentiles(),
             from_sent: stages.of(Stage::Total).percentiles(),
         }),

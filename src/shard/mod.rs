@@ -5,7 +5,7 @@
 //!
 //! | kind | methods |
 //! |---|---|
-//! | something happened | `handle_command`, `handle_connected`, `handle_login`, `handle_closed` |
+//! | something happened | `handle_commands`, `handle_connected`, `handle_login`, `handle_closed` |
 //! | | `handle_input`, `handle_moved`, `handle_sent`, `handle_timeout` |
 //! | what to do next | `poll_action`, `poll_transmit`, `poll_event`, `poll_timeout` |
 //! | a look | `want`, `snapshot` |
@@ -193,7 +193,15 @@ impl Shard {
 
     // Something happened.
 
-    pub fn handle_command(&mut self, now: Now, command: Command) {
+    /// What there is to do is looked for once for all of them: thousands of partitions are assigned together.
+    pub fn handle_commands(&mut self, now: Now, commands: impl IntoIterator<Item = Command>) {
+        for command in commands {
+            self.handle_command(now, command);
+        }
+        self.pump(now);
+    }
+
+    fn handle_command(&mut self, now: Now, command: Command) {
         match command {
             Command::Brokers { side, brokers } => self.set_brokers(now, side, brokers),
             Command::Assign(start) => self.assign(*start),
@@ -231,7 +239,6 @@ impl Shard {
                 }
             }
         }
-        self.pump(now);
     }
 
     pub fn handle_connected(&mut self, now: Now, conn: ConnId) {

@@ -77,11 +77,15 @@ impl World {
         if self.slot(place).is_none() {
             return Ok(());
         }
+        let mut commands = Vec::new();
         while let Some(command) = self.due_command(place) {
             if !matches!(command, Command::Lease(_)) {
                 self.trace(|| format!("{place} <- {command:?}"));
             }
-            self.shard(place).handle_command(now, command);
+            commands.push(command);
+        }
+        if !commands.is_empty() {
+            self.shard(place).handle_commands(now, commands);
         }
         if self.shard(place).poll_timeout().is_some_and(|due_us| due_us <= now.mono_us) {
             self.shard(place).handle_timeout(now);

@@ -26,7 +26,7 @@ use crate::load::{
 use crate::stats::{Phase, Stage as OfWay, units};
 use bytes::Bytes;
 use drive::{Course, Verdict};
-use parts::{Sender, Sent};
+use parts::{Even, Sender, Sent};
 use recorder::{Recorded, Recorder};
 use smallvec::SmallVec;
 use std::path::PathBuf;
@@ -294,7 +294,7 @@ fn measure<I: Inlet, O: Outlet>(
     let batches_sent = course.sent_batches();
     let records_sent = batches_sent * u64::from(batches.records_per_batch());
     report.checked = Checked { batches_sent, records_sent, under_way, tally };
-    report.latency = sent.even.map(|(offered, seconds)| latency(&verdict, &batches, offered, seconds));
+    report.latency = sent.even.map(|even| latency(&verdict, &batches, even));
     report.stages = stages(settings, &recorded);
     report.partial = early.is_some();
     report.trouble = early.or(recorded.hlog_trouble.take());
@@ -345,12 +345,14 @@ fn report(settings: &Settings, embedded_clusters: bool, batches: &Batches, sent:
     }
 }
 
-fn latency(verdict: &Verdict, batches: &Batches, offered_bytes_per_second: f64, seconds: f64) -> LatencyRun {
+fn latency(verdict: &Verdict, batches: &Batches, even: Even) -> LatencyRun {
+    let Even { offered_bytes_per_second, seconds, mirror_cpu_seconds } = even;
     let arrived_bytes = verdict.from_intended.count() as f64 * batches.mean_bytes();
     LatencyRun {
         seconds,
         offered_bytes_per_second,
         achieved_bytes_per_second: arrived_bytes / seconds.max(1e-6),
+        mirror_cpu_seconds,
         from_intended: verdict.from_intended.percentiles(),
         from_sent: verdict.from_sent.percentiles(),
     }
@@ -412,6 +414,7 @@ mod tests {
         assert!(report.is_perfect(), "{report}");
         let (throughput, latency) = (report.throughput.unwrap(), report.latency.unwrap());
         assert!(throughput.bytes >= 2 << 20 && throughput.mirror_cpu_seconds > 0.0, "{report:?}");
+        assert!(latency.mirror_cpu_seconds > 0.0, "{report:?}");
         assert!(latency.from_intended.count > 50, "{report:?}");
         assert_eq!(report.checked.tally.arrived, report.checked.batches_sent);
         let catch_up = report.catch_up.unwrap();

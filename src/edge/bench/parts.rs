@@ -13,11 +13,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Sent {
     pub catch_up: Option<CatchUp>,
     pub throughput: Option<Throughput>,
-    /// Offered bytes a second, and the time until everything had arrived.
-    pub even: Option<(f64, f64)>,
+    pub even: Option<Even>,
     pub phases: Vec<Phase>,
     /// Why it ended early.
     pub trouble: Option<String>,
+}
+
+/// The part at an even rate.
+#[derive(Clone, Copy)]
+pub struct Even {
+    pub offered_bytes_per_second: f64,
+    /// Until everything had arrived.
+    pub seconds: f64,
+    /// CPU time of the mirror's own threads meanwhile.
+    pub mirror_cpu_seconds: f64,
 }
 
 pub struct Sender<'a, I> {
@@ -107,16 +116,16 @@ impl<'a, I: Inlet> Sender<'a, I> {
             self.course.measure_from(first);
         }
         let (begin_us, judged, bytes) = (self.now_us(), self.course.judged(), self.course.judged_bytes());
-        let cpu_before_us = usage::cpu_us_of_threads(&MIRROR_THREADS);
+        let cpu_before_s = mirror_cpu_seconds();
         let ended = self.full_speed(Phase::FULL_SPEED, first, rounds);
-        let cpu_us = usage::cpu_us_of_threads(&MIRROR_THREADS).saturating_sub(cpu_before_us);
+        let cpu_s = mirror_cpu_seconds() - cpu_before_s;
         let end_us = self.end_phase(Phase::FULL_SPEED, begin_us);
         self.sent.throughput = Some(Throughput::new(
             self.course.judged_bytes() - bytes,
             self.course.judged() - judged,
             self.batches.records_per_batch(),
             (end_us - begin_us).max(1) as f64 / 1e6,
-            cpu_us as f64 / 1e6,
+            cpu_s,
         ));
         ended
     }
@@ -134,12 +143,18 @@ impl<'a, I: Inlet> Sender<'a, I> {
         let mut tell = self.teller(Phase::EVEN_RATE);
         let batches_per_second = bytes_per_second / self.batches.mean_bytes();
         let seconds = self.settings.seconds;
+        let cpu_before_s = mirror_cpu_seconds();
         let sent = self.course.send_by_schedule(self.inlet, first, batches_per_second, seconds, &mut tell);
         let ended = sent.and_then(|rounds| {
             self.course.await_judged((first + rounds) * u64::from(self.settings.partitions), &mut tell)
         });
+        let mirror_cpu_seconds = mirror_cpu_seconds() - cpu_before_s;
         let end_us = self.end_phase(Phase::EVEN_RATE, begin_us);
-        self.sent.even = Some((bytes_per_second, (end_us - begin_us) as f64 / 1e6));
+        self.sent.even = Some(Even {
+            offered_bytes_per_second: bytes_per_second,
+            seconds: (end_us - begin_us) as f64 / 1e6,
+            mirror_cpu_seconds,
+        });
         ended
     }
 
@@ -164,6 +179,10 @@ impl<'a, I: Inlet> Sender<'a, I> {
         let judged = self.course.judged();
         teller(self.stop, self.over, self.progress, what, judged, self.batches.mean_bytes())
     }
+}
+
+fn mirror_cpu_seconds() -> f64 {
+    usage::cpu_us_of_threads(&MIRROR_THREADS) as f64 / 1e6
 }
 
 /// Shows progress a few times a second, and ends everything when the user wants that.

@@ -81,10 +81,12 @@ impl Relay {
 impl Machine for Relay {
     type Look = usize;
 
-    fn handle_command(&mut self, now: Now, command: Command) {
-        match command {
-            Command::Lease(lease) => self.timeout_at = Some(now.mono_us + lease.until_us),
-            _ => self.events.push_back(Event::Drained),
+    fn handle_commands(&mut self, now: Now, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Lease(lease) => self.timeout_at = Some(now.mono_us + lease.until_us),
+                _ => self.events.push_back(Event::Drained),
+            }
         }
     }
 
