@@ -1,5 +1,6 @@
 //! What the user meant, validated. How it was typed (flags, TOML, properties) is the business of the files beside this one.
 
+mod codec;
 mod draft;
 mod file;
 mod nearest;
@@ -8,12 +9,15 @@ mod properties;
 mod secret;
 pub mod security;
 pub mod text;
+pub mod transforms;
 
+pub use codec::Codec;
 pub use draft::{ClusterName, ConfigError, Draft, LogFormat};
 pub use nearest::nearest;
 pub use properties::Properties;
 pub use secret::Secret;
 pub use security::Security;
+pub use transforms::Transform;
 
 use std::net::SocketAddr;
 
@@ -211,9 +215,16 @@ pub struct Mirror {
     pub connections_per_broker: usize,
     /// Where metrics and health are served over HTTP. None: nowhere.
     pub listen: Option<SocketAddr>,
+    /// What is changed of records on their way. Of several that match a topic the first applies.
+    pub transforms: Vec<Transform>,
 }
 
 impl Mirror {
+    /// What is changed of this topic's records. None: they pass as they are.
+    pub fn transform(&self, topic: &str) -> Option<&Transform> {
+        self.transforms.iter().find(|each| each.topics.iter().any(|pattern| pattern.is_match(topic)))
+    }
+
     /// Whether bytes of either cluster have to be decrypted or encrypted.
     pub fn has_tls(&self) -> bool {
         self.source.security.tls.is_some() || self.target.security.tls.is_some()
