@@ -32,6 +32,13 @@ pub const RUNS_AHEAD_MAX: usize = 2_048;
 pub const RUNS_PER_BATCH_MAX: usize = 1_000;
 /// The ledger takes so many runs of one lane that are not settled, since they are all in one record.
 pub const LEDGER_RUNS_MAX: usize = 4_096;
+/// A handler's WebAssembly module may be this long.
+pub const HANDLER_MODULE_BYTES_MAX: usize = 16 << 20;
+/// An instance of it may be allowed this much memory.
+pub const HANDLER_MEMORY_BYTES_MAX: usize = 1 << 30;
+/// What it may have in tables of functions, beside its memory.
+pub const HANDLER_TABLES_MAX: usize = 16;
+pub const HANDLER_TABLE_ELEMENTS_MAX: usize = 64 << 10;
 /// Topic names, by Kafka's own rule.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 

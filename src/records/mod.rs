@@ -1,0 +1,3 @@
+//! Changing records on their way, for topics that need it.
+
+pub mod wasm;
