@@ -5,6 +5,7 @@ mod file;
 mod nearest;
 pub mod placeholder;
 mod properties;
+mod registry;
 mod secret;
 pub mod security;
 pub mod text;
@@ -12,6 +13,7 @@ pub mod text;
 pub use draft::{ClusterName, ConfigError, Draft, LogFormat};
 pub use nearest::nearest;
 pub use properties::Properties;
+pub use registry::{Registry, RegistryLogin};
 pub use secret::Secret;
 pub use security::Security;
 
