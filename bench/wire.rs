@@ -1,4 +1,5 @@
-//! What a batch costs on its way through `wire`, payload not counted: nothing here may depend on the payload's length.
+//! What a batch costs on its way through `wire`, payload not counted: nothing here may depend on the payload's length, but for what
+//! records cost that are changed.
 //!
 //! `cargo bench --bench wire`. Throughput is in batches; a time is for a whole answer or request of [`BATCHES`] batches.
 
@@ -8,10 +9,13 @@ use kafka_protocol::messages::FetchResponse;
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use smallvec::smallvec;
 use std::hint::black_box;
+use twinlog::config::Draft;
+use twinlog::records::{Recipe, Worker};
 use twinlog::wire::batch::{BatchHeader, Stamp, restamp};
 use twinlog::wire::crc::change_in_software;
 use twinlog::wire::fetch::{FetchWalk, Walked};
 use twinlog::wire::produce::{ACKS_ALL, Entry, Head, Payload, frame};
+use twinlog::wire::rebuild::{Change, Record, put_zigzag};
 use twinlog::wire::{TopicKey, control};
 use uuid::Uuid;
 
@@ -148,5 +152,44 @@ fn answers_and_requests(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, restamping, answers_and_requests);
+/// Steps of a `[[transform]]`, a record at a time: what batches cost that are opened, without their compression.
+fn changing_records(criterion: &mut Criterion) {
+    let json = format!(
+        r#"{{"id":123456,"country":"DE","card":{{"number":"4111111111111111","holder":"A. Person"}},"text":"{}"}}"#,
+        "lorem ipsum ".repeat(75)
+    );
+    let mut body = Vec::new();
+    put_zigzag(&mut body, -1);
+    put_zigzag(&mut body, json.len() as i64);
+    body.extend(json.as_bytes());
+    put_zigzag(&mut body, 0);
+    let record = Record { offset: 7, attributes: 0, timestamp_ms: 1_700_000_000_000, body: &body };
+    let mut group = criterion.benchmark_group(format!("a record of {} bytes", body.len()));
+    group.throughput(Throughput::Elements(1));
+    for (name, step) in [
+        ("filter by expression", r#"{ keep = { in = "value", matches = '\{"id":\d+,"country":"DE".*' } }"#),
+        ("filter by field", r#"{ keep = { field = "country", equals = "DE" } }"#),
+        ("mask", r#"{ mask = { field = "card.number", with = "****" } }"#),
+        ("set header", r#"{ set-header = { name = "origin", value = "east" } }"#),
+    ] {
+        let mut worker = worker(step);
+        let mut out = Vec::new();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                out.clear();
+                worker.change(black_box(&record), &mut out).expect("the record is sound")
+            });
+        });
+    }
+    group.finish();
+}
+
+fn worker(step: &str) -> Worker {
+    let config = format!("[[transform]]\ntopics = 't'\nsteps = [{step}]");
+    let transforms = Draft::from_toml("bench", &config).expect("the step is valid").transforms;
+    let recipe = Recipe::new(&transforms.expect("there is one")[0], &|_| Err("there is no module".into()));
+    recipe.and_then(|recipe| recipe.worker()).expect("it needs no module")
+}
+
+criterion_group!(benches, restamping, answers_and_requests, changing_records);
 criterion_main!(benches);

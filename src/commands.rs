@@ -1,9 +1,11 @@
 //! The commands that look at a link, or tidy up after it: each reads the link's state, does its work, and says what came of it.
 
 mod capacity;
+mod schemas;
 mod shape;
 
 pub use capacity::capacity;
+pub use schemas::schemas;
 pub use shape::shape;
 
 use crate::cli::{

@@ -20,6 +20,7 @@ pub mod edge;
 pub mod error;
 pub mod limits;
 pub mod load;
+pub mod records;
 #[cfg(feature = "edge")]
 pub mod report;
 pub mod shard;

@@ -10,6 +10,9 @@ pub const RECORDS_BYTES_MAX: usize = 256 << 20;
 pub const OLD_BATCH_BYTES: usize = 256 << 10;
 /// Small batches that are merged become one of so many bytes of records.
 pub const MERGED_BYTES: usize = 256 << 10;
+/// Where records are changed, a batch of more bytes of records is split, since they may have grown: what a topic takes unless it is
+/// told otherwise is a little more.
+pub const CHANGED_BYTES_MAX: usize = 1_000_000;
 /// Empty records in one batch, where a target's offsets have to be moved on.
 pub const SEEDS_PER_BATCH: i32 = 200_000;
 /// A partition that begins at a higher source offset is seeded with those; up to here control records are as quick.
@@ -36,6 +39,13 @@ pub const RUNS_PER_BATCH_MAX: usize = 1_000;
 pub const LEDGER_RUNS_MAX: usize = 4_096;
 /// The map of a lane's offsets reaches back so many runs behind those, where it has that many (append mode).
 pub const HISTORY_RUNS_MAX: usize = 1 << 20;
+/// A handler's WebAssembly module may be this long.
+pub const HANDLER_MODULE_BYTES_MAX: usize = 16 << 20;
+/// An instance of it may be allowed this much memory.
+pub const HANDLER_MEMORY_BYTES_MAX: usize = 1 << 30;
+/// What it may have in tables of functions, beside its memory.
+pub const HANDLER_TABLES_MAX: usize = 16;
+pub const HANDLER_TABLE_ELEMENTS_MAX: usize = 64 << 10;
 /// Topic names, by Kafka's own rule.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 

@@ -102,6 +102,7 @@ impl World {
                 checkpoint: None,
                 mode: OffsetMode::Append,
                 zombies_until_us: 0,
+                recipe: None,
             })));
             for side in [Side::Source, Side::Target] {
                 world.command(Command::Leader { lane, side, broker: NODE, epoch: 0 });

@@ -12,6 +12,7 @@ mod mirror;
 mod offsets;
 mod perf_test;
 mod plan;
+mod schemas;
 mod shape;
 mod sim;
 mod verify;
@@ -26,6 +27,7 @@ pub use load::{LoadArgs, LoadPlan};
 pub use mirror::MirrorArgs;
 pub use offsets::{OffsetsArgs, OffsetsCommand, TranslateArgs};
 pub use plan::PlanArgs;
+pub use schemas::SchemasArgs;
 pub use shape::{CaptureArgs, DiffArgs, ShapeArgs, ShapeCommand, ShowArgs};
 pub use sim::SimArgs;
 pub use verify::VerifyArgs;
@@ -83,6 +85,8 @@ pub enum Command {
     Failover(FailoverArgs),
     /// Bring back what was written on the target since a failover.
     Failback(FailbackArgs),
+    /// Copy subjects from one Schema Registry to another, with the same ids and versions.
+    Schemas(SchemasArgs),
     /// List the source records that are not on the target and never will be.
     Ledger(LedgerArgs),
     /// Measure the mirror between two clusters, with every record checked on arrival.

@@ -3,7 +3,7 @@
 use super::placeholder::Machine;
 use super::{
     Address, Cluster, ExactlyOnce, Isolation, LargeGaps, Merge, Mirror, Mover, Offsets, OnLoss, Oversize,
-    Properties, Security, StartFrom, text,
+    Properties, Security, StartFrom, Transform, text,
 };
 use crate::limits::CHUNK_BYTES;
 use regex::Regex;
@@ -54,6 +54,8 @@ pub struct Draft {
     pub request_timeout_ms: Option<u64>,
     pub connections_per_broker: Option<usize>,
     pub listen: Option<SocketAddr>,
+    /// Only a file has these.
+    pub transforms: Option<Vec<Transform>>,
     pub log_format: Option<LogFormat>,
 }
 
@@ -123,6 +125,7 @@ impl Draft {
             request_timeout_ms: self.request_timeout_ms.or(other.request_timeout_ms),
             connections_per_broker: self.connections_per_broker.or(other.connections_per_broker),
             listen: self.listen.or(other.listen),
+            transforms: self.transforms.or(other.transforms),
             log_format: self.log_format.or(other.log_format),
         }
     }
@@ -176,6 +179,7 @@ impl Draft {
             request_timeout_ms: self.request_timeout_ms.unwrap_or(20_000),
             connections_per_broker: self.connections_per_broker.unwrap_or(1),
             listen: self.listen,
+            transforms: self.transforms.unwrap_or_default(),
         };
         check(&mirror)?;
         if mirror.has_tls() {

@@ -1,8 +1,8 @@
 //! `twinlog.toml`: the tables `[source]`, `[target]` and `[mirror]`, with a key for every flag of `twinlog mirror`. In the first
-//! two stand Kafka's own settings of clients, too.
+//! two stand Kafka's own settings of clients, too. The tables `[[transform]]` are read by [`super::transforms`].
 
 use super::text::{self, log_format};
-use super::{ConfigError, Draft, nearest, security};
+use super::{ConfigError, Draft, nearest, security, transforms};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
@@ -14,6 +14,10 @@ impl Draft {
         let document = DeTable::parse(content).map_err(|error| file.error(error.span(), error.message()))?;
         let mut draft = Draft::default();
         for (table, value) in document.get_ref() {
+            if table.get_ref() == TRANSFORM {
+                draft.transforms = Some(transforms::read(&file, value)?);
+                continue;
+            }
             let Some(entries) =
                 value.get_ref().as_table().filter(|_| TABLES.contains(&table.get_ref().as_ref()))
             else {
@@ -35,6 +39,8 @@ impl Draft {
 }
 
 const TABLES: [&str; 3] = ["source", "target", "mirror"];
+/// A table that may be there many times.
+const TRANSFORM: &str = "transform";
 
 /// One key of the file and how its value gets into the draft.
 struct Key {
@@ -101,7 +107,7 @@ const KEYS: &[Key] = keys! {
 
 // Each of these insists on a TOML type and hands on the text that the command line would have had.
 
-fn string(value: &DeValue<'_>) -> Result<String, String> {
+pub(super) fn string(value: &DeValue<'_>) -> Result<String, String> {
     value.as_str().map(Into::into).ok_or_else(|| wrong_type("a string", value))
 }
 
@@ -109,18 +115,18 @@ fn integer(value: &DeValue<'_>) -> Result<String, String> {
     value.as_integer().map(ToString::to_string).ok_or_else(|| wrong_type("an integer", value))
 }
 
-fn boolean(value: &DeValue<'_>) -> Result<String, String> {
+pub(super) fn boolean(value: &DeValue<'_>) -> Result<String, String> {
     value.as_bool().map(|b| b.to_string()).ok_or_else(|| wrong_type("true or false", value))
 }
 
-fn scalar(value: &DeValue<'_>) -> Result<String, String> {
+pub(super) fn scalar(value: &DeValue<'_>) -> Result<String, String> {
     if let DeValue::Datetime(time) = value {
         return Ok(time.to_string());
     }
     string(value).or_else(|_| integer(value)).map_err(|_| wrong_type("a string or an integer", value))
 }
 
-fn list(value: &DeValue<'_>) -> Result<String, String> {
+pub(super) fn list(value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::Array(parts) => {
             let parts: Result<Vec<_>, _> = parts.iter().map(|part| scalar(part.get_ref())).collect();
@@ -130,7 +136,7 @@ fn list(value: &DeValue<'_>) -> Result<String, String> {
     }
 }
 
-fn wrong_type(expected: &str, found: &DeValue<'_>) -> String {
+pub(super) fn wrong_type(expected: &str, found: &DeValue<'_>) -> String {
     let found = match found {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "an integer",
@@ -144,13 +150,13 @@ fn wrong_type(expected: &str, found: &DeValue<'_>) -> String {
 }
 
 /// The file, for errors that point into it.
-struct File<'a> {
+pub(super) struct File<'a> {
     name: &'a str,
     content: &'a str,
 }
 
 impl File<'_> {
-    fn error(&self, span: Option<Range<usize>>, problem: &str) -> ConfigError {
+    pub(super) fn error(&self, span: Option<Range<usize>>, problem: &str) -> ConfigError {
         let problem = problem.trim().replace('\n', "; ");
         match span.and_then(|span| self.content.get(..span.start)) {
             Some(before) => {
@@ -215,10 +221,12 @@ impl File<'_> {
         } else if let Some(key) = KEYS.iter().find(|key| key.name == typed) {
             format!("`{typed}` stands outside of any table; it belongs into [{}]", key.table)
         } else {
-            let what = if value.get_ref().is_table() { "table" } else { "key" };
-            let hint = match nearest(typed, TABLES) {
+            let is_key = !value.get_ref().is_table() && !value.get_ref().is_array();
+            let what = if is_key { "key" } else { "table" };
+            let hint = match nearest(typed, TABLES.into_iter().chain([TRANSFORM])) {
+                Some(TRANSFORM) => "did you mean [[transform]]?".into(),
                 Some(near) => format!("did you mean [{near}]?"),
-                None => "valid tables are [source], [target] and [mirror]".into(),
+                None => "valid tables are [source], [target], [mirror] and [[transform]]".into(),
             };
             format!("unknown {what} `{typed}`; {hint}")
         };

@@ -1,19 +1,25 @@
 //! What the user meant, validated. How it was typed (flags, TOML, properties) is the business of the files beside this one.
 
+mod codec;
 mod draft;
 mod file;
 mod nearest;
 pub mod placeholder;
 mod properties;
+mod registry;
 mod secret;
 pub mod security;
 pub mod text;
+pub mod transforms;
 
+pub use codec::Codec;
 pub use draft::{ClusterName, ConfigError, Draft, LogFormat};
 pub use nearest::nearest;
 pub use properties::Properties;
+pub use registry::{Registry, RegistryLogin};
 pub use secret::Secret;
 pub use security::Security;
+pub use transforms::Transform;
 
 use std::net::SocketAddr;
 
@@ -235,9 +241,21 @@ pub struct Mirror {
     pub connections_per_broker: usize,
     /// Where metrics and health are served over HTTP. None: nowhere.
     pub listen: Option<SocketAddr>,
+    /// What is changed of records on their way. Of several that match a topic the first applies.
+    pub transforms: Vec<Transform>,
 }
 
 impl Mirror {
+    /// What is changed of this topic's records. None: they pass as they are.
+    pub fn transform(&self, topic: &str) -> Option<&Transform> {
+        self.transforms.get(self.transform_at(topic)?)
+    }
+
+    /// Which of the transforms that is.
+    pub fn transform_at(&self, topic: &str) -> Option<usize> {
+        self.transforms.iter().position(|each| each.topics.iter().any(|pattern| pattern.is_match(topic)))
+    }
+
     /// Whether bytes of either cluster have to be decrypted or encrypted.
     pub fn has_tls(&self) -> bool {
         self.source.security.tls.is_some() || self.target.security.tls.is_some()

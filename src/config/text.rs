@@ -93,13 +93,20 @@ pub fn patterns(text: &str) -> Result<Vec<Regex>, String> {
 
 /// A regular expression that must match the whole topic name, as in Kafka's own tools.
 pub fn pattern(text: &str) -> Result<Regex, String> {
-    Regex::new(&format!("^(?:{text})$")).map_err(|error| {
-        // The library's message quotes the whole expression over several lines; its last line says what is wrong.
-        let message = error.to_string();
-        let cause = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        let hint = if text.starts_with('*') { "; for \"anything\" write .*" } else { "" };
-        format!("`{text}` is not a regular expression: {cause}{hint}")
-    })
+    Regex::new(&format!("^(?:{text})$")).map_err(|error| no_pattern(text, &error))
+}
+
+/// A regular expression that must match the whole of a key, a value or a header, in which a dot stands for a line's end, too.
+pub fn content_pattern(text: &str) -> Result<regex::bytes::Regex, String> {
+    regex::bytes::Regex::new(&format!("^(?s:{text})$")).map_err(|error| no_pattern(text, &error))
+}
+
+fn no_pattern(text: &str, error: &regex::Error) -> String {
+    // The library's message quotes the whole expression over several lines; its last line says what is wrong.
+    let message = error.to_string();
+    let cause = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    let hint = if text.starts_with('*') { "; for \"anything\" write .*" } else { "" };
+    format!("`{text}` is not a regular expression: {cause}{hint}")
 }
 
 /// A number of bytes: `1048576`, `64KiB`, `256MiB`, `1.5GiB`, `100MB` (powers of ten without the i).
@@ -202,6 +209,12 @@ pub fn on_loss(text: &str) -> Result<OnLoss, String> {
         "record-and-continue" => Ok(OnLoss::RecordAndContinue),
         _ => Err(format!("`{text}` is none of: halt, record-and-continue")),
     }
+}
+
+/// A pattern of [`patterns`] as it was typed, without the anchors at both ends.
+pub fn typed(pattern: &Regex) -> &str {
+    let text = pattern.as_str();
+    text.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(text)
 }
 
 /// `auto`, `always` or `never`.

@@ -1,7 +1,8 @@
 //! What is to become of the consumer groups' committed offsets: which go to the target, and why the others do not.
 
 use super::offset_map::Unmapped;
-use super::topics::{NAMES_SHOWN, typed};
+use super::topics::NAMES_SHOWN;
+use crate::config::text::typed;
 use crate::config::{Mirror, nearest};
 use std::collections::BTreeMap;
 

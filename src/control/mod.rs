@@ -12,6 +12,7 @@ pub mod offset_map;
 pub mod offsets;
 pub mod planner;
 pub mod reading;
+pub mod schemas;
 pub mod topics;
 pub mod transactions;
 pub mod verify;

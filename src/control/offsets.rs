@@ -1,6 +1,6 @@
 //! Which offsets a topic's records get on the target: the source's, one after the other, or between those of others.
 
-use crate::config::{ExactlyOnce, Isolation, LargeGaps, Mirror, Offsets};
+use crate::config::{ExactlyOnce, Isolation, LargeGaps, Mirror, Offsets, Transform};
 use crate::shard::OffsetMode;
 
 /// What was chosen for a topic, and why if it was for Twinlog to choose.
@@ -41,6 +41,9 @@ pub fn choose(config: &Mirror, topic: &str, cannot_fill: Option<&str>, source_st
         }
         (Offsets::Auto, Some(cause)) => {
             append(format!("gaps cannot be filled with control records: {cause}"))
+        }
+        (Offsets::Auto, None) if config.transform(topic).is_some_and(Transform::may_drop) => {
+            append("its transform can drop records, and each would leave a gap to be filled".to_owned())
         }
         (Offsets::Auto, None) if source_start > config.seed_offsets_max => append(format!(
             "the source begins at offset {source_start}, above seed-offsets-max ({})",

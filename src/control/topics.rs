@@ -1,6 +1,7 @@
 //! Which topics of the source are to be mirrored.
 
 use super::metadata::{Observed, Topic};
+use crate::config::text::typed;
 use crate::config::{Mirror, nearest};
 use regex::Regex;
 
@@ -47,12 +48,6 @@ fn is_kept_back(topic: &Topic) -> bool {
 /// The state of some link.
 fn is_ours(topic: &Topic) -> bool {
     topic.name.starts_with("__twinlog.")
-}
-
-/// A pattern as it was typed; the configuration anchors it at both ends.
-pub(super) fn typed(pattern: &Regex) -> &str {
-    let text = pattern.as_str();
-    text.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$")).unwrap_or(text)
 }
 
 fn is_literally(pattern: &Regex, name: &str) -> bool {

@@ -15,6 +15,7 @@ use super::groups::GroupTask;
 use super::ledger_io::{self, LedgerIo};
 use super::mirror::{MirrorError, Summary};
 use super::plan;
+use super::recipes::Recipes;
 use super::runtime::{self, ShardHandle};
 use super::security::Access;
 use super::transactions::TransactionTask;
@@ -107,6 +108,7 @@ pub(super) struct Session<'a> {
     /// Mirrors consumer groups, and asks where their offsets are on the target.
     groups: Option<GroupTask>,
     config_sync: self::configs::ConfigSync,
+    recipes: Recipes,
     /// Where whoever watches finds how the link is; None when nobody can.
     watcher: Option<watch::Watcher>,
     zombies_until_us: u64,
@@ -145,6 +147,7 @@ impl<'a> Session<'a> {
         stop: &AtomicBool,
         timings: Option<TellTimings>,
     ) -> Result<Self, MirrorError> {
+        let recipes = Recipes::load(config).map_err(MirrorError::Transform)?;
         let timeout = Duration::from_millis(config.request_timeout_ms.min(10_000));
         let mut source = Admin::new(&config.source, &config.client_id, timeout);
         let mut target = Admin::new(&config.target, &config.client_id, timeout);
@@ -212,6 +215,7 @@ impl<'a> Session<'a> {
             told_of_aborted_records: false,
             groups: None,
             config_sync: self::configs::ConfigSync::default(),
+            recipes,
             watcher: None,
             zombies_until_us: 0,
             ledger_retry_us: 0,
@@ -592,6 +596,7 @@ impl<'a> Session<'a> {
                     checkpoint: bound.checkpoint,
                     mode: bound.mode,
                     zombies_until_us,
+                    recipe: self.recipes.of(self.config, &plan.topic),
                 })));
             }
             Err((kind, detail)) => {

@@ -108,6 +108,8 @@ pub enum MirrorError {
     )]
     TargetTooOld { kafka: &'static str },
     #[error("{0}")]
+    Transform(String),
+    #[error("{0}")]
     NoTopics(String),
     #[error("every matching topic was left out: {0}")]
     NothingLeft(String),
@@ -152,7 +154,10 @@ impl MirrorError {
     /// The process's exit code: 2 for what the user asked for, 4 for being fenced, 1 for the rest.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::SameCluster { .. } | Self::NoTopics(_) | Self::OtherClusters { .. } => 2,
+            Self::SameCluster { .. }
+            | Self::Transform(_)
+            | Self::NoTopics(_)
+            | Self::OtherClusters { .. } => 2,
             Self::Runtime(RuntimeError::NoSuchCore { .. } | RuntimeError::CoreTwice { .. }) => 2,
             Self::Fenced { .. } => 4,
             _ => 1,

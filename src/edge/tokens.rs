@@ -1,15 +1,13 @@
 //! Tokens for OAUTHBEARER: out of a file, or from a token endpoint by the client credentials grant (RFC 6749, section 4.4).
 
-use super::clock;
-use super::tls;
+use super::{clock, https, tls};
 use crate::config::Secret;
 use crate::config::security::{Tls, TokenSource};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A token is replaced when this much of its life is over. A session ends with the token's life, and the next login comes when
@@ -88,8 +86,7 @@ impl Tokens {
         let basic = STANDARD.encode(format!("{client_id}:{}", client_secret.expose()));
         let mut form = vec![("grant_type", "client_credentials")];
         form.extend(scope.map(|scope| ("scope", scope)));
-        let answer = self
-            .agent()
+        let answer = https::agent(self.tls.as_ref(), TIMEOUT)
             .map_err(failed)?
             .post(url)
             .header("Authorization", format!("Basic {basic}"))
@@ -106,26 +103,6 @@ impl Tokens {
             )));
         }
         token(&body, clock::now().wall_ms).map_err(failed)
-    }
-
-    fn agent(&self) -> Result<ureq::Agent, String> {
-        let mut trusted = rustls_native_certs::load_native_certs().certs;
-        if let Some(tls) = &self.tls {
-            trusted.extend(tls.trusted()?);
-        }
-        let trusted =
-            trusted.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(trusted)))
-            .unversioned_rustls_crypto_provider(Arc::new(tls::provider()))
-            .build();
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .tls_config(tls)
-            .build();
-        Ok(config.into())
     }
 }
 

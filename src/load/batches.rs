@@ -4,6 +4,7 @@ use super::keys::{self, Keys, Weights};
 use super::payload::{Random, Values};
 use super::shape::{self, Captured, Kinds};
 use super::sizes::Sizes;
+pub use crate::config::Codec;
 use crate::limits::BATCH_HEADER_BYTES;
 use crate::wire::batch::{BatchHeader, TRANSACTIONAL, seal};
 use crate::wire::crc;
@@ -14,7 +15,6 @@ use kafka_protocol::records::{
     Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, Record,
     RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
-use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
@@ -75,55 +75,6 @@ impl FromStr for Headers {
                 "`{typed}` is not COUNT or COUNTxBYTES, with up to 100 headers of up to 10000 bytes"
             )),
         }
-    }
-}
-
-/// Kafka's compression types, in the order of its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Codec {
-    None,
-    Gzip,
-    Snappy,
-    Lz4,
-    Zstd,
-}
-
-impl Codec {
-    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
-
-    /// As Kafka's `compression.type` has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Snappy => "snappy",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-        }
-    }
-
-    /// Kafka's number for it, which stands in a batch's attributes.
-    pub fn id(self) -> u8 {
-        self as u8
-    }
-
-    pub fn of_id(id: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|codec| codec.id() == id)
-    }
-}
-
-impl fmt::Display for Codec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Codec {
-    type Err = String;
-
-    fn from_str(typed: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|codec| codec.name() == typed);
-        found.ok_or_else(|| format!("`{typed}` is none of: none, gzip, snappy, lz4, zstd"))
     }
 }
 

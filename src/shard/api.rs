@@ -4,6 +4,7 @@ use super::timing::Timings;
 use crate::config::{Address, ExactlyOnce, Isolation, LargeGaps, Merge, Mover, OnLoss, Oversize, StartFrom};
 pub use crate::conn::{ConnId, Out};
 pub use crate::error::{Stop, StopKind};
+use crate::records::Recipe;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -170,6 +171,8 @@ pub struct LaneStart {
     pub mode: OffsetMode,
     /// The previous owner may still have requests under way until this moment (steady clock, µs).
     pub zombies_until_us: u64,
+    /// What is changed of the topic's records. None: nothing, and batches pass as they are.
+    pub recipe: Option<Arc<Recipe>>,
 }
 
 /// Control → shard.

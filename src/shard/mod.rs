@@ -41,6 +41,7 @@ use crate::config::{Address, Mover};
 use crate::conn::Conn;
 use crate::conn::sasl::Login;
 use crate::limits::{LANE_PENDING_BYTES_MAX, SPLICE_BATCH_BYTES_MIN};
+use crate::records::{Recipe, Worker};
 use crate::stats::Counters;
 use crate::time::Now;
 use crate::wire::TopicKey;
@@ -103,6 +104,8 @@ pub struct Shard {
     throttle: Throttle,
     transactions: Transactions,
     gaps: Gaps,
+    /// What changes records, one for each recipe.
+    workers: Vec<(Arc<Recipe>, Worker)>,
     timings: Recorder,
     counters: Counters,
     actions: VecDeque<Action>,
@@ -114,6 +117,8 @@ struct Member {
     lane: Lane,
     /// The topic's name, as requests carry it.
     name: Bytes,
+    /// Which of the shard's workers changes its records.
+    worker: Option<usize>,
     source_key: Option<Key>,
     sink_key: Option<Key>,
     /// Listed in its sink as having something to send.
@@ -185,6 +190,7 @@ impl Shard {
             writers: Writers::default(),
             transactions: Transactions::default(),
             gaps: Gaps::default(),
+            workers: Vec::new(),
             counters: Counters::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -389,7 +395,14 @@ impl Shard {
 
     pub fn snapshot(&self) -> Snapshot {
         let lanes = self.lanes.iter().filter(|member| !member.removed).map(|member| member.lane.snapshot());
-        Snapshot { counters: self.counters, held_bytes: self.held_bytes(), lanes: lanes.collect() }
+        let mut counters = self.counters;
+        for (_, worker) in &self.workers {
+            let tally = worker.tally();
+            counters.records_changed += tally.changed;
+            counters.records_dropped += tally.dropped;
+            counters.records_failed += tally.failed;
+        }
+        Snapshot { counters, held_bytes: self.held_bytes(), lanes: lanes.collect() }
     }
 
     /// See [`Snapshot::held_bytes`].
@@ -408,6 +421,7 @@ impl Shard {
         let slot = self.lanes.len();
         self.slots.insert(start.lane, slot);
         let name = Bytes::copy_from_slice(start.topic.as_bytes());
+        let worker = start.recipe.as_ref().map(|recipe| self.worker(recipe)).transpose();
         let mut lane = Lane::new(start, Path::Copy, self.settings.merge);
         lane.allow_runs(self.settings.runs_ahead_max);
         if self.settings.may_have_open_gaps {
@@ -419,9 +433,14 @@ impl Shard {
         if self.drained_told {
             lane.fall_silent();
         }
+        let worker = worker.unwrap_or_else(|why| {
+            lane.stop(StopKind::Unreadable, why, &mut self.events);
+            None
+        });
         self.lanes.push(Member {
             lane,
             name,
+            worker,
             source_key: None,
             sink_key: None,
             is_ready: false,
@@ -432,6 +451,15 @@ impl Shard {
             removed: false,
         });
         self.unbound.insert(slot);
+    }
+
+    /// The worker for a recipe, which lanes share.
+    fn worker(&mut self, recipe: &Arc<Recipe>) -> Result<usize, String> {
+        if let Some(at) = self.workers.iter().position(|(known, _)| Arc::ptr_eq(known, recipe)) {
+            return Ok(at);
+        }
+        self.workers.push((Arc::clone(recipe), recipe.worker()?));
+        Ok(self.workers.len() - 1)
     }
 
     fn remove(&mut self, now: Now, lane: LaneId) {

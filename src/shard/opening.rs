@@ -4,11 +4,19 @@ use super::api::StopKind;
 use super::source::{Gathered, Slot};
 use super::{Key, Shard};
 use crate::limits::MERGED_BYTES;
+use crate::records::{Recipe, Worker};
 use crate::time::Now;
 use crate::wire::batch::BatchHeader;
 use crate::wire::codec::BadRecords;
-use crate::wire::legacy::convert::convert;
-use crate::wire::rebuild::{Batches, Rebuilt};
+use crate::wire::legacy::convert::{Converted, convert};
+use crate::wire::rebuild::{Batches, Change};
+use std::sync::Arc;
+
+/// What changes the records of a lane with this worker.
+fn change(workers: &mut [(Arc<Recipe>, Worker)], worker: Option<usize>) -> Option<&mut dyn Change> {
+    let (_, worker) = workers.get_mut(worker?)?;
+    Some(worker)
+}
 
 impl Shard {
     /// What was collected of messages goes to the lane as batches.
@@ -21,11 +29,12 @@ impl Shard {
         if !lane.reads(reading) {
             return;
         }
-        match convert(&messages, lane.read_offset(), lane.packing(), None) {
-            Ok(rebuilt) => {
-                self.counters.batches_rebuilt += rebuilt.len() as u64;
-                let next_offset = rebuilt.last().and_then(Rebuilt::next_offset).unwrap_or(lane.read_offset());
-                lane.push_rebuilt(now, next_offset, -1, reading, rebuilt, &mut self.events);
+        let change = change(&mut self.workers, self.lanes[slot].worker);
+        let lane = &mut self.lanes[slot].lane;
+        match convert(&messages, lane.read_offset(), lane.packing(), change) {
+            Ok(Converted { batches, next_offset }) => {
+                self.counters.batches_rebuilt += batches.len() as u64;
+                lane.push_rebuilt(now, next_offset, -1, reading, batches, &mut self.events);
             }
             Err(bad) => lane.stop(StopKind::Unreadable, bad.to_string(), &mut self.events),
         }
@@ -37,7 +46,8 @@ impl Shard {
         let walk = self.sources.get_mut(&key).and_then(|source| source.walk.as_mut());
         let Some(walk) = walk else { return };
         let Some((_, reading)) = walk.lane else { return };
-        let lane = &mut self.lanes[slot].lane;
+        let member = &mut self.lanes[slot];
+        let lane = &mut member.lane;
         if !lane.reads(reading) {
             walk.gathered = None;
             return;
@@ -48,7 +58,8 @@ impl Shard {
             source_epoch: header.leader_epoch,
             count: 0,
         });
-        match gathered.batches.add(header, payload, lane.read_offset(), None) {
+        let change = change(&mut self.workers, member.worker);
+        match gathered.batches.add(header, payload, lane.read_offset(), change) {
             Ok(()) => {
                 gathered.next_offset = header.next_offset();
                 gathered.count += 1;

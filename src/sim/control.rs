@@ -410,6 +410,7 @@ impl World {
                     checkpoint: bound.checkpoint,
                     mode: bound.mode,
                     zombies_until_us: instance.zombies_until_us,
+                    recipe: None,
                 };
                 let place = self.place_of(index, lane);
                 self.command(place, Command::Assign(Box::new(start)));

@@ -258,6 +258,11 @@ impl Plan {
             // Where a commit was lost and something else stands in its place, only the instance that sees it happen can tell.
             plan.exactly_once = ExactlyOnce::Sequences;
         }
+        if plan.has(Fault::TargetTruncation) && plan.hides_producers {
+            // A batch that was under way may come to stand out of place behind the cut. Where that is deleted again, nothing shows
+            // it but the broker's memory of us, by which it refuses what is next until it forgets.
+            plan.faults.retain(|(fault, _)| *fault != Fault::TargetDeletes);
+        }
         if plan.has(Fault::TargetDeletes) {
             // Who empties the log of a partition that has stopped takes away what tells the next instance why.
             plan.faults.retain(|(fault, _)| *fault != Fault::FilledTwice);

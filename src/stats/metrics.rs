@@ -37,7 +37,7 @@ type OfShard = (&'static str, &'static str, fn(&Counters) -> u64);
 /// A gauge of each partition; where it is not known yet there is no series.
 type OfLane = (&'static str, &'static str, fn(&LaneLook, Now) -> Option<f64>);
 
-const OF_SHARDS: [OfShard; 11] = [
+const OF_SHARDS: [OfShard; 14] = [
     ("batches", "Record batches that the target has acknowledged", |shard| shard.batches),
     ("records", "Records in them", |shard| shard.records),
     ("bytes", "Their size on the wire, headers included", |shard| shard.bytes),
@@ -45,6 +45,15 @@ const OF_SHARDS: [OfShard; 11] = [
         shard.batches_skipped
     }),
     ("batches_rebuilt", "Batches that were taken apart", |shard| shard.batches_rebuilt),
+    (
+        "records_changed",
+        "Records that transforms changed, those that were read again counted again",
+        |shard| shard.records_changed,
+    ),
+    ("records_dropped", "Records that transforms dropped, counted likewise", |shard| shard.records_dropped),
+    ("records_failed", "Records that a transform could not handle, counted likewise", |shard| {
+        shard.records_failed
+    }),
     ("batches_spliced", "Batches that never entered user space", |shard| shard.batches_spliced),
     ("offsets_filled", "Offsets filled with control records", |shard| shard.offsets_filled),
     ("fetch_requests", "Fetch requests", |shard| shard.fetch_requests),

@@ -19,6 +19,10 @@ pub struct Counters {
     pub batches_skipped: u64,
     /// Batches that were taken apart, because the target would have refused them as they were.
     pub batches_rebuilt: u64,
+    /// Records that transforms changed, dropped, or could not handle, whatever became of those. What is read again counts again.
+    pub records_changed: u64,
+    pub records_dropped: u64,
+    pub records_failed: u64,
     /// Offsets that were filled with control records.
     pub offsets_filled: u64,
     /// Of `batches`: sent without entering user space.
@@ -43,6 +47,9 @@ impl AddAssign for Counters {
         self.bytes += other.bytes;
         self.batches_skipped += other.batches_skipped;
         self.batches_rebuilt += other.batches_rebuilt;
+        self.records_changed += other.records_changed;
+        self.records_dropped += other.records_dropped;
+        self.records_failed += other.records_failed;
         self.offsets_filled += other.offsets_filled;
         self.batches_spliced += other.batches_spliced;
         self.fetch_requests += other.fetch_requests;

@@ -1,5 +1,5 @@
 //! The way of a batch from a Fetch answer into a Produce request allocates nothing: what is allocated is for the answer and
-//! for the request, however many batches they hold.
+//! for the request, however many batches they hold. Nor does a record's way through steps that find nothing to do.
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
@@ -8,10 +8,13 @@ use kafka_protocol::protocol::StrBytes;
 use smallvec::smallvec;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use twinlog::config::Draft;
+use twinlog::records::Recipe;
 use twinlog::shard::{Recorder, Timing};
 use twinlog::wire::batch::{BatchHeader, Stamp, restamp};
 use twinlog::wire::fetch::{FetchWalk, Walked};
 use twinlog::wire::produce::{ACKS_ALL, Entry, Head, Payload, Piece, frame};
+use twinlog::wire::rebuild::{Change, Changed, Record};
 use twinlog::wire::{TopicKey, control};
 
 thread_local! {
@@ -141,4 +144,30 @@ fn timing_a_batch_allocates_nothing() {
     }
     assert_eq!(ALLOCATIONS.get(), before);
     assert!(recorder.take().is_some_and(|timings| timings.left_out > 0));
+}
+
+#[test]
+fn records_that_no_step_changes_allocate_nothing() {
+    let config = r#"
+        [[transform]]
+        topics = "t"
+        steps = [
+            { keep = { in = "value", matches = '\{.*\}' } },
+            { drop = { field = "a", equals = "x" } },
+            { mask = { field = "c", with = "*" } },
+            { remove-header = "h" },
+            { sample-percent = 100 },
+        ]
+    "#;
+    let transforms = Draft::from_toml("t", config).unwrap().transforms.unwrap();
+    let mut worker = Recipe::new(&transforms[0], &|_| unreachable!()).unwrap().worker().unwrap();
+    // No key, {"a":1,"b":2}, one header `i` without a value.
+    let body = b"\x01\x1a{\"a\":1,\"b\":2}\x02\x02i\x01";
+    let record = Record { offset: 7, attributes: 0, timestamp_ms: 0, body };
+    let mut out = Vec::new();
+    // An expression's automaton is built once.
+    assert_eq!(worker.change(&record, &mut out), Ok(Changed::Same));
+    let before = ALLOCATIONS.get();
+    assert_eq!(worker.change(&record, &mut out), Ok(Changed::Same));
+    assert_eq!(ALLOCATIONS.get(), before);
 }

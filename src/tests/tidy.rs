@@ -8,9 +8,9 @@ const FILE_LINES_MAX: usize = 1000;
 const LINE_CHARS_MAX: usize = 132;
 
 /// Modules in dependency order: each may use those before it.
-const ORDER: [&str; 14] = [
-    "time", "limits", "error", "config", "wire", "stats", "conn", "shard", "control", "broker", "load",
-    "report", "sim", "edge",
+const ORDER: [&str; 15] = [
+    "time", "limits", "error", "config", "wire", "records", "stats", "conn", "shard", "control", "broker",
+    "load", "report", "sim", "edge",
 ];
 
 /// What only `edge`, the command line and the tests may name.

@@ -38,7 +38,7 @@ pub enum BadRecords {
 pub struct Compression {
     pub codec: u8,
     /// gzip 1 to 9, lz4 1 to 17, zstd 1 to 22. None: the codec's default.
-    pub level: Option<u32>,
+    pub level: Option<i32>,
 }
 
 impl Compression {
@@ -72,7 +72,9 @@ pub fn compress<'a>(
     match codec {
         NONE => Ok(records.into_owned()),
         GZIP => {
-            let level = level.map_or(flate2::Compression::default(), flate2::Compression::new);
+            let level = level.map_or(flate2::Compression::default(), |level| {
+                flate2::Compression::new(level.unsigned_abs())
+            });
             let mut encoder = GzEncoder::new(Vec::new(), level);
             encoder.write_all(&records)?;
             Ok(encoder.finish()?)
@@ -83,17 +85,14 @@ pub fn compress<'a>(
             let mut encoder = lz4::EncoderBuilder::new()
                 .block_mode(lz4::BlockMode::Independent)
                 .block_size(lz4::BlockSize::Max64KB)
-                .level(level.unwrap_or(0))
+                .level(level.unwrap_or(0).unsigned_abs())
                 .build(Vec::new())?;
             encoder.write_all(&records)?;
             let (compressed, done) = encoder.finish();
             done?;
             Ok(compressed)
         }
-        ZSTD => {
-            let level = level.map_or(zstd::DEFAULT_COMPRESSION_LEVEL, |level| level as i32);
-            Ok(zstd::bulk::compress(&records, level)?)
-        }
+        ZSTD => Ok(zstd::bulk::compress(&records, level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))?),
         _ => Err(BadRecords::Codec(codec)),
     }
 }

@@ -90,6 +90,23 @@ impl<'a> Cursor<'a> {
         Err(Unread::Bad("a varint is longer than 5 bytes"))
     }
 
+    /// A signed varint (protobuf's zigzag coding) of at most 32 bits.
+    pub fn varint(&mut self) -> Read<i32> {
+        let zigzag = self.uvarint()?;
+        Ok((zigzag >> 1) as i32 ^ -((zigzag & 1) as i32))
+    }
+
+    /// Bytes with their length before them as in a record: a signed varint, -1 for null.
+    pub fn record_bytes(&mut self) -> Read<Option<&'a [u8]>> {
+        match self.varint()? {
+            -1 => Ok(None),
+            length => {
+                let length = usize::try_from(length).map_err(|_| Unread::Bad("a negative length"))?;
+                self.bytes(length).map(Some)
+            }
+        }
+    }
+
     /// Length of an array or of nullable bytes; null counts as empty.
     pub fn length(&mut self, flexible: bool) -> Read<usize> {
         if flexible {

@@ -19,7 +19,7 @@ pub mod seed;
 pub mod versions;
 
 #[cfg(test)]
-mod oracle;
+pub(crate) mod oracle;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use std::borrow::Cow;

@@ -250,7 +250,7 @@ fn walk_exactly(version: i16, stream: &[u8]) -> (Vec<Shown>, usize) {
     }
 }
 
-pub(super) fn mutated(bytes: &[u8], changes: &[(prop::sample::Index, u8)]) -> Vec<u8> {
+pub(crate) fn mutated(bytes: &[u8], changes: &[(prop::sample::Index, u8)]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for (at, value) in changes {
         let at = at.index(bytes.len());
@@ -260,7 +260,7 @@ pub(super) fn mutated(bytes: &[u8], changes: &[(prop::sample::Index, u8)]) -> Ve
 }
 
 /// Bytes that lengths and varints are made of come up more often.
-pub(super) fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
+pub(crate) fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
     let value = prop_oneof![any::<u8>(), Just(0u8), Just(1u8), Just(0x7f), Just(0xff)];
     vec((any::<prop::sample::Index>(), value), 1..6)
 }

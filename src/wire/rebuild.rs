@@ -29,13 +29,6 @@ pub struct Rebuilt {
     pub runs: Vec<(i64, i64)>,
 }
 
-impl Rebuilt {
-    /// The source offset after its last record.
-    pub fn next_offset(&self) -> Option<i64> {
-        self.runs.last().map(|(offset, records)| offset + records)
-    }
-}
-
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {

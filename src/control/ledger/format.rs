@@ -247,14 +247,14 @@ fn decode_batch(batch: &Bytes, from: i64, records: &mut Vec<StateRecord>) -> Rea
         return Err(Unread::Bad("the state topic is compressed; its compression.type must be producer"));
     }
     for _ in 0..count {
-        let length = varint(&mut cursor)?;
+        let length = cursor.varint()?;
         let length = usize::try_from(length).map_err(|_| Unread::Bad("a record has a negative length"))?;
         let mut record = Cursor::new(cursor.bytes(length)?);
         record.u8()?;
         skip_varlong(&mut record)?;
-        let offset = base_offset.saturating_add(varint(&mut record)?.into());
-        let key = nullable(&mut record)?;
-        let value = nullable(&mut record)?;
+        let offset = base_offset.saturating_add(record.varint()?.into());
+        let key = record.record_bytes()?;
+        let value = record.record_bytes()?;
         if let Some(key) = key
             && offset >= from
         {
@@ -265,11 +265,6 @@ fn decode_batch(batch: &Bytes, from: i64, records: &mut Vec<StateRecord>) -> Rea
     Ok(next_offset)
 }
 
-fn varint(cursor: &mut Cursor<'_>) -> Read<i32> {
-    let zigzag = cursor.uvarint()?;
-    Ok((zigzag >> 1) as i32 ^ -((zigzag & 1) as i32))
-}
-
 fn skip_varlong(cursor: &mut Cursor<'_>) -> Read<()> {
     for _ in 0..10 {
         if cursor.u8()? & 0x80 == 0 {
@@ -277,16 +272,6 @@ fn skip_varlong(cursor: &mut Cursor<'_>) -> Read<()> {
         }
     }
     Err(Unread::Bad("a varint is longer than 10 bytes"))
-}
-
-fn nullable<'a>(cursor: &mut Cursor<'a>) -> Read<Option<&'a [u8]>> {
-    match varint(cursor)? {
-        -1 => Ok(None),
-        length => {
-            let length = usize::try_from(length).map_err(|_| Unread::Bad("a negative length"))?;
-            cursor.bytes(length).map(Some)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -216,7 +216,7 @@ mod tests {
                 match runs {
                     Some(_) if compacted && gone.contains(chunk) => {}
                     Some(Runs { runs }) => {
-                        read.take_chunk(&id.to_string(), *chunk, Runs { runs: runs.clone() })
+                        read.take_chunk(&id.to_string(), *chunk, Runs { runs: runs.clone() });
                     }
                     None => read.drop_chunk(*chunk),
                 }

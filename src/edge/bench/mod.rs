@@ -18,7 +18,7 @@ use super::hlog::Hlog;
 use super::mirror::TellTimings;
 use super::progress::Progress;
 use super::{clock, usage};
-use crate::config::{Address, Draft, Mirror, Mover};
+use crate::config::{Address, Draft, Merge, Mirror, Mover};
 use crate::limits::BATCH_HEADER_BYTES;
 use crate::load::{
     Batches, BenchReport, Checked, LatencyRun, LoadFacts, MirrorFacts, Shape, StagesRun, SweepPoint,
@@ -308,6 +308,8 @@ fn mirror_config<I, O>(settings: &Settings, stage: &Stage<I, O>) -> Result<Mirro
         topics: Some(vec![crate::config::text::pattern(&regex::escape(&stage.topic))?]),
         link: Some(stage.topic.clone()),
         mover: Some(settings.mover),
+        // The judge knows batches, and finds them as they were sent.
+        merge: Some(Merge::Never),
         cores: Some(settings.cores.clone()),
         buffer_bytes: Some(settings.buffer_bytes),
         ..Draft::default()

@@ -3,7 +3,7 @@
 use super::Settings;
 use super::threads::{Ids, Sample};
 use crate::broker::SyntheticCluster;
-use crate::config::{Address, Cluster, Draft, Mirror, text};
+use crate::config::{Address, Cluster, Draft, Merge, Mirror, text};
 use crate::edge::admin::Admin;
 use crate::edge::broker_task::{self, Server};
 use crate::edge::clock;
@@ -89,6 +89,9 @@ impl Stage {
             append: None,
             listen: None,
             max_rate_bytes: None,
+            // What is measured is batches that pass as they were sent.
+            merge: Some(Merge::Never),
+            transforms: None,
             ..draft.clone()
         };
         draft.build().map_err(|error| error.to_string())

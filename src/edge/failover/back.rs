@@ -107,6 +107,8 @@ pub fn back(
         topics: exactly(places.keys().map(|(topic, _)| topic.as_str())),
         exclude: Vec::new(),
         groups: Vec::new(),
+        // They are for what comes from the old primary.
+        transforms: Vec::new(),
         until_caught_up: !settings.follow,
         // What is back is the old primary's clients' again, so this link is done with it.
         hand_over: !settings.follow,

@@ -71,6 +71,8 @@ pub struct Outcome {
     pub partitions: Vec<Verified>,
     /// Settings that differ, and partitions that could not be compared.
     pub problems: Vec<String>,
+    /// Topics whose records are changed on their way, so that there is nothing to compare.
+    pub left_out: Vec<String>,
     pub seconds: f64,
     pub cpu_seconds: f64,
     /// It was interrupted; what was compared so far is in the resume file.
@@ -124,6 +126,12 @@ pub fn show(outcome: &Outcome) -> String {
             units::count(compacted)
         );
     }
+    if !outcome.left_out.is_empty() {
+        text += &format!(
+            "not compared, since their records are changed on their way: {}\n",
+            outcome.left_out.join(", ")
+        );
+    }
     let differing = outcome.partitions.iter().filter(|partition| partition.difference.is_some()).count();
     text += &match (outcome.is_same(), outcome.is_partial) {
         (true, false) => "the same on both sides\n".to_owned(),
@@ -157,14 +165,22 @@ pub fn run(settings: &Settings, stop: &AtomicBool) -> Result<Outcome, VerifyErro
     let at = |side: &'static str| move |error| VerifyError::Cluster { side, error };
     source.observe().map_err(at("source"))?;
     target.observe().map_err(at("target"))?;
-    let selected: Vec<String> =
-        topics::select(config, source.observed()).iter().map(|topic| topic.name.to_string()).collect();
+    let (left_out, selected): (Vec<String>, Vec<String>) = topics::select(config, source.observed())
+        .iter()
+        .map(|topic| topic.name.to_string())
+        .partition(|topic| config.transform(topic).is_some());
     let places: VecDeque<(String, i32)> = state
         .ledger
         .partitions()
         .filter(|(topic, _)| selected.iter().any(|name| name == topic))
         .map(|(topic, partition)| (topic.to_owned(), partition))
         .collect();
+    if places.is_empty() && !left_out.is_empty() {
+        return Err(VerifyError::Nothing(format!(
+            "only topics match whose records are changed on their way, which cannot be compared: {}",
+            left_out.join(", ")
+        )));
+    }
     if places.is_empty() {
         return Err(VerifyError::Nothing(format!(
             "link {} has mirrored none of the matching topics; check --topics and --link",
@@ -196,6 +212,7 @@ pub fn run(settings: &Settings, stop: &AtomicBool) -> Result<Outcome, VerifyErro
     Ok(Outcome {
         partitions,
         problems: work.problems.into_inner().unwrap_or_default(),
+        left_out,
         seconds: (clock::now().mono_us - begin.mono_us) as f64 / 1e6,
         cpu_seconds: (usage::process_cpu_us() - cpu_before) as f64 / 1e6,
         is_partial: stop.load(Ordering::Relaxed),

@@ -251,7 +251,7 @@ impl Reader {
 
     fn convert(&mut self, message: &[u8]) -> Result<(), Failure> {
         let converted = convert(message, self.reading.position(), Packing::apart(Holes::Split), None);
-        for batch in converted.map_err(|bad| Failure::Log(bad.to_string()))? {
+        for batch in converted.map_err(|bad| Failure::Log(bad.to_string()))?.batches {
             let base_offset = batch.runs.first().map_or(0, |(offset, _)| *offset);
             let header = BatchHeader { base_offset, ..batch.header };
             match self.reading.handle_batch(&header) {

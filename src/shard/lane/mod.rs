@@ -31,8 +31,10 @@ use super::api::{Checkpoint, Event, LaneId, LaneStart, OffsetMode, Run, Stop, St
 use super::progress::Numbering;
 use crate::config::{Merge, StartFrom};
 use crate::error;
+use crate::limits::CHANGED_BYTES_MAX;
 use crate::time::Now;
 use crate::wire::batch::BatchHeader;
+use crate::wire::codec::Compression;
 use crate::wire::produce::Payload;
 use gaps::{Filling, GapsClaim};
 use packing::Merging;
@@ -247,6 +249,9 @@ pub(super) struct Lane {
     /// Batches for which the lane copies.
     rough_batches: u32,
     merging: Merging,
+    /// Its records are changed; and how they are compressed then, unless as they came.
+    is_changed: bool,
+    compression: Option<Compression>,
     /// Larger batches are split, since the target takes none as large.
     split_bytes: usize,
     /// As many runs as it may have at a time; it has them, and reads on when some are settled; and what it asks for meanwhile,
@@ -335,7 +340,9 @@ impl Lane {
             trimmed: 0,
             rough_batches: 0,
             merging: Merging::new(merge),
-            split_bytes: usize::MAX,
+            is_changed: start.recipe.is_some(),
+            compression: start.recipe.as_ref().and_then(|recipe| recipe.compression()),
+            split_bytes: if start.recipe.is_some() { CHANGED_BYTES_MAX } else { usize::MAX },
             runs_max: usize::MAX,
             has_runs_enough: false,
             fetch_bytes_max: usize::MAX,

@@ -5,7 +5,9 @@
 //!
 //! **Splitting.** A target whose `max.message.bytes` is smaller than the source's takes a large batch in pieces.
 //!
-//! Either way the records are the same, in the same order and with the same offsets; only where batches begin is not. It costs
+//! **Changing.** Topics with transforms are opened whole (`crate::records`).
+//!
+//! But for that the records are the same, in the same order and with the same offsets; only where batches begin is not. It costs
 //! opening them, so it is done where it is needed.
 
 use super::{Lane, ROUGH_BATCHES, Sent};
@@ -28,7 +30,7 @@ const FEW_ANSWERS: u32 = 500;
 impl Lane {
     /// Whether this batch is to be taken apart, whatever the state of its offsets.
     pub(super) fn opens(&mut self, header: &BatchHeader) -> bool {
-        let opens = self.merging.is_on || header.payload_bytes() > self.split_bytes;
+        let opens = self.is_changed || self.merging.is_on || header.payload_bytes() > self.split_bytes;
         if opens {
             self.rough_batches = ROUGH_BATCHES;
             self.note_size(header.batch_bytes);
@@ -46,7 +48,7 @@ impl Lane {
     pub(in crate::shard) fn packing(&self) -> Packing {
         Packing {
             holes: self.holes(),
-            compression: None,
+            compression: self.compression,
             joined_bytes: if self.merging.is_on { MERGED_BYTES.min(self.split_bytes) } else { 0 },
             split_bytes: self.split_bytes,
         }
@@ -136,7 +138,9 @@ mod tests {
         for _ in 0..FEW_ANSWERS - 1 {
             assert!(!answer(&mut merging, 1));
         }
-        assert!(merging.is_on && answer(&mut merging, 0) && !merging.is_on);
+        assert!(merging.is_on);
+        assert!(answer(&mut merging, 0));
+        assert!(!merging.is_on);
     }
 
     #[test]

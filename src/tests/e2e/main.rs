@@ -23,6 +23,7 @@ mod bad_input;
 mod bad_target;
 mod both_directions;
 mod capacity;
+mod changing;
 mod chaos;
 mod exact;
 mod failover;

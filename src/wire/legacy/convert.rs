@@ -25,13 +25,22 @@ pub struct BadSet {
     pub cause: BadRecords,
 }
 
-/// The records of whole messages from `from_offset` on, as batches. None when there are no such records.
+/// What became of messages.
+#[derive(Debug)]
+pub struct Converted {
+    /// None when there are no records, or none that stayed.
+    pub batches: Vec<Rebuilt>,
+    /// The offset after the last message.
+    pub next_offset: i64,
+}
+
+/// The records of whole messages from `from_offset` on, as batches.
 pub fn convert(
     messages: &[u8],
     from_offset: i64,
     packing: Packing,
     change: Option<&mut (dyn Change + '_)>,
-) -> Result<Vec<Rebuilt>, BadSet> {
+) -> Result<Converted, BadSet> {
     let mut set = Cursor::new(messages);
     let packing = Packing { joined_bytes: OLD_BATCH_BYTES, ..packing };
     let batches = Batches::new(packing);
@@ -44,7 +53,9 @@ pub fn convert(
         });
         converted.map_err(|cause| BadSet { offset: at, cause })?;
     }
-    conversion.batches.finish().map_err(|cause| BadSet { offset: at, cause })
+    let next_offset = from_offset.max(conversion.last_offset.saturating_add(1));
+    let batches = conversion.batches.finish().map_err(|cause| BadSet { offset: at, cause })?;
+    Ok(Converted { batches, next_offset })
 }
 
 struct Conversion<'a, 'b> {
