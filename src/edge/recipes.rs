@@ -17,7 +17,7 @@ impl Recipes {
             let names = transform.names();
             let recipe = Recipe::new(transform, &read_module);
             let recipe = recipe.map_err(|why| format!("[[transform]] of {names}: {why}"))?;
-            tracing::info!(topics = names, "records are changed on their way: {}", recipe.describe());
+            tracing::info!(topics = names, "records are changed on their way: {}", transform.describe());
             Ok(Arc::new(recipe))
         });
         recipes.collect::<Result<_, _>>().map(Self)

@@ -10,7 +10,6 @@ use crate::config::transforms::{OnError, Step, Transform};
 use crate::wire::codec::Compression;
 use crate::wire::rebuild::{Change, Changed, Record};
 use parts::Parts;
-use std::fmt::Write;
 use steps::{Scratch, apply};
 use wasm::{Instance, Limits, Module};
 
@@ -58,28 +57,6 @@ impl Recipe {
     pub fn compression(&self) -> Option<Compression> {
         let chosen = self.transform.compression?;
         Some(Compression { codec: chosen.codec.id(), level: chosen.level })
-    }
-
-    /// One line, for people.
-    pub fn describe(&self) -> String {
-        let Transform { steps, on_error, compression, .. } = &self.transform;
-        let mut parts: Vec<String> = steps.iter().map(ToString::to_string).collect();
-        if !steps.is_empty() {
-            let on_error = match on_error {
-                OnError::Stop => "stop at errors",
-                OnError::Drop => "drop what fails",
-                OnError::Keep => "keep what fails as it came",
-            };
-            parts.push(on_error.into());
-        }
-        if let Some(compression) = compression {
-            let mut text = format!("compress with {}", compression.codec);
-            if let Some(level) = compression.level {
-                let _ = write!(text, " {level}");
-            }
-            parts.push(text);
-        }
-        parts.join(", ")
     }
 }
 

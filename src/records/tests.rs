@@ -357,14 +357,14 @@ fn damage_stops_whatever_on_error_says() {
 fn a_recipe_says_what_it_does() {
     let filter = recipe("{ keep = { tombstone = false } }", "").unwrap();
     assert!(filter.transform.may_drop());
-    assert_eq!((filter.describe().as_str(), filter.compression()), ("keep, stop at errors", None));
+    assert_eq!((filter.transform.describe().as_str(), filter.compression()), ("keep, stop at errors", None));
     let mask = recipe(
         "{ mask = { field = 'a.b', with = '' } }, { sample-percent = 100 }",
         "compression = 'zstd'\ncompression-level = 9\non-error = 'keep'",
     );
     let mask = mask.unwrap();
     assert_eq!(
-        mask.describe(),
+        mask.transform.describe(),
         "mask a.b, sample-percent 100, keep what fails as it came, compress with zstd 9"
     );
     assert_eq!(mask.compression(), Some(Compression { codec: 4, level: Some(9) }));

@@ -12,12 +12,6 @@ use crate::wire::legacy::convert::{Converted, convert};
 use crate::wire::rebuild::{Batches, Change};
 use std::sync::Arc;
 
-/// What changes the records of a lane with this worker.
-fn change(workers: &mut [(Arc<Recipe>, Worker)], worker: Option<usize>) -> Option<&mut dyn Change> {
-    let (_, worker) = workers.get_mut(worker?)?;
-    Some(worker)
-}
-
 impl Shard {
     /// What was collected of messages goes to the lane as batches.
     pub(super) fn convert_messages(&mut self, now: Now, key: Key) {
@@ -25,12 +19,12 @@ impl Shard {
         let Some(walk) = walk.filter(|walk| !walk.messages.is_empty()) else { return };
         let messages = std::mem::take(&mut walk.messages);
         let Some((slot, reading)) = walk.lane else { return };
-        let lane = &mut self.lanes[slot].lane;
+        let member = &mut self.lanes[slot];
+        let lane = &mut member.lane;
         if !lane.reads(reading) {
             return;
         }
-        let change = change(&mut self.workers, self.lanes[slot].worker);
-        let lane = &mut self.lanes[slot].lane;
+        let change = change(&mut self.workers, member.worker);
         match convert(&messages, lane.read_offset(), lane.packing(), change) {
             Ok(Converted { batches, next_offset }) => {
                 self.counters.batches_rebuilt += batches.len() as u64;
@@ -122,4 +116,10 @@ impl Shard {
         }
         self.refresh(now, slot);
     }
+}
+
+/// What changes the records of a lane with this worker.
+fn change(workers: &mut [(Arc<Recipe>, Worker)], worker: Option<usize>) -> Option<&mut dyn Change> {
+    let (_, worker) = workers.get_mut(worker?)?;
+    Some(worker)
 }

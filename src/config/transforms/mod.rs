@@ -34,6 +34,24 @@ impl Transform {
         let patterns: Vec<&str> = self.topics.iter().map(text::typed).collect();
         patterns.join(", ")
     }
+
+    /// One line, for people.
+    pub fn describe(&self) -> String {
+        let mut parts: Vec<String> = self.steps.iter().map(ToString::to_string).collect();
+        if !self.steps.is_empty() {
+            let on_error = match self.on_error {
+                OnError::Stop => "stop at errors",
+                OnError::Drop => "drop what fails",
+                OnError::Keep => "keep what fails as it came",
+            };
+            parts.push(on_error.into());
+        }
+        if let Some(Compression { codec, level }) = self.compression {
+            let level = level.map(|level| format!(" {level}")).unwrap_or_default();
+            parts.push(format!("compress with {codec}{level}"));
+        }
+        parts.join(", ")
+    }
 }
 
 /// What becomes of a record that a step cannot handle.

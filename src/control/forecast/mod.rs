@@ -276,6 +276,11 @@ impl Work<'_> {
                 twin.and_then(|twin| config_sync::planned(name, source, target, twin.replication_factor()));
             self.findings.extend(planned);
         }
+        if let Some(transform) = self.config.transform(name) {
+            let text =
+                format!("the records of topic {name} are changed on their way: {}", transform.describe());
+            self.findings.push(Finding::of_topic(Weight::Note, name, text));
+        }
         let (partitions, stopped) = partitions::forecast(self.config, self.facts, topic, &choice);
         self.findings.extend(stopped);
         if partitions.is_empty() {

@@ -272,6 +272,21 @@ fn groups_follow_their_topics() {
 }
 
 #[test]
+fn changed_records_are_told_with_the_offsets_that_follow_from_them() {
+    let world = World::new(&[("t", 1), ("u", 1)], &[]);
+    let table = "[[transform]]\ntopics = ['t']\nsteps = [{ drop = { header = 'debug', exists = true } }]";
+    let draft = crate::config::Draft::from_toml("test", table).unwrap();
+    let changing = Mirror { transforms: draft.transforms.unwrap(), ..config(&["t", "u"], &[]) };
+    let forecast = forecast(&changing, &world.facts(0));
+    let modes: Vec<OffsetMode> = forecast.topics.iter().map(|topic| topic.offsets).collect();
+    assert_eq!(modes, [OffsetMode::Append, OffsetMode::Identical]);
+    let text = show(&forecast);
+    assert!(text.contains("its transform can drop records"), "{text}");
+    assert!(text.contains("the records of topic t are changed on their way: drop, stop at errors"), "{text}");
+    assert!(!text.contains("topic u are changed"), "{text}");
+}
+
+#[test]
 fn programs_get_the_same() {
     let world = World::new(&[("t", 1)], &[]);
     let json = serde_json::to_value(forecast(&config(&["t"], &[]), &world.facts(0))).unwrap();

@@ -13,10 +13,11 @@
 //! Any doubt (an error, a lost answer, a new leader) leads back to Ask; nothing is sent again from memory, the source is read
 //! again from the position that the target reports. A lane that cannot go on is Stopped, with the cause; the others go on.
 //!
-//! [`position`] finds where the lane stands, [`reading`] judges the source's batches, [`sending`] says when a batch may go and
-//! what its answer means, [`packing`] which of them are merged or split, [`gaps`] keeps offsets identical where the source has none, [`shared`] gets along with others who
-//! write to the target, [`transactions`] is for records that the broker may forget who wrote. The lane calls nobody. The
-//! shard hands in what happened and takes out what the lane wants ([`Lane::fetch_from`], [`Lane::next_batch`], ...).
+//! [`position`] finds where the lane stands, [`reading`] judges the source's batches, [`packing`] says which of them are merged or
+//! split, [`sending`] when a batch may go and what its answer means, [`gaps`] keeps offsets identical where the source has none,
+//! [`shared`] gets along with others who write to the target, [`transactions`] is for records that the broker may forget who wrote.
+//! The lane calls nobody. The shard hands in what happened and takes out what the lane wants ([`Lane::fetch_from`],
+//! [`Lane::next_batch`], ...).
 
 mod gaps;
 mod packing;
