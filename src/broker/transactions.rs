@@ -373,7 +373,8 @@ impl Cluster {
         let key = self.topics.key(topic, *index)?;
         let (leader, leader_epoch) =
             self.topics.partition(key).map(|partition| (partition.leader, partition.leader_epoch))?;
-        if written.is_some_and(|(offset, epoch)| offset >= 0 && epoch != leader_epoch) && leader >= 0 {
+        // Without a leader, too: that there was one is forgotten by the time there is another leader.
+        if written.is_some_and(|(offset, epoch)| offset >= 0 && epoch != leader_epoch) {
             self.transactions.marked_again.insert((topic.clone(), *index));
         }
         let written = written.filter(|&(_, epoch)| epoch == leader_epoch);
