@@ -27,10 +27,11 @@ use crate::control::topics;
 use crate::control::transactions::{Done, Step};
 use crate::limits::RUNS_AHEAD_MAX;
 use crate::shard::{
-    Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Settings, Side, Stop, Timings,
+    Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Repacking, Settings, Side, Stop, Timings,
 };
 use crate::stats::{Counters, Lag, LaneCounts, Report};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -105,6 +106,7 @@ pub(super) struct Session<'a> {
     transactions_done: Vec<(usize, Done)>,
     told_of_transactions: bool,
     told_of_aborted_records: bool,
+    told_of_repacking: HashSet<(Arc<str>, Discriminant<Repacking>)>,
     /// Mirrors consumer groups, and asks where their offsets are on the target.
     groups: Option<GroupTask>,
     config_sync: self::configs::ConfigSync,
@@ -213,6 +215,7 @@ impl<'a> Session<'a> {
             transactions_done: Vec::new(),
             told_of_transactions: false,
             told_of_aborted_records: false,
+            told_of_repacking: HashSet::new(),
             groups: None,
             config_sync: self::configs::ConfigSync::default(),
             recipes,
@@ -808,7 +811,12 @@ impl<'a> Session<'a> {
             }
             Event::Repacking { lane, what } => {
                 if let Some(lane) = self.lanes.get(&lane) {
-                    tracing::info!(topic = &*lane.topic, partition = lane.partition, "{what}");
+                    let (topic, partition) = (&*lane.topic, lane.partition);
+                    // What begins in one partition of a topic mostly begins in all of them.
+                    match self.told_of_repacking.insert((Arc::clone(&lane.topic), discriminant(&what))) {
+                        true => tracing::info!(topic, partition, "{what}"),
+                        false => tracing::debug!(topic, partition, "{what}"),
+                    }
                 }
             }
             Event::BrokerTrouble { side, broker, address, cause } => {
