@@ -41,8 +41,11 @@ pub const LEDGER_RUNS_MAX: usize = 4_096;
 pub const HISTORY_RUNS_MAX: usize = 1 << 20;
 /// A handler's WebAssembly module may be this long.
 pub const HANDLER_MODULE_BYTES_MAX: usize = 16 << 20;
-/// An instance of it may be allowed this much memory.
+/// An instance of it may have so much memory unless it is told otherwise, and may be allowed this much.
+pub const HANDLER_MEMORY_BYTES: usize = 16 << 20;
 pub const HANDLER_MEMORY_BYTES_MAX: usize = 1 << 30;
+/// What a record may use up there unless it is told otherwise, in units of fuel.
+pub const HANDLER_FUEL_PER_RECORD: u64 = 1_000_000;
 /// What it may have in tables of functions, beside its memory.
 pub const HANDLER_TABLES_MAX: usize = 16;
 pub const HANDLER_TABLE_ELEMENTS_MAX: usize = 64 << 10;

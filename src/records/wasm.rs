@@ -32,7 +32,9 @@ mod tests;
 
 pub use instance::Instance;
 
-use crate::limits::{HANDLER_MEMORY_BYTES_MAX, HANDLER_MODULE_BYTES_MAX};
+use crate::limits::{
+    HANDLER_FUEL_PER_RECORD, HANDLER_MEMORY_BYTES, HANDLER_MEMORY_BYTES_MAX, HANDLER_MODULE_BYTES_MAX,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -53,7 +55,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_bytes: 16 << 20, fuel_per_record: 1_000_000 }
+        Self { memory_bytes: HANDLER_MEMORY_BYTES, fuel_per_record: HANDLER_FUEL_PER_RECORD }
     }
 }
 

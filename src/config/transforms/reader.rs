@@ -3,12 +3,10 @@
 use super::{Compression, Condition, Field, Module, OnError, Part, Scalar, Step, Subject, Test, Transform};
 use crate::config::file::{File, boolean, list, scalar, string, wrong_type};
 use crate::config::{Codec, ConfigError, nearest, text};
+use crate::limits::{HANDLER_FUEL_PER_RECORD, HANDLER_MEMORY_BYTES};
 use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
-
-const MODULE_MEMORY_BYTES: usize = 16 << 20;
-const MODULE_FUEL_PER_RECORD: u64 = 1_000_000;
 
 const TRANSFORM_KEYS: [&str; 5] = ["topics", "on-error", "compression", "compression-level", "steps"];
 const STEPS: [&str; 11] = [
@@ -140,8 +138,8 @@ fn module(table: &Table<'_>) -> Result<Module, ConfigError> {
     })?;
     Ok(Module {
         file: table.need("module", name)?,
-        memory_bytes_max: memory.unwrap_or(MODULE_MEMORY_BYTES),
-        fuel_per_record: fuel.unwrap_or(MODULE_FUEL_PER_RECORD),
+        memory_bytes_max: memory.unwrap_or(HANDLER_MEMORY_BYTES),
+        fuel_per_record: fuel.unwrap_or(HANDLER_FUEL_PER_RECORD),
     })
 }
 

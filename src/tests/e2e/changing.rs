@@ -77,9 +77,11 @@ fn filtered_masked_and_marked(pair: &mut Pair) {
     let (mirror, _file) = changing(pair, "orders", transform);
     let slow = mirror.clone().with(&["--max-rate", "1MB/s"]);
     for run in 0..2 {
-        let before = end(pair, "orders");
+        let before = pair.target_end("orders");
         let running = slow.start();
-        await_until("some of it is on the target", Duration::from_secs(60), || end(pair, "orders") > before);
+        await_until("some of it is on the target", Duration::from_secs(60), || {
+            pair.target_end("orders") > before
+        });
         // Offsets cannot stay as they are, and that was chosen when the topic was new.
         assert!(run > 0 || running.text().contains("its transform can drop records"), "{}", running.text());
         running.kill();
@@ -94,14 +96,8 @@ fn filtered_masked_and_marked(pair: &mut Pair) {
             )
         })
         .collect();
-    assert_eq!(end(pair, "orders"), expected.len() as i64);
+    assert_eq!(pair.target_end("orders"), expected.len() as i64);
     assert!(read_lines(&pair.target, "orders", expected.len()) == expected, "the records differ");
-}
-
-/// The target's log end.
-fn end(pair: &mut Pair, topic: &str) -> i64 {
-    let all = pair.judge.ask(&format!("ends {} {topic}", pair.target.bootstrap)).unwrap_or_default();
-    all.iter().filter_map(|line| line.split(' ').next_back()?.parse::<i64>().ok()).sum()
 }
 
 fn identical_offsets_around_what_is_dropped(pair: &mut Pair) {

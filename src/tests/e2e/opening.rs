@@ -50,19 +50,15 @@ fn a_killed_mirror_goes_on_merging(pair: &mut Pair) {
     ticks(pair, "tocks", 10_000);
     let mirror = pair.mirror("tocks", "tocks").with(&["--merge", "always", "--max-rate", "1MB/s"]);
     for _ in 0..2 {
-        let before = ends(pair, "tocks");
+        let before = pair.target_end("tocks");
         let running = mirror.start();
-        await_until("some of it is on the target", Duration::from_secs(60), || ends(pair, "tocks") > before);
+        await_until("some of it is on the target", Duration::from_secs(60), || {
+            pair.target_end("tocks") > before
+        });
         running.kill();
     }
     pair.mirror("tocks", "tocks").run().succeeded();
     pair.same("tocks");
-}
-
-/// The sum of the target's log ends.
-fn ends(pair: &mut Pair, topic: &str) -> i64 {
-    let all = pair.judge.ask(&format!("ends {} {topic}", pair.target.bootstrap)).unwrap_or_default();
-    all.iter().filter_map(|line| line.split(' ').next_back()?.parse::<i64>().ok()).sum()
 }
 
 fn large_batches_are_split(pair: &mut Pair) {

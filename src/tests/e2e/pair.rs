@@ -49,6 +49,12 @@ impl Pair {
         self.judge.must(&format!("{command} {} {rest}", self.target.bootstrap))
     }
 
+    /// Where the topic's logs end on the target, added up; 0 before they are there.
+    pub fn target_end(&mut self, topic: &str) -> i64 {
+        let all = self.judge.ask(&format!("ends {} {topic}", self.target.bootstrap)).unwrap_or_default();
+        all.iter().filter_map(|line| line.split(' ').next_back()?.parse::<i64>().ok()).sum()
+    }
+
     /// The topic is the same on both sides, offsets included, for readers of either isolation level on the target.
     #[track_caller]
     pub fn same(&mut self, topic: &str) {
