@@ -49,6 +49,8 @@ pub const HANDLER_FUEL_PER_RECORD: u64 = 1_000_000;
 /// What it may have in tables of functions, beside its memory.
 pub const HANDLER_TABLES_MAX: usize = 16;
 pub const HANDLER_TABLE_ELEMENTS_MAX: usize = 64 << 10;
+/// Stands before the names of the topics in which links keep their state.
+pub const STATE_TOPIC_PREFIX: &str = "__twinlog.";
 /// Topic names, by Kafka's own rule.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 

@@ -1,6 +1,6 @@
 //! Which link a command is about: what all commands on links share.
 
-use super::{Addresses, Patterns, some_of};
+use super::{Addresses, Patterns, Renames, some_of};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use twinlog::config::{ClusterName, ConfigError, Draft, LogFormat, text};
@@ -31,6 +31,14 @@ pub struct LinkArgs {
     /// Topics not to mirror, though --topics matches them [internal topics, __.*, count only when named exactly]
     #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "What to mirror")]
     exclude: Vec<Patterns>,
+
+    /// What stands before topics' names on the target: with `east.`, orders is east.orders there [default: nothing]
+    #[arg(long, value_name = "TEXT", value_parser = text::prefix, help_heading = "What to mirror")]
+    prefix: Option<String>,
+
+    /// Topics that have a name of their own on the target, without the prefix; may be given again
+    #[arg(long, value_name = "FROM=TO[,…]", value_parser = text::renames, help_heading = "What to mirror")]
+    rename: Vec<Renames>,
 
     /// Name of this mirror's link. Its progress is kept under this name on the target (topic __twinlog.<LINK>);
     /// an instance started with the same name takes over [default: mirror]
@@ -65,6 +73,8 @@ impl LinkArgs {
             target: self.target,
             topics: some_of(self.topics),
             exclude: some_of(self.exclude),
+            prefix: self.prefix,
+            rename: some_of(self.rename),
             link: self.link,
             log_format: self.log_format,
             client_id: self.client_id,

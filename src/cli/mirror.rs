@@ -138,7 +138,8 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     metadata_refresh_ms: Option<u64>,
 
-    /// Largest answer asked for in one fetch [default: 8MiB]
+    /// Largest answer asked for in one fetch. It is 8MiB at first, and more where the way to the source is long; brokers send
+    /// no more than their fetch.max.bytes (55MiB) [default: 48MiB]
     #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, help_heading = "Seldom needed")]
     fetch_bytes_max: Option<usize>,
 

@@ -124,10 +124,11 @@ pub enum Command {
 // The command-line library takes a bare `Vec` for an argument that may be given again.
 type Addresses = Vec<Address>;
 type Patterns = Vec<Regex>;
+type Renames = Vec<(String, String)>;
 type Cores = Vec<usize>;
 
-/// The patterns of an argument that may be given again; None when it was not given.
-fn some_of(all: Vec<Patterns>) -> Option<Patterns> {
+/// What an argument says that may be given again; None when it was not given.
+fn some_of<T>(all: Vec<Vec<T>>) -> Option<Vec<T>> {
     (!all.is_empty()).then(|| all.into_iter().flatten().collect())
 }
 

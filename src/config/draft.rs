@@ -3,7 +3,7 @@
 use super::placeholder::Machine;
 use super::{
     Address, Cluster, ExactlyOnce, Isolation, LargeGaps, Merge, Mirror, Mover, Offsets, OnLoss, Oversize,
-    Properties, Security, StartFrom, Transform, text,
+    Properties, Security, StartFrom, TopicNames, Transform, text,
 };
 use crate::limits::CHUNK_BYTES;
 use regex::Regex;
@@ -19,6 +19,8 @@ pub struct Draft {
     pub target_properties: Properties,
     pub topics: Option<Vec<Regex>>,
     pub exclude: Option<Vec<Regex>>,
+    pub prefix: Option<String>,
+    pub rename: Option<Vec<(String, String)>>,
     pub from: Option<StartFrom>,
     pub offsets: Option<Offsets>,
     pub identical: Option<Vec<Regex>>,
@@ -90,6 +92,8 @@ impl Draft {
             target_properties: self.target_properties.or(other.target_properties),
             topics: self.topics.or(other.topics),
             exclude: self.exclude.or(other.exclude),
+            prefix: self.prefix.or(other.prefix),
+            rename: self.rename.or(other.rename),
             from: self.from.or(other.from),
             offsets: self.offsets.or(other.offsets),
             identical: self.identical.or(other.identical),
@@ -133,11 +137,13 @@ impl Draft {
     /// The whole, with defaults for what nobody said, and with the relations between the parts checked.
     pub fn build(self) -> Result<Mirror, ConfigError> {
         let link = self.link.unwrap_or_else(|| "mirror".into());
+        let names = TopicNames::new(self.prefix, self.rename.unwrap_or_default())
+            .map_err(|problem| ConfigError(format!("prefix and rename: {problem}")))?;
         let mut mirror = Mirror {
             client_id: self.client_id.unwrap_or_else(|| format!("twinlog-{link}")),
             link,
             source: cluster("source", self.source, self.source_properties)?,
-            target: cluster("target", self.target, self.target_properties)?,
+            target: Cluster { names, ..cluster("target", self.target, self.target_properties)? },
             topics: required(
                 self.topics,
                 "topics",
@@ -174,7 +180,7 @@ impl Draft {
             topic_configs_interval_ms: self.topic_configs_interval_ms.unwrap_or(60_000),
             metadata_refresh_ms: self.metadata_refresh_ms.unwrap_or(30_000),
             zombie_bound_ms: self.zombie_bound_ms.unwrap_or(30_000),
-            fetch_bytes_max: self.fetch_bytes_max.unwrap_or(8 << 20),
+            fetch_bytes_max: self.fetch_bytes_max.unwrap_or(48 << 20),
             fetch_wait_ms: self.fetch_wait_ms.unwrap_or(500).try_into().unwrap_or(i32::MAX),
             request_timeout_ms: self.request_timeout_ms.unwrap_or(20_000),
             connections_per_broker: self.connections_per_broker.unwrap_or(1),
@@ -235,7 +241,7 @@ fn cluster(
     let bootstrap = required(bootstrap, name, &format!("{name}.bootstrap"), &format!("--{name} HOST:PORT"))?;
     let security = Security::read(properties, &Machine)
         .map_err(|error| ConfigError(format!("security of the {name}: {error}")))?;
-    Ok(Cluster { bootstrap, security })
+    Ok(Cluster { bootstrap, security, names: TopicNames::default() })
 }
 
 fn required<T>(said: Option<T>, what: &str, key: &str, flag: &str) -> Result<T, ConfigError> {
@@ -292,6 +298,11 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
             "exactly-once transactions takes offsets of the target for the transactions' markers, so offsets cannot be identical; \
              use it with offsets append"
                 .into(),
+        );
+    }
+    if !mirror.both_directions.is_empty() && !mirror.target.names.is_identity() {
+        return refuse(
+            "both-directions is for topics that have one name on both sides; leave prefix and rename out, or both-directions".into(),
         );
     }
     if mirror.zombie_bound_ms == 0 || mirror.metadata_refresh_ms == 0 || mirror.groups_interval_ms == 0 {
@@ -352,6 +363,10 @@ mod tests {
         let mut spliced = Draft { mover: Some(Mover::Splice), ..enough() };
         spliced.target_properties.set("security.protocol".into(), "SSL".into(), "t".into());
         assert!(spliced.build().unwrap_err().0.contains("mover splice"));
+        let both = Draft { both_directions: text::patterns("t").ok(), prefix: Some("e.".into()), ..enough() };
+        assert!(both.build().unwrap_err().0.contains("both-directions"));
+        let prefix = Draft { prefix: Some("e/".into()), ..enough() }.build().unwrap_err();
+        assert!(prefix.0.starts_with("prefix and rename: `/`"), "{prefix}");
         let timeout = Draft { request_timeout_ms: Some(100), ..enough() }.build().unwrap_err();
         assert!(timeout.0.contains("fetch-wait-ms"), "{timeout}");
     }

@@ -67,6 +67,8 @@ const KEYS: &[Key] = keys! {
     target."bootstrap" => target: list, text::addresses;
     mirror."topics" => topics: list, text::patterns;
     mirror."exclude" => exclude: list, text::patterns;
+    mirror."prefix" => prefix: string, text::prefix;
+    mirror."rename" => rename: list, text::renames;
     mirror."from" => from: scalar, text::start_from;
     mirror."offsets" => offsets: string, text::offsets;
     mirror."identical" => identical: list, text::patterns;
@@ -251,11 +253,12 @@ mod tests {
             [mirror]
             topics = ['orders', 'clicks\..*']
             exclude = "x.*"
+            prefix = "east."
+            rename = ["orders=orders-v2"]
             from = 2026-01-31T08:00:00Z
             offsets = "append"
             identical = "i"
             append = ["a"]
-            both-directions = ["b"]
             gap-offsets-max = 5
             gap-transactions-max = 7
             large-gaps = "aborted-records"
@@ -288,7 +291,7 @@ mod tests {
             connections-per-broker = 3
             log-format = "json"
         "#;
-        for key in KEYS {
+        for key in KEYS.iter().filter(|key| key.name != "both-directions") {
             assert!(content.contains(key.name), "{} is not tried", key.name);
         }
         let draft = Draft::from_toml("t", content).unwrap();
@@ -300,7 +303,10 @@ mod tests {
         assert_eq!((mirror.offsets, mirror.isolation), (Offsets::Append, Isolation::ReadCommitted));
         assert_eq!(mirror.exactly_once, ExactlyOnce::Sequences);
         assert!(mirror.identical[0].is_match("i") && mirror.append[0].is_match("a"));
-        assert!(mirror.both_directions[0].is_match("b"));
+        let names = &mirror.target.names;
+        assert_eq!((&*names.on_cluster("orders"), &*names.on_cluster("x")), ("orders-v2", "east.x"));
+        let both = Draft::from_toml("t", "[mirror]\nboth-directions = ['b']").unwrap();
+        assert!(both.both_directions.unwrap()[0].is_match("b"));
         assert!(mirror.groups[0].is_match("g1") && mirror.groups_exclude[0].is_match("gx"));
         assert_eq!((mirror.groups_rewind, mirror.groups_interval_ms), (true, 77));
         assert_eq!(mirror.on_loss, OnLoss::RecordAndContinue);

@@ -3,6 +3,7 @@
 mod codec;
 mod draft;
 mod file;
+pub mod names;
 mod nearest;
 pub mod placeholder;
 mod properties;
@@ -14,6 +15,7 @@ pub mod transforms;
 
 pub use codec::Codec;
 pub use draft::{ClusterName, ConfigError, Draft, LogFormat};
+pub use names::TopicNames;
 pub use nearest::nearest;
 pub use properties::Properties;
 pub use registry::{Registry, RegistryLogin};
@@ -51,12 +53,14 @@ impl From<SocketAddr> for Address {
 pub struct Cluster {
     pub bootstrap: Vec<Address>,
     pub security: Security,
+    /// What it calls the link's topics.
+    pub names: TopicNames,
 }
 
 impl From<Vec<Address>> for Cluster {
     /// A cluster that is spoken to without TLS and SASL.
     fn from(bootstrap: Vec<Address>) -> Self {
-        Self { bootstrap, security: Security::default() }
+        Self { bootstrap, security: Security::default(), names: TopicNames::default() }
     }
 }
 

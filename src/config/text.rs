@@ -1,10 +1,11 @@
 //! Single values as people type them, on the command line and in the config file alike.
 //! Every error is one sentence that can follow "invalid value: ".
 
+use super::names::{TopicNames, check_topic_name};
 use super::{
     Address, ExactlyOnce, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss, Oversize, StartFrom,
 };
-use crate::limits::TOPIC_NAME_BYTES_MAX;
+use crate::limits::{STATE_TOPIC_PREFIX, TOPIC_NAME_BYTES_MAX};
 use regex::Regex;
 use std::net::SocketAddr;
 
@@ -276,7 +277,7 @@ pub fn cores(text: &str) -> Result<Vec<usize>, String> {
 
 /// A name that can be part of a topic name: the link's state topic is `__twinlog.<link>`.
 pub fn link(text: &str) -> Result<String, String> {
-    let longest = TOPIC_NAME_BYTES_MAX - "__twinlog.".len();
+    let longest = TOPIC_NAME_BYTES_MAX - STATE_TOPIC_PREFIX.len();
     if text.is_empty() {
         return Err("a link's name must not be empty".into());
     }
@@ -289,6 +290,25 @@ pub fn link(text: &str) -> Result<String, String> {
         return Err(format!("a link's name may have {longest} characters, this one has {}", text.len()));
     }
     Ok(text.into())
+}
+
+/// What stands before topics' names on the target.
+pub fn prefix(text: &str) -> Result<String, String> {
+    TopicNames::new(Some(text.to_owned()), Vec::new()).map(|_| text.to_owned())
+}
+
+/// `FROM=TO`, separated by commas: names of topics on the source, and on the target.
+pub fn renames(text: &str) -> Result<Vec<(String, String)>, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let all = parts.map(|part| {
+        let (from, to) = part.split_once('=').ok_or_else(|| {
+            format!("`{part}` is not FROM=TO, the topic's names on the source and on the target")
+        })?;
+        check_topic_name(from)?;
+        check_topic_name(to)?;
+        Ok((from.to_owned(), to.to_owned()))
+    });
+    all.collect()
 }
 
 /// What Kafka understands as a replication factor.
@@ -446,6 +466,15 @@ mod tests {
         assert!(error.contains("write .*"), "{error}");
         assert!(patterns("a(").unwrap_err().contains("`a(`"));
         assert!(patterns("a|b").unwrap()[0].is_match("b"));
+    }
+
+    #[test]
+    fn renamed_topics() {
+        let one = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+        assert_eq!(renames("a=b, c=d"), Ok(vec![one("a", "b"), one("c", "d")]));
+        assert!(renames("a").unwrap_err().contains("FROM=TO"));
+        assert!(renames("a=b c").unwrap_err().contains("` `"));
+        assert!(prefix("a:").is_err() && prefix("east.").is_ok());
     }
 
     #[test]

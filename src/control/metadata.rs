@@ -1,6 +1,6 @@
 //! A cluster as its brokers describe it.
 
-use crate::config::Address;
+use crate::config::{Address, TopicNames};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
@@ -84,6 +84,18 @@ impl Observed {
             brokers: brokers.collect(),
             topics: topics.collect(),
         }
+    }
+
+    /// The same with topics under the link's names, without those that are none of the link's.
+    pub fn in_link(mut self, names: &TopicNames) -> Self {
+        if !names.is_identity() {
+            let topics = std::mem::take(&mut self.topics).into_values().filter_map(|topic| {
+                let name = names.in_link(&topic.name)?.to_owned();
+                Some((name.clone(), Topic { name: name.into(), ..topic }))
+            });
+            self.topics = topics.collect();
+        }
+        self
     }
 
     /// Who leads a partition; nobody when it is not there.

@@ -74,6 +74,13 @@ pub fn plan(
         plan.warnings = unmatched(config, source);
     }
     for topic in selected {
+        let there = match config.target.names.checked(&topic.name) {
+            Ok(there) => there,
+            Err(problem) => {
+                plan.problem(topic, format!("its name on the target: {problem}"));
+                continue;
+            }
+        };
         if topic.error != 0 {
             // A topic on its way in or out is looked at again.
             if !error::is_retriable(topic.error) {
@@ -95,7 +102,7 @@ pub fn plan(
                     plan.problem(topic, error_text("target", twin.error));
                 }
             }
-            Some(twin) => plan.mirror(topic, twin, is_ours),
+            Some(twin) => plan.mirror(topic, twin, &there, is_ours),
         }
     }
     plan
@@ -128,14 +135,14 @@ impl Plan {
         });
     }
 
-    fn mirror(&mut self, topic: &Topic, twin: &Topic, is_ours: &dyn Fn(&str) -> bool) {
+    fn mirror(&mut self, topic: &Topic, twin: &Topic, there: &str, is_ours: &dyn Fn(&str) -> bool) {
         let name = &topic.name;
         let (wanted, found) = (count(topic), count(twin));
         if found < wanted {
             if !is_ours(name) {
                 let message = format!(
                     "topic {name} has {wanted} partitions on the source and {found} on the target, and this link did not make \
-                     it; add partitions to it (kafka-topics --alter --topic {name} --partitions {wanted}), or delete it and \
+                     it; add partitions to it (kafka-topics --alter --topic {there} --partitions {wanted}), or delete it and \
                      let Twinlog create it"
                 );
                 self.problem(topic, message);
@@ -175,6 +182,7 @@ fn replication_factor(topic: &Topic, target: &Observed) -> i16 {
 mod tests {
     use super::super::topics::tests::{cluster, config};
     use super::*;
+    use crate::config::TopicNames;
 
     fn known(names: &[&str]) -> BTreeMap<String, TopicConfigs> {
         let configs = TopicConfigs {
@@ -277,6 +285,18 @@ mod tests {
         let foreign = plan(&config(&["t"], &[]), &source, &target, &known(&[]), &|_| false);
         assert!(foreign.actions.is_empty() && foreign.lanes.is_empty());
         assert!(foreign.problems[0].message.contains("3 partitions on the source and 2 on the target"));
+    }
+
+    #[test]
+    fn topics_that_would_share_a_name_on_the_target_are_left_out() {
+        let names = TopicNames::new(None, vec![("t".into(), "u".into())]).unwrap();
+        let mut renaming = config(&[".*"], &[]);
+        renaming.target.names = names;
+        let source = cluster(1, &[("t", 1), ("u", 1)]);
+        let plan = plan(&renaming, &source, &cluster(1, &[]), &known(&["t", "u"]), &|_| false);
+        assert!(matches!(&plan.actions[..], [Action::CreateTopic { name, .. }] if name == "t"));
+        assert_eq!(plan.problems[0].topic, "u");
+        assert!(plan.problems[0].message.contains("t is called u there"), "{:?}", plan.problems);
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! What control asks a cluster, one blocking question at a time: metadata, configs, new topics, offsets.
+//! What control asks a cluster, one blocking question at a time: metadata, configs, new topics, offsets. Topics have the link's names
+//! here, and the cluster's only in requests and answers.
 
 use super::client::{ANY_BROKER, ClientError, ClusterClient};
-use crate::config::{Cluster, Isolation, StartFrom};
+use crate::config::{Cluster, Isolation, StartFrom, TopicNames};
 use crate::control::config_sync::Changes;
 use crate::control::configs::{self, TopicConfigs};
 use crate::control::forecast::rights::{self, Operations};
@@ -102,6 +103,7 @@ pub(super) fn check(code: i16, what: &str) -> Result<(), AdminError> {
 /// One cluster, and what was last seen of it.
 pub struct Admin {
     client: ClusterClient,
+    names: TopicNames,
     observed: Observed,
     /// Something suggested that what was observed is out of date.
     is_stale: bool,
@@ -111,6 +113,7 @@ impl Admin {
     pub fn new(cluster: &Cluster, client_id: &str, timeout: Duration) -> Self {
         Self {
             client: ClusterClient::new(cluster, client_id, timeout),
+            names: cluster.names.clone(),
             observed: Observed::default(),
             is_stale: true,
         }
@@ -118,6 +121,20 @@ impl Admin {
 
     pub(super) fn client(&mut self) -> &mut ClusterClient {
         &mut self.client
+    }
+
+    /// The cluster's name for one of the link's topics.
+    pub(super) fn on_wire(&self, topic: &str) -> TopicName {
+        TopicName(self.text_on_wire(topic))
+    }
+
+    fn text_on_wire(&self, topic: &str) -> StrBytes {
+        StrBytes::from_string(self.names.on_cluster(topic).into_owned())
+    }
+
+    /// The link's name for one of the cluster's topics. None: it is none of the link's.
+    pub(super) fn in_link(&self, name: &str) -> Option<String> {
+        self.names.in_link(name).map(ToOwned::to_owned)
     }
 
     pub fn observed(&self) -> &Observed {
@@ -128,7 +145,7 @@ impl Admin {
     pub fn observe(&mut self) -> Result<&Observed, AdminError> {
         let (min, max) = METADATA;
         let answer = self.client.call(ANY_BROKER, min, max, |version| Observed::request(version, None))?;
-        self.observed = Observed::read(&answer);
+        self.observed = Observed::read(&answer).in_link(&self.names);
         self.is_stale = false;
         self.client.set_brokers(self.observed.brokers.clone());
         Ok(&self.observed)
@@ -198,14 +215,15 @@ impl Admin {
             .map(|topic| {
                 DescribeConfigsResource::default()
                     .with_resource_type(TOPIC_RESOURCE)
-                    .with_resource_name(StrBytes::from_string(topic.to_owned()))
+                    .with_resource_name(self.text_on_wire(topic))
                     .with_configuration_keys(None)
             })
             .collect();
         let mut configs = BTreeMap::new();
         for chunk in resources.chunks(CHUNK) {
             let answer = self.describe(ANY_BROKER, chunk.to_vec())?;
-            for (topic, described) in TopicConfigs::read(&answer) {
+            for (name, described) in TopicConfigs::read(&answer) {
+                let Some(topic) = self.in_link(&name) else { continue };
                 match described {
                     Ok(described) => {
                         configs.insert(topic, described);
@@ -297,7 +315,7 @@ impl Admin {
                 .with_value(Some(StrBytes::from_string(value.clone())))
         });
         let topic = CreatableTopic::default()
-            .with_name(TopicName(StrBytes::from_string(name.to_owned())))
+            .with_name(self.on_wire(name))
             .with_num_partitions(partitions)
             .with_replication_factor(replication_factor)
             .with_configs(configs.collect());
@@ -313,13 +331,14 @@ impl Admin {
             return Err(AdminError::missing("the topic to create"));
         };
         let said = said(result.error_message.as_deref());
+        let name = self.text_on_wire(name);
         check(result.error_code, &format!("creating topic {name} on the target{said}"))?;
         Ok(result)
     }
 
     /// Deletes topics. Those that are not there are as good as deleted.
     pub fn delete_topics(&mut self, names: &[String]) -> Result<(), AdminError> {
-        let topics = names.iter().map(|name| TopicName(StrBytes::from_string(name.clone()))).collect();
+        let topics = names.iter().map(|name| self.on_wire(name)).collect();
         let (min, max) = DELETE_TOPICS;
         let controller = self.controller();
         let answer = self.client.call(controller, min, max, |_| {
@@ -339,7 +358,7 @@ impl Admin {
     /// Grows a topic to `count` partitions; or only asks whether that would go well.
     pub fn add_partitions(&mut self, name: &str, count: i32, validate_only: bool) -> Result<(), AdminError> {
         let topic = CreatePartitionsTopic::default()
-            .with_name(TopicName(StrBytes::from_string(name.to_owned())))
+            .with_name(self.on_wire(name))
             .with_count(count)
             .with_assignments(None);
         let (min, max) = CREATE_PARTITIONS;
@@ -355,6 +374,7 @@ impl Admin {
             return Err(AdminError::missing("the topic to grow"));
         };
         let said = said(result.error_message.as_deref());
+        let name = self.text_on_wire(name);
         check(result.error_code, &format!("adding partitions to topic {name} on the target{said}"))
     }
 
@@ -374,7 +394,7 @@ impl Admin {
             let delete = changes.delete.iter().map(|name| entry(name, None));
             AlterConfigsResource::default()
                 .with_resource_type(TOPIC_RESOURCE)
-                .with_resource_name(StrBytes::from_string(topic.clone()))
+                .with_resource_name(self.text_on_wire(topic))
                 .with_configs(set.chain(delete).collect())
         };
         let resources: Vec<AlterConfigsResource> = changes.iter().map(resource).collect();
@@ -384,9 +404,9 @@ impl Admin {
             let answer = self.client.call(ANY_BROKER, min, max, |_| {
                 IncrementalAlterConfigsRequest::default().with_resources(chunk.to_vec())
             })?;
-            results.extend(answer.responses.iter().map(|topic| {
+            results.extend(answer.responses.iter().filter_map(|topic| {
                 let said = said(topic.error_message.as_deref().filter(|said| !said.is_empty()));
-                (topic.resource_name.to_string(), topic.error_code, said)
+                Some((self.in_link(&topic.resource_name)?, topic.error_code, said))
             }));
         }
         Ok(results)
@@ -441,9 +461,7 @@ impl Admin {
                 .flat_map(|(topic, ends)| ends.iter().map(|end| ((*topic).to_owned(), end.partition_index)))
                 .collect();
             let topics = topics.into_iter().map(|(topic, ends)| {
-                DeleteRecordsTopic::default()
-                    .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
-                    .with_partitions(ends)
+                DeleteRecordsTopic::default().with_name(self.on_wire(topic)).with_partitions(ends)
             });
             let topics = topics.collect();
             let (min, max) = DELETE_RECORDS;
@@ -454,9 +472,10 @@ impl Admin {
                 Err(_) => failed.extend(asked.into_iter().map(|place| (place, LEADER_NOT_AVAILABLE))),
                 Ok(answer) => {
                     for topic in &answer.topics {
+                        let Some(name) = self.in_link(&topic.name) else { continue };
                         let bad = topic.partitions.iter().filter(|partition| partition.error_code != 0);
                         failed.extend(bad.map(|partition| {
-                            ((topic.name.to_string(), partition.partition_index), partition.error_code)
+                            ((name.clone(), partition.partition_index), partition.error_code)
                         }));
                     }
                 }
@@ -559,7 +578,7 @@ impl Admin {
                             .with_timestamp(timestamp)
                     });
                     ListOffsetsTopic::default()
-                        .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+                        .with_name(self.on_wire(topic))
                         .with_partitions(partitions.collect())
                 })
                 .collect();
@@ -580,13 +599,14 @@ impl Admin {
                 );
                 let Ok(answer) = self.noted(answer) else { continue };
                 for topic in &answer.topics {
+                    let Some(name) = self.in_link(&topic.name) else { continue };
                     for partition in &topic.partitions {
                         let offset = match partition.error_code {
                             0 => partition.offset,
                             error::UNSUPPORTED_FOR_MESSAGE_FORMAT => BEFORE_ALL,
                             _ => continue,
                         };
-                        ends.insert((topic.name.to_string(), partition.partition_index), offset);
+                        ends.insert((name.clone(), partition.partition_index), offset);
                     }
                 }
             }

@@ -178,6 +178,7 @@ impl<'a> Session<'a> {
         let ledger = Ledger::new(ledger::Settings {
             source_cluster: source_id,
             target_cluster: target_id,
+            names: config.target.names.clone(),
             instance: uuid_from_clock(),
             zombie_bound_ms: config.zombie_bound_ms,
             producer_id_expiration_ms: expiration_ms,
@@ -445,7 +446,8 @@ impl<'a> Session<'a> {
                 let now_us = clock::now().mono_us;
                 match self.created.get(name) {
                     None => {
-                        tracing::info!(topic = name, partitions, replication_factor, configs = ?configs, "creating on the target");
+                        let there = &*self.config.target.names.on_cluster(name);
+                        tracing::info!(topic = there, partitions, replication_factor, configs = ?configs, "creating on the target");
                         notes.iter().for_each(|note| tracing::warn!(topic = name, "{note}"));
                         self.created.insert(name.clone(), now_us);
                     }
@@ -591,6 +593,8 @@ impl<'a> Session<'a> {
                 self.shards[shard].send(Command::Assign(Box::new(LaneStart {
                     lane: id,
                     topic: Arc::clone(&plan.topic),
+                    names: [&self.config.source, &self.config.target]
+                        .map(|cluster| Arc::from(&*cluster.names.on_cluster(&plan.topic))),
                     partition: plan.partition,
                     source_topic_id: plan.source_topic_id,
                     target_topic_id: plan.target_topic_id,

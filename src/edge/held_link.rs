@@ -33,6 +33,7 @@ impl HeldLink {
         let ledger = Ledger::new(ledger::Settings {
             source_cluster: source_cluster.to_owned(),
             target_cluster,
+            names: config.target.names.clone(),
             instance: format!("{}-{}", std::process::id(), clock::now().wall_ms),
             zombie_bound_ms: config.zombie_bound_ms,
             producer_id_expiration_ms,

@@ -5,7 +5,7 @@ pub use super::control_task::TellTimings;
 use super::control_task::{End, Session};
 use super::http::{Board, Listener};
 use super::runtime::{self, RuntimeError};
-use crate::config::{LogFormat, Mirror};
+use crate::config::{LogFormat, Mirror, TopicNames};
 use crate::control::ledger;
 use crate::error;
 use crate::shard::{LossCause, Side, Stop};
@@ -123,6 +123,11 @@ pub enum MirrorError {
          delete the topic __twinlog.{link} on the target if those clusters are gone for good"
     )]
     OtherClusters { link: String, source_id: String, target_id: String },
+    #[error(
+        "link `{link}` has written to the target's topics with {before}, and is told {now}. Tell it what it was told before, or \
+         choose another --link, which begins anew"
+    )]
+    OtherNames { link: String, before: TopicNames, now: TopicNames },
     #[error("cannot serve metrics on {address}: {cause}; choose another --listen, or leave it out")]
     Listen { address: SocketAddr, cause: String },
     #[error("the thread for consumer groups cannot be started: {0}")]
@@ -143,6 +148,7 @@ impl MirrorError {
             ledger::End::OtherClusters(pid) => {
                 Self::OtherClusters { link, source_id: pid.source_cluster, target_id: pid.target_cluster }
             }
+            ledger::End::OtherNames { before, now } => Self::OtherNames { link, before, now },
             ledger::End::Unreadable(cause) => Self::Ledger { link, cause },
             ledger::End::Refused(code) => {
                 let cause = format!("{}: {}", error::name(code), error::advice(code));
@@ -157,7 +163,8 @@ impl MirrorError {
             Self::SameCluster { .. }
             | Self::Transform(_)
             | Self::NoTopics(_)
-            | Self::OtherClusters { .. } => 2,
+            | Self::OtherClusters { .. }
+            | Self::OtherNames { .. } => 2,
             Self::Runtime(RuntimeError::NoSuchCore { .. } | RuntimeError::CoreTwice { .. }) => 2,
             Self::Fenced { .. } => 4,
             _ => 1,

@@ -3,7 +3,7 @@
 use super::admin::{Admin, AdminError};
 use super::groups::{Answers, Asked};
 use super::ledger_io;
-use crate::config::Cluster;
+use crate::config::{Cluster, TopicNames};
 use crate::control::ledger::{self, Ledger, state_topic};
 use std::time::Duration;
 
@@ -17,6 +17,10 @@ pub enum OffsetsError {
          `mirror`)"
     )]
     NoLink(String),
+    #[error(
+        "link `{link}` has written to the target's topics with {before}, and this command is told {now}; tell it the same"
+    )]
+    OtherNames { link: String, before: TopicNames, now: TopicNames },
 }
 
 /// What a link's state topic said when it was read.
@@ -37,13 +41,21 @@ impl LinkState {
         let settings = ledger::Settings {
             source_cluster: String::new(),
             target_cluster: String::new(),
+            names: target.names.clone(),
             instance: String::new(),
             zombie_bound_ms: 1,
             producer_id_expiration_ms: None,
             shards: 0,
         };
         let ledger = ledger_io::read_ledger(&mut admin, link, settings)?;
-        Ok(Self { ledger: ledger.ok_or_else(|| OffsetsError::NoLink(state_topic(link)))? })
+        let ledger = ledger.ok_or_else(|| OffsetsError::NoLink(state_topic(link)))?;
+        match ledger.names().filter(|before| **before != target.names) {
+            Some(before) => {
+                let (link, before, now) = (link.to_owned(), before.clone(), target.names.clone());
+                Err(OffsetsError::OtherNames { link, before, now })
+            }
+            None => Ok(Self { ledger }),
+        }
     }
 
     /// Positions on the target for positions on the source.

@@ -107,6 +107,7 @@ impl<'a> Look<'a> {
         let settings = ledger::Settings {
             source_cluster: self.source.observed().cluster_id.clone(),
             target_cluster: self.target.observed().cluster_id.clone(),
+            names: config.target.names.clone(),
             instance: String::new(),
             zombie_bound_ms: config.zombie_bound_ms,
             producer_id_expiration_ms: None,

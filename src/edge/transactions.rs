@@ -3,7 +3,7 @@
 
 use super::admin::{Admin, AdminError, check};
 use super::clock;
-use super::coordinators::{self, GROUP_KEY, TRANSACTION_KEY, id, topic_name};
+use super::coordinators::{self, GROUP_KEY, TRANSACTION_KEY, id};
 use crate::config::Mirror;
 use crate::control::transactions::{Coordination, Done, Place, Position, Producer, Step, Todo};
 use crate::wire::batch::Stamp;
@@ -153,6 +153,11 @@ impl Coordinators {
 
     /// Returns the answer's error code, which is handed in.
     fn ask(&mut self, broker: i32, coordination: &mut Coordination, todo: Todo) -> Result<i16, AdminError> {
+        if let Todo::AddPartitions { producer, partitions } = todo {
+            let codes = self.join(broker, &producer, partitions)?;
+            coordination.on_joined(clock::now(), &codes);
+            return Ok(codes.values().copied().find(|&code| code != 0).unwrap_or(0));
+        }
         let client = self.admin.client();
         match todo {
             Todo::Init { transactional_id } => {
@@ -165,11 +170,6 @@ impl Coordinators {
                 let (code, positions) = self.positions(broker, &group)?;
                 coordination.on_positions(clock::now(), code, &positions);
                 Ok(code)
-            }
-            Todo::AddPartitions { producer, partitions } => {
-                let codes = coordinators::join(client, broker, &producer, partitions)?;
-                coordination.on_joined(clock::now(), &codes);
-                Ok(codes.values().copied().find(|&code| code != 0).unwrap_or(0))
             }
             Todo::AddGroup { producer, group } => {
                 let (min, max) = ADD_OFFSETS;
@@ -193,9 +193,26 @@ impl Coordinators {
                 coordination.on_done(clock::now(), code);
                 Ok(code)
             }
-            // Not a coordinator's.
-            Todo::Append { .. } => Ok(0),
+            // Done before, and not a coordinator's.
+            Todo::AddPartitions { .. } | Todo::Append { .. } => Ok(0),
         }
+    }
+
+    /// Makes partitions part of the producer's transaction.
+    fn join(
+        &mut self,
+        broker: i32,
+        producer: &Producer,
+        partitions: Vec<(Arc<str>, i32)>,
+    ) -> Result<BTreeMap<(Arc<str>, i32), i16>, AdminError> {
+        let on_wire =
+            |(topic, partition): (Arc<str>, i32)| (Arc::from(self.admin.on_wire(&topic).as_str()), partition);
+        let partitions: Vec<(Arc<str>, i32)> = partitions.into_iter().map(on_wire).collect();
+        let codes = coordinators::join(self.admin.client(), broker, producer, partitions)?;
+        let in_link = |((name, partition), code): ((Arc<str>, i32), i16)| {
+            Some(((self.admin.in_link(&name)?.into(), partition), code))
+        };
+        Ok(codes.into_iter().filter_map(in_link).collect())
     }
 
     /// Empty records, for the partition's leader.
@@ -220,7 +237,8 @@ impl Coordinators {
         self.seeds = Some(seeds);
         let leader = self.admin.leader(topic, usize::try_from(partition).unwrap_or(usize::MAX))?;
         let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
-        let data = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
+        let data =
+            TopicProduceData::default().with_name(self.admin.on_wire(topic)).with_partition_data(vec![data]);
         let (min, max) = PRODUCE;
         let answer = self.admin.client().call(leader, min, max, |_| {
             ProduceRequest::default()
@@ -256,12 +274,8 @@ impl Coordinators {
         let mut take = |topic: &TopicName, partition: i32, offset, metadata: Option<&StrBytes>, refused| {
             code = if code == 0 { refused } else { code };
             let metadata = metadata.map(ToString::to_string).unwrap_or_default();
-            positions.push(Position {
-                topic: Arc::from(topic.as_str()),
-                partition,
-                source_offset: offset,
-                metadata,
-            });
+            let Some(topic) = self.admin.in_link(topic) else { return };
+            positions.push(Position { topic: topic.into(), partition, source_offset: offset, metadata });
         };
         for topic in &answer.topics {
             for at in &topic.partitions {
@@ -300,7 +314,9 @@ impl Coordinators {
             );
         }
         let topics = topics.into_iter().map(|(topic, partitions)| {
-            TxnOffsetCommitRequestTopic::default().with_name(topic_name(&topic)).with_partitions(partitions)
+            TxnOffsetCommitRequestTopic::default()
+                .with_name(self.admin.on_wire(&topic))
+                .with_partitions(partitions)
         });
         let topics = topics.collect();
         let (min, max) = TXN_OFFSET_COMMIT;

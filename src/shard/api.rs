@@ -160,7 +160,9 @@ impl Checkpoint {
 #[derive(Clone, Debug)]
 pub struct LaneStart {
     pub lane: LaneId,
+    /// By the link's name, and by the names that the source and the target have for it.
     pub topic: Arc<str>,
+    pub names: [Arc<str>; 2],
     pub partition: i32,
     pub source_topic_id: Uuid,
     pub target_topic_id: Uuid,

@@ -133,9 +133,12 @@ impl Shard {
         match walk.fetch.step(input).map_err(|bad| bad.to_string())? {
             Walked::NeedMore => return Ok(false),
             Walked::Head { correlation_id } => {
+                source.window.handle_begun(now);
+                walk.came_bytes = walk.fetch.frame_remaining();
                 source.conn.answered(correlation_id)?;
             }
             Walked::Response { throttle_ms, error, session_id } => {
+                walk.was_held = throttle_ms > 0;
                 self.counters.throttled_ms += u64::try_from(throttle_ms).unwrap_or(0);
                 match error::of_fetch(error) {
                     ErrorVerdict::Ok => source.handle_session(session_id),
@@ -163,6 +166,7 @@ impl Shard {
             }
             Walked::PartitionEnd { diverging, .. } => self.end_partition(now, key, diverging),
             Walked::End => {
+                source.window.handle_ended(now, walk.bytes, walk.came_bytes, walk.was_held);
                 source.reserved_bytes -= walk.bytes;
                 source.fetches -= 1;
                 source.walk = None;
@@ -421,7 +425,7 @@ impl Shard {
             let lanes = source.lane_count();
             let Some(changes) = source.changes(version >= FETCH_SESSIONS_MIN, wanted) else { continue };
             let max_bytes = room
-                .min(self.settings.fetch_bytes_max)
+                .min(source.window.bytes())
                 .min(fair)
                 .min(self.throttle.portion_bytes().max(FETCH_BYTES_MIN));
             let share = (max_bytes / lanes.max(1)).next_power_of_two();
@@ -480,6 +484,7 @@ impl Shard {
             .encode(&mut request);
             let patience_ms = u64::try_from(self.settings.fetch_wait_ms).unwrap_or(0);
             source.conn.send(now, Tag::Fetch { version, bytes: max_bytes }, patience_ms, request.freeze());
+            source.window.handle_sent(now, source.fetches == 0);
             source.fetches += 1;
             source.reserved_bytes += max_bytes;
             room = room.saturating_sub(max_bytes);
@@ -498,7 +503,7 @@ fn bytes_of(partitions: &[FetchPartition]) -> usize {
 fn topic_key(version: i16, member: &Member) -> TopicKey {
     match version > FETCH_NAMES_MAX {
         true => TopicKey::Id(member.lane.source_topic_id),
-        false => TopicKey::Name(member.name.clone()),
+        false => member.topic_key(Side::Source),
     }
 }
 
@@ -507,6 +512,8 @@ impl Walk {
         Self {
             fetch: FetchWalk::new(version),
             bytes,
+            came_bytes: 0,
+            was_held: false,
             topic: None,
             lane: None,
             is_cut: false,

@@ -31,6 +31,7 @@ mod source;
 mod throttle;
 mod timing;
 mod transactions;
+mod window;
 mod writers;
 
 pub use api::*;
@@ -45,8 +46,9 @@ use crate::records::{Recipe, Worker};
 use crate::stats::Counters;
 use crate::time::Now;
 use crate::wire::TopicKey;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use gaps::Gaps;
+use kafka_protocol::protocol::StrBytes;
 use lane::{Lane, Leader, Path};
 use seeds::Seeds;
 use sink::Sink;
@@ -55,6 +57,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use throttle::Throttle;
 use transactions::Transactions;
+use window::Window;
 use writers::Writers;
 
 /// Time between two `Settled` events of one lane.
@@ -115,8 +118,8 @@ pub struct Shard {
 /// A lane and what the shard keeps about it.
 struct Member {
     lane: Lane,
-    /// The topic's name, as requests carry it.
-    name: Bytes,
+    /// The topic's names on both sides, as requests carry them.
+    names: [StrBytes; 2],
     /// Which of the shard's workers changes its records.
     worker: Option<usize>,
     source_key: Option<Key>,
@@ -128,6 +131,18 @@ struct Member {
     fetch_pause_until_us: u64,
     path_wanted: Path,
     removed: bool,
+}
+
+impl Member {
+    /// What the topic is called on one side.
+    fn name(&self, side: Side) -> &StrBytes {
+        &self.names[side as usize]
+    }
+
+    /// The same, as keys of requests have it.
+    fn topic_key(&self, side: Side) -> TopicKey {
+        TopicKey::Name(self.name(side).clone().into())
+    }
 }
 
 struct Broker {
@@ -420,7 +435,7 @@ impl Shard {
         }
         let slot = self.lanes.len();
         self.slots.insert(start.lane, slot);
-        let name = Bytes::copy_from_slice(start.topic.as_bytes());
+        let names = start.names.each_ref().map(|name| StrBytes::from_string(name.to_string()));
         let worker = start.recipe.as_ref().map(|recipe| self.worker(recipe)).transpose();
         let mut lane = Lane::new(start, Path::Copy, self.settings.merge);
         lane.allow_runs(self.settings.runs_ahead_max);
@@ -439,7 +454,7 @@ impl Shard {
         });
         self.lanes.push(Member {
             lane,
-            name,
+            names,
             worker,
             source_key: None,
             sink_key: None,
@@ -585,12 +600,7 @@ impl Shard {
             if let Some(source) = self.sources.get_mut(&source_key) {
                 let id = member.lane.source_topic_id;
                 source.names_only |= id.is_nil();
-                source.insert(
-                    TopicKey::Name(member.name.clone()),
-                    TopicKey::Id(id),
-                    member.lane.partition,
-                    slot,
-                );
+                source.insert(member.topic_key(Side::Source), TopicKey::Id(id), member.lane.partition, slot);
             }
         }
         self.refresh(now, slot);
@@ -601,7 +611,7 @@ impl Shard {
         let member = &mut self.lanes[slot];
         if let Some(source) = member.source_key.take().and_then(|key| self.sources.get_mut(&key)) {
             let id = TopicKey::Id(member.lane.source_topic_id);
-            source.remove(&TopicKey::Name(member.name.clone()), &id, member.lane.partition, slot);
+            source.remove(&member.topic_key(Side::Source), &id, member.lane.partition, slot);
             // Or the rest of this answer, and the next connection's, would both count.
             if source.is_walking(slot) {
                 member.lane.rewind();
@@ -641,7 +651,8 @@ impl Shard {
                 if broker.may_be_old {
                     conn.suspect_old();
                 }
-                self.sources.insert(key, Source::new(path, conn_id, conn));
+                let window = Window::new(self.settings.fetch_bytes_max);
+                self.sources.insert(key, Source::new(path, conn_id, conn, window));
             }
             Side::Target => {
                 let conn = Conn::new(now, client_id, timeout_ms, has_sasl);

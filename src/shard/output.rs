@@ -300,7 +300,7 @@ fn entry(version: i16, member: &Member, batch: Batch, stamp: Stamp) -> Entry {
     restamp(&mut raw, stamp);
     let topic = match version > PRODUCE_NAMES_MAX {
         true => TopicKey::Id(member.lane.target_topic_id),
-        false => TopicKey::Name(member.name.clone()),
+        false => member.topic_key(Side::Target),
     };
     Entry { topic, partition: member.lane.partition, raw, payload: batch.payload }
 }
@@ -347,7 +347,7 @@ fn send(
 
 fn is_topic(member: &Member, topic: TopicRef<'_>) -> bool {
     match topic {
-        TopicRef::Name(name) => member.name == name,
+        TopicRef::Name(name) => member.name(Side::Target).as_bytes() == name,
         TopicRef::Id(id) => member.lane.target_topic_id == id,
     }
 }

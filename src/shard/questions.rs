@@ -138,6 +138,7 @@ impl Shard {
         if let Some(version) = producers {
             let request = DescribeProducersRequest::default().with_topics(self.by_topic(
                 lanes,
+                Side::Target,
                 |topic, partitions| {
                     TopicRequest::default().with_name(topic).with_partition_indexes(partitions)
                 },
@@ -147,6 +148,7 @@ impl Shard {
         }
         let request = OffsetForLeaderEpochRequest::default().with_topics(self.by_topic(
             lanes,
+            Side::Target,
             |topic, partitions| OffsetForLeaderTopic::default().with_topic(topic).with_partitions(partitions),
             |member| {
                 OffsetForLeaderPartition::default()
@@ -177,6 +179,7 @@ impl Shard {
                 lanes.iter().filter(|&&(_, count)| count > at).map(|&(slot, _)| (slot, 0)).collect();
             let topics = self.by_topic(
                 &members,
+                Side::Target,
                 |topic, partitions| {
                     WritableTxnMarkerTopic::default().with_name(topic).with_partition_indexes(partitions)
                 },
@@ -210,8 +213,10 @@ impl Shard {
             }
         }
         for &(slot, _) in lanes {
-            let lane = &mut self.lanes[slot].lane;
-            let code = codes.get(&(&*lane.topic, lane.partition)).copied().unwrap_or(-1);
+            let member = &mut self.lanes[slot];
+            let place = (member.names[Side::Target as usize].as_str(), member.lane.partition);
+            let lane = &mut member.lane;
+            let code = codes.get(&place).copied().unwrap_or(-1);
             if lane.handle_filled(now, code, &mut self.events) {
                 self.events.push_back(Event::LeaderUnknown { lane: lane.id, side: Side::Target });
             }
@@ -231,6 +236,7 @@ impl Shard {
         let Some((offset, bytes_max)) = member.lane.wants_tail() else { return };
         sink.tail_asked = true;
         member.lane.is_asking = true;
+        let topic = TopicName(member.name(Side::Target).clone());
         let partition = FetchPartition::default()
             .with_partition(member.lane.partition)
             .with_current_leader_epoch(member.lane.target.epoch)
@@ -242,9 +248,7 @@ impl Shard {
             .with_min_bytes(0)
             .with_max_bytes(bytes_max)
             .with_session_epoch(-1)
-            .with_topics(vec![
-                FetchTopic::default().with_topic(name(&member.lane.topic)).with_partitions(vec![partition]),
-            ]);
+            .with_topics(vec![FetchTopic::default().with_topic(topic).with_partitions(vec![partition])]);
         let tag = Tag::Tail(slot, member.lane.round);
         self.send_target(now, key, version, &request, tag);
     }
@@ -343,11 +347,13 @@ impl Shard {
         take: impl Fn(&mut super::lane::Lane, T),
     ) {
         for &(slot, round) in lanes {
-            let lane = &mut self.lanes[slot].lane;
+            let member = &mut self.lanes[slot];
+            let place = (member.names[Side::Target as usize].as_str(), member.lane.partition);
+            let lane = &mut member.lane;
             if lane.round != round {
                 continue;
             }
-            match answers.get(&(&*lane.topic, lane.partition)) {
+            match answers.get(&place) {
                 Some(&(0, answer)) => take(lane, answer),
                 Some(&(code, _)) => self.ask_failed(now, slot, code),
                 // Left out of the answer: as if it had not been answered.
@@ -450,7 +456,7 @@ impl Shard {
             if member.lane.round != round {
                 continue;
             }
-            match answers.get(&(&*member.lane.topic, member.lane.partition)) {
+            match answers.get(&(member.name(Side::Source).as_str(), member.lane.partition)) {
                 Some(&(0, offset)) => take(self, slot, offset),
                 Some(&(error::UNSUPPORTED_FOR_MESSAGE_FORMAT, _)) => take(self, slot, BEFORE_ALL),
                 answer => {
@@ -505,6 +511,7 @@ impl Shard {
         };
         ListOffsetsRequest::default().with_replica_id(CONSUMER).with_topics(self.by_topic(
             lanes,
+            side,
             |topic, partitions| ListOffsetsTopic::default().with_name(topic).with_partitions(partitions),
             |member| {
                 ListOffsetsPartition::default()
@@ -519,20 +526,17 @@ impl Shard {
     fn by_topic<P, T>(
         &self,
         lanes: &[(Slot, u32)],
+        side: Side,
         topic: impl Fn(TopicName, Vec<P>) -> T,
         partition: impl Fn(&super::Member) -> P,
     ) -> Vec<T> {
-        let mut topics: BTreeMap<&str, Vec<P>> = BTreeMap::new();
+        let mut topics: BTreeMap<&StrBytes, Vec<P>> = BTreeMap::new();
         for &(slot, _) in lanes {
             let member = &self.lanes[slot];
-            topics.entry(&member.lane.topic).or_default().push(partition(member));
+            topics.entry(member.name(side)).or_default().push(partition(member));
         }
-        topics.into_iter().map(|(name_of, partitions)| topic(name(name_of), partitions)).collect()
+        topics.into_iter().map(|(name, partitions)| topic(TopicName(name.clone()), partitions)).collect()
     }
-}
-
-fn name(topic: &str) -> TopicName {
-    TopicName(StrBytes::from_string(topic.to_owned()))
 }
 
 fn decode<T: kafka_protocol::protocol::Decodable + HeaderVersion>(

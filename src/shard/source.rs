@@ -5,6 +5,7 @@
 
 use super::api::ConnId;
 use super::lane::{Batch, FetchFrom, Path};
+use super::window::Window;
 use crate::config::StartFrom;
 use crate::conn::Conn;
 use crate::wire::TopicKey;
@@ -56,6 +57,7 @@ pub(super) struct Source {
     pub(super) fetches: usize,
     /// Bytes that they may bring.
     pub(super) reserved_bytes: usize,
+    pub(super) window: Window,
 }
 
 /// Where a fetch answer stands while it streams in.
@@ -64,6 +66,10 @@ pub(super) struct Walk {
     pub(super) topic: Option<TopicKey>,
     /// Bytes that the fetch reserved.
     pub(super) bytes: usize,
+    /// Bytes of the answer.
+    pub(super) came_bytes: usize,
+    /// The broker kept it back for a quota.
+    pub(super) was_held: bool,
     /// The lane of the partition at hand and the reading it was fetched for, unless its data is of no use.
     pub(super) lane: Option<(Slot, u32)>,
     /// Whether the partition at hand ended in something that was not whole.
@@ -139,7 +145,7 @@ pub(super) struct Changes {
 }
 
 impl Source {
-    pub(super) fn new(path: Path, conn_id: ConnId, conn: Conn<Tag>) -> Self {
+    pub(super) fn new(path: Path, conn_id: ConnId, conn: Conn<Tag>, window: Window) -> Self {
         Self {
             path,
             conn_id,
@@ -154,6 +160,7 @@ impl Source {
             turn: 0,
             fetches: 0,
             reserved_bytes: 0,
+            window,
         }
     }
 

@@ -110,6 +110,7 @@ impl World {
             ledger: Ledger::new(ledger::Settings {
                 source_cluster: "source".to_owned(),
                 target_cluster: "target".to_owned(),
+                names: Default::default(),
                 instance: format!("instance {instance}"),
                 zombie_bound_ms: self.plan.zombie_bound_ms,
                 producer_id_expiration_ms: self.known_expiration_ms(),
@@ -401,6 +402,7 @@ impl World {
                 instance.lanes.insert(lane, Lane { source_topic_id });
                 let start = LaneStart {
                     lane,
+                    names: [topic.clone(), topic.clone()],
                     topic,
                     partition: number,
                     source_topic_id,

@@ -108,6 +108,8 @@ pub struct Cluster {
 #[derive(Clone, Debug, Serialize)]
 pub struct TopicForecast {
     pub topic: String,
+    /// What it is called there.
+    pub name_on_target: String,
     pub on_target: OnTarget,
     pub offsets: OffsetMode,
     /// Why, where it was for Twinlog to choose.
@@ -292,6 +294,7 @@ impl Work<'_> {
         let unguarded = unguarded.map(|all| all.iter().fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1)));
         let forecast = TopicForecast {
             topic: name.to_owned(),
+            name_on_target: self.config.target.names.on_cluster(name).into_owned(),
             on_target,
             offsets: mode,
             offsets_because: choice.why.filter(|_| !self.facts.ledger.knows(name)),
@@ -371,7 +374,7 @@ impl Work<'_> {
         let known = partitions.find_map(|partition| ledger.mode(name, partition));
         let mode = choice.stands(known);
         let ids = (&self.facts.source.observed.cluster_id, &self.facts.target.observed.cluster_id);
-        if let Err(problem) = peers.upstream(name, mode, ids.0, ids.1) {
+        if let Err(problem) = peers.upstream(&self.config.source.names.on_cluster(name), mode, ids.0, ids.1) {
             self.left_out(name, &problem);
             return None;
         }

@@ -304,7 +304,8 @@ impl Side<'_> {
         weight: Weight,
         without: &str,
     ) -> Option<Finding> {
-        self.resources("topic", topics, operation, weight, without)
+        let there = |topic: &String| self.cluster.names.on_cluster(topic).into_owned();
+        self.resources("topic", &topics.iter().map(there).collect(), operation, weight, without)
     }
 
     fn groups(&self, operation: Operation, without: &str) -> Option<Finding> {

@@ -53,7 +53,11 @@ fn show_finding(finding: &Finding) -> String {
 }
 
 fn show_topic(forecast: &TopicForecast) -> String {
-    let mut text = format!("topic {}\n", forecast.topic);
+    let mut text = format!("topic {}", forecast.topic);
+    if forecast.name_on_target != forecast.topic {
+        text += &format!(", {} on the target", forecast.name_on_target);
+    }
+    text.push('\n');
     let mut line = |what: &str, of: String| text += &format!("  {what}: {of}\n");
     line("on the target", on_target(&forecast.on_target));
     line("offsets", offsets(forecast));

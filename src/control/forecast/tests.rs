@@ -20,6 +20,7 @@ impl World {
         let settings = ledger::Settings {
             source_cluster: "A".into(),
             target_cluster: "B".into(),
+            names: Default::default(),
             instance: "i".into(),
             zombie_bound_ms: 1,
             producer_id_expiration_ms: None,

@@ -12,6 +12,7 @@
 //!
 //! Each value is whole, so that the topic may be compacted and reading it to its end gives the state.
 
+use crate::config::TopicNames;
 use crate::shard::{LossCause, OffsetMode};
 use crate::wire::cursor::{Cursor, Read, Unread};
 use bytes::{Bytes, BytesMut};
@@ -67,6 +68,9 @@ pub struct DataPid {
     pub transactional_pids: Vec<i64>,
     pub source_cluster: String,
     pub target_cluster: String,
+    /// What the target calls the link's topics.
+    #[serde(default, skip_serializing_if = "TopicNames::is_identity")]
+    pub names: TopicNames,
 }
 
 impl DataPid {

@@ -1,11 +1,17 @@
 //! What the ledger knows, for those who ask.
 
 use super::{Checkpoint, Failover, LaneId, Ledger, Loss, OffsetMode};
+use crate::config::TopicNames;
 use crate::control::offset_map::{OffsetMap, Unmapped};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Ledger {
+    /// What the target calls the link's topics, once it has written.
+    pub fn names(&self) -> Option<&TopicNames> {
+        self.data_pid.as_ref().map(|pid| &pid.names)
+    }
+
     /// Whether the link has ever begun to write to the topic.
     pub fn knows(&self, topic: &str) -> bool {
         self.lanes.iter().any(|((name, _), lane)| &**name == topic && lane.is_begun())

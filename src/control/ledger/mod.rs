@@ -38,6 +38,7 @@ pub use format::{DataPid, Failover, Loss, Owner, StateRecord, decode_batches};
 pub use peers::{Peer, Peers};
 pub use standing::Standing;
 
+use crate::config::TopicNames;
 use crate::error::{self, Verdict};
 use crate::shard::{BEHIND_OTHERS, Checkpoint, LaneId, Lease, LossCause, OffsetMode, Run, StopKind};
 use crate::time::Now;
@@ -64,7 +65,7 @@ const LAPSE_MS_MAX: u64 = 3_600_000;
 const SILENCE_MS_MAX: u64 = 86_400_000;
 
 /// Begins the names of all links' state topics.
-pub const STATE_TOPIC_PREFIX: &str = "__twinlog.";
+pub use crate::limits::STATE_TOPIC_PREFIX;
 
 /// The name of a link's state topic.
 pub fn state_topic(link: &str) -> String {
@@ -92,6 +93,8 @@ pub struct Settings {
     /// Cluster ids; empty where the cluster has none (before Kafka 0.10.1).
     pub source_cluster: String,
     pub target_cluster: String,
+    /// What the target calls the link's topics.
+    pub names: TopicNames,
     /// A name that no other instance ever had.
     pub instance: String,
     pub zombie_bound_ms: u64,
@@ -175,6 +178,8 @@ pub enum End {
     Lapsed,
     /// The link's state topic belongs to another pair of clusters.
     OtherClusters(DataPid),
+    /// The link has written under other names than those it is told now.
+    OtherNames { before: TopicNames, now: TopicNames },
     /// The state topic cannot be understood.
     Unreadable(String),
     /// The target refuses the ledger's records with this error code, and will again.
@@ -365,8 +370,8 @@ impl Ledger {
         }
         self.read_to = self.read_to.max(end);
         match self.phase {
-            Phase::Reading if is_end_of_log => match self.other_clusters() {
-                Some(pid) => self.end(End::OtherClusters(pid)),
+            Phase::Reading if is_end_of_log => match self.mismatch() {
+                Some(end) => self.end(end),
                 None => self.phase = Phase::Claiming,
             },
             Phase::Completing { until } if self.read_to >= until => self.complete(now),
@@ -394,6 +399,7 @@ impl Ledger {
             transactional_pids: Vec::new(),
             source_cluster: self.settings.source_cluster.clone(),
             target_cluster: self.settings.target_cluster.clone(),
+            names: self.settings.names.clone(),
         });
         self.phase = Phase::Publishing;
     }
@@ -615,13 +621,18 @@ impl Ledger {
 
     // Opening.
 
-    fn other_clusters(&self) -> Option<DataPid> {
+    /// Why what is told now does not belong to what the log says, if so.
+    fn mismatch(&self) -> Option<End> {
         let pid = self.data_pid.as_ref()?;
         // A source before Kafka 0.10.1 has no id, until it is upgraded.
         let is_untold = pid.source_cluster.is_empty() || self.settings.source_cluster.is_empty();
         let same = (is_untold || pid.source_cluster == self.settings.source_cluster)
             && pid.target_cluster == self.settings.target_cluster;
-        (!same).then(|| pid.clone())
+        if !same {
+            return Some(End::OtherClusters(pid.clone()));
+        }
+        let (before, now) = (pid.names.clone(), self.settings.names.clone());
+        (before != now).then_some(End::OtherNames { before, now })
     }
 
     /// Takes one record of the log into the state.
@@ -730,8 +741,8 @@ impl Ledger {
             self.end(End::Fenced);
             return;
         }
-        if let Some(pid) = self.other_clusters() {
-            self.end(End::OtherClusters(pid));
+        if let Some(end) = self.mismatch() {
+            self.end(end);
             return;
         }
         let may_write =

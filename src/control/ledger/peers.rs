@@ -52,7 +52,7 @@ impl Peer {
         }
     }
 
-    /// How the link writes to the topic, if it does.
+    /// How the link writes to one of its topics, if it does.
     fn mode(&self, topic: &str) -> Option<OffsetMode> {
         let lanes = self.lanes.range((topic.to_owned(), i32::MIN)..=(topic.to_owned(), i32::MAX));
         lanes.filter(|(place, _)| !self.handed_over.contains(place)).map(|(_, mode)| *mode).next()
@@ -75,7 +75,7 @@ impl Peers {
         }
     }
 
-    /// The clusters that a topic's records may come from when it is mirrored from `source` to `target`.
+    /// The clusters that the records may come from of what `source` calls `topic`, when it is mirrored from there to `target`.
     ///
     /// # Errors
     /// They would come round in a circle: what to do about it.
@@ -88,9 +88,14 @@ impl Peers {
     ) -> Result<BTreeSet<String>, String> {
         let mut clusters = BTreeSet::from([source.to_owned()]);
         for (name, peer, pid) in self.writing_to(source) {
+            // The other link may call it something else.
+            let Some(topic) = pid.names.in_link(topic) else { continue };
             let Some(peer_mode) = peer.mode(topic) else { continue };
             if pid.source_cluster == target {
-                let advice = "to mirror it in both directions name it in --both-directions of both links";
+                let advice = match pid.names.is_identity() {
+                    true => "to mirror it in both directions name it in --both-directions of both links",
+                    false => "leave it out (--exclude)",
+                };
                 if mode != OffsetMode::Shared {
                     return Err(format!("the link of {name} mirrors it in the other direction; {advice}"));
                 }

@@ -86,6 +86,7 @@ pub(in crate::control) mod tests {
         let mut ledger = Ledger::new(Settings {
             source_cluster: "A".into(),
             target_cluster: "B".into(),
+            names: Default::default(),
             instance: "i".into(),
             zombie_bound_ms: 1,
             producer_id_expiration_ms: None,

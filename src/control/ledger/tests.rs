@@ -56,6 +56,7 @@ fn settings(instance: &str) -> Settings {
     Settings {
         source_cluster: "A".into(),
         target_cluster: "B".into(),
+        names: TopicNames::default(),
         instance: instance.into(),
         zombie_bound_ms: ZOMBIE_BOUND_MS,
         producer_id_expiration_ms: Some(86_400_000),
@@ -97,7 +98,11 @@ fn settle_down(target: &mut Target, ledger: &mut Ledger, now: Now) -> Vec<Effect
 }
 
 fn open(target: &mut Target, instance: &str, now: Now) -> (Ledger, Vec<Effect>) {
-    let mut ledger = Ledger::new(settings(instance));
+    open_with(target, settings(instance), now)
+}
+
+fn open_with(target: &mut Target, settings: Settings, now: Now) -> (Ledger, Vec<Effect>) {
+    let mut ledger = Ledger::new(settings);
     let effects = settle_down(target, &mut ledger, now);
     (ledger, effects)
 }
@@ -254,6 +259,18 @@ fn another_pair_of_clusters_is_refused_before_anybody_is_locked_out() {
         settle_down(&mut target, &mut owner, at_ms(2))[0],
         Effect::RunDurable { lane: LaneId(0), run: run(0, 7) }
     );
+}
+
+#[test]
+fn other_names_on_the_target_are_refused_before_anybody_is_locked_out() {
+    let mut target = Target::new();
+    let east = TopicNames::new(Some("east.".into()), Vec::new()).unwrap();
+    let (owner, _) = open_with(&mut target, Settings { names: east.clone(), ..settings("a") }, at_ms(0));
+    assert_eq!(owner.names(), Some(&east));
+    let effects = settle_down(&mut target, &mut Ledger::new(settings("b")), at_ms(1));
+    let now = TopicNames::default();
+    assert_eq!(effects, [Effect::Ended(End::OtherNames { before: east.clone(), now })]);
+    open_with(&mut target, Settings { names: east, ..settings("c") }, at_ms(2));
 }
 
 #[test]

@@ -38,7 +38,8 @@ impl Session<'_> {
 
     /// Whether the topic's records may be written to the target, and if so, notes where they come from.
     pub(super) fn flows(&mut self, topic: &str, mode: OffsetMode) -> Result<(), String> {
-        let clusters = self.peers.upstream(topic, mode, &self.cluster_ids.0, &self.cluster_ids.1)?;
+        let name = self.config.source.names.on_cluster(topic);
+        let clusters = self.peers.upstream(&name, mode, &self.cluster_ids.0, &self.cluster_ids.1)?;
         self.ledger.set_upstream(topic, clusters);
         Ok(())
     }

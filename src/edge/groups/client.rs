@@ -3,7 +3,6 @@
 use crate::config::Cluster;
 use crate::control::forecast::rights::Operations;
 use crate::control::groups::{Committed, Positions};
-use crate::control::metadata::Observed;
 use crate::edge::admin::{Admin, AdminError, check};
 use crate::edge::client::{ANY_BROKER, ClientError};
 use kafka_protocol::messages::offset_commit_request::{
@@ -12,7 +11,7 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic};
 use kafka_protocol::messages::{
     DescribeGroupsRequest, FindCoordinatorRequest, GroupId, ListGroupsRequest, OffsetCommitRequest,
-    OffsetFetchRequest, TopicName,
+    OffsetFetchRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
@@ -137,14 +136,15 @@ impl GroupClient {
         let (min, max) = OFFSET_FETCHES;
         if client.client(coordinator)?.versions().pick(OFFSET_FETCH_KEY, min, max).is_none() {
             let (min, max) = OFFSET_FETCH;
-            let partitions = all_partitions(self.admin.observed());
+            let partitions = all_partitions(&self.admin);
             for group in groups {
                 let answer = self.admin.client().call(coordinator, min, max, |version| {
                     let named = (version < OFFSET_FETCH_ALL_MIN).then(|| partitions.clone());
                     OffsetFetchRequest::default().with_group_id(group_id(group)).with_topics(named)
                 })?;
-                let positions = answer.topics.into_iter().flat_map(|topic| {
-                    let name = topic.name.to_string();
+                let named = answer.topics.into_iter();
+                let named = named.filter_map(|topic| Some((self.admin.in_link(&topic.name)?, topic)));
+                let positions = named.flat_map(|(name, topic)| {
                     topic.partitions.into_iter().filter(|partition| partition.error_code == 0).map(
                         move |partition| {
                             let place = (name.clone(), partition.partition_index);
@@ -152,7 +152,8 @@ impl GroupClient {
                         },
                     )
                 });
-                self.coordinators_answer(group, answer.error_code, positions.collect(), found);
+                let positions = positions.collect();
+                self.coordinators_answer(group, answer.error_code, positions, found);
             }
             return Ok(());
         }
@@ -168,8 +169,9 @@ impl GroupClient {
             OffsetFetchRequest::default().with_groups(wanted).with_require_stable(true)
         })?;
         for group in answer.groups {
-            let positions = group.topics.into_iter().flat_map(|topic| {
-                let name = topic.name.to_string();
+            let named = group.topics.into_iter();
+            let named = named.filter_map(|topic| Some((self.admin.in_link(&topic.name)?, topic)));
+            let positions = named.flat_map(|(name, topic)| {
                 topic.partitions.into_iter().filter(|partition| partition.error_code == 0).map(
                     move |partition| {
                         let place = (name.clone(), partition.partition_index);
@@ -177,7 +179,8 @@ impl GroupClient {
                     },
                 )
             });
-            self.coordinators_answer(&group.group_id, group.error_code, positions.collect(), found);
+            let positions = positions.collect();
+            self.coordinators_answer(&group.group_id, group.error_code, positions, found);
         }
         Ok(())
     }
@@ -265,7 +268,7 @@ impl GroupClient {
         }
         let topics = topics.into_iter().map(|(topic, partitions)| {
             OffsetCommitRequestTopic::default()
-                .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+                .with_name(self.admin.on_wire(topic))
                 .with_partitions(partitions)
         });
         let topics = topics.collect();
@@ -286,8 +289,9 @@ impl GroupClient {
         };
         let mut refused = Vec::new();
         for topic in answer.topics {
+            let Some(name) = self.admin.in_link(&topic.name) else { continue };
             for partition in topic.partitions.iter().filter(|partition| partition.error_code != 0) {
-                refused.push(((topic.name.to_string(), partition.partition_index), partition.error_code));
+                refused.push(((name.clone(), partition.partition_index), partition.error_code));
             }
         }
         if refused.iter().any(|(_, code)| matches!(*code, COORDINATOR_NOT_AVAILABLE | NOT_COORDINATOR)) {
@@ -346,11 +350,11 @@ impl GroupClient {
     }
 }
 
-fn all_partitions(observed: &Observed) -> Vec<OffsetFetchRequestTopic> {
-    let topics = observed.topics.iter().map(|(name, topic)| {
+fn all_partitions(admin: &Admin) -> Vec<OffsetFetchRequestTopic> {
+    let topics = admin.observed().topics.iter().map(|(name, topic)| {
         let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         OffsetFetchRequestTopic::default()
-            .with_name(TopicName(StrBytes::from_string(name.clone())))
+            .with_name(admin.on_wire(name))
             .with_partition_indexes((0..count).collect())
     });
     topics.collect()

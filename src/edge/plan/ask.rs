@@ -8,7 +8,7 @@ use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
     DescribeGroupsRequest, DescribeLogDirsRequest, DescribeTransactionsRequest, GroupId, MetadataRequest,
-    TopicName, TransactionalId,
+    TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,9 +49,8 @@ pub(super) fn topic_operations(
         return Ok(allowed);
     }
     for chunk in topics.chunks(CHUNK) {
-        let named = chunk.iter().map(|name| {
-            MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name.clone()))))
-        });
+        let named =
+            chunk.iter().map(|name| MetadataRequestTopic::default().with_name(Some(admin.on_wire(name))));
         let named = named.collect();
         let answer = admin.client().call(ANY_BROKER, min, max, |_| {
             MetadataRequest::default()
@@ -60,8 +59,8 @@ pub(super) fn topic_operations(
                 .with_include_topic_authorized_operations(true)
         })?;
         for topic in answer.topics.into_iter().filter(|topic| topic.error_code == 0) {
-            if let Some(name) = topic.name {
-                allowed.insert(name.to_string(), Operations::from_bits(topic.topic_authorized_operations));
+            if let Some(name) = topic.name.and_then(|name| admin.in_link(&name)) {
+                allowed.insert(name, Operations::from_bits(topic.topic_authorized_operations));
             }
         }
     }
@@ -108,9 +107,7 @@ pub(super) fn log_bytes(admin: &mut Admin, partitions: &[(String, i32)]) -> BTre
     let mut bytes = BTreeMap::new();
     for (leader, topics) in by_leader {
         let topics = topics.into_iter().map(|(topic, partitions)| {
-            DescribableLogDirTopic::default()
-                .with_topic(TopicName(StrBytes::from_string(topic.to_owned())))
-                .with_partitions(partitions)
+            DescribableLogDirTopic::default().with_topic(admin.on_wire(topic)).with_partitions(partitions)
         });
         let topics = topics.collect();
         let (min, max) = DESCRIBE_LOG_DIRS;
@@ -119,10 +116,11 @@ pub(super) fn log_bytes(admin: &mut Admin, partitions: &[(String, i32)]) -> BTre
             .call(leader, min, max, |_| DescribeLogDirsRequest::default().with_topics(Some(topics)));
         let Ok(answer) = answer else { continue };
         for topic in answer.results.iter().flat_map(|result| &result.topics) {
+            let Some(name) = admin.in_link(&topic.name) else { continue };
             // A future log is a copy on its way to another disk.
             for partition in topic.partitions.iter().filter(|partition| !partition.is_future_key) {
                 let size = u64::try_from(partition.partition_size).unwrap_or(0);
-                *bytes.entry((topic.name.to_string(), partition.partition_index)).or_default() += size;
+                *bytes.entry((name.clone(), partition.partition_index)).or_default() += size;
             }
         }
     }

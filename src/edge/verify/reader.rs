@@ -22,6 +22,8 @@ const RETRY_MS: u64 = 100;
 
 pub(in crate::edge) struct Reader {
     topic: String,
+    /// What the cluster calls it; known when there is a connection.
+    name: Bytes,
     partition: i32,
     reading: Reading,
     payloads: Payloads,
@@ -59,6 +61,7 @@ impl Reader {
     pub(in crate::edge) fn new(topic: &str, partition: i32, range: Range<i64>) -> Self {
         Self {
             topic: topic.to_owned(),
+            name: Bytes::new(),
             partition,
             reading: Reading::new(range, ASKED_BYTES_MAX),
             payloads: Payloads::new(false),
@@ -158,6 +161,7 @@ impl Reader {
             None => {
                 let partition = usize::try_from(self.partition).unwrap_or(usize::MAX);
                 let leader = admin.leader(&self.topic, partition)?;
+                self.name = admin.on_wire(&self.topic).0.into();
                 (leader, Tap::new(admin.client().lend(leader)?)?)
             }
         };
@@ -172,7 +176,7 @@ impl Reader {
     fn ask(&self, tap: &mut Tap, from: i64) -> Result<(), ClientError> {
         let bytes = i32::try_from(self.reading.ask_bytes(from)).unwrap_or(i32::MAX);
         tap.ask(FetchPartition {
-            topic: TopicKey::Name(Bytes::copy_from_slice(self.topic.as_bytes())),
+            topic: TopicKey::Name(self.name.clone()),
             partition: self.partition,
             current_leader_epoch: -1,
             fetch_offset: from,

@@ -38,6 +38,7 @@ mod old;
 mod opening;
 mod pair;
 mod plan;
+mod renaming;
 mod security;
 mod synthetic;
 mod twin;
