@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => commands::verify(args),
         Command::Failover(args) => commands::failover(args),
         Command::Failback(args) => commands::failback(args),
+        Command::TakeOver(args) => commands::take_over(args),
         Command::Schemas(args) => commands::schemas(args),
         Command::Ledger(args) => commands::ledger(args),
         Command::Broker(args) => broker(args),

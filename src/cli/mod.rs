@@ -15,6 +15,7 @@ mod plan;
 mod schemas;
 mod shape;
 mod sim;
+mod take_over;
 mod verify;
 
 pub use bench::{BenchArgs, BenchPlan};
@@ -30,6 +31,7 @@ pub use plan::PlanArgs;
 pub use schemas::SchemasArgs;
 pub use shape::{CaptureArgs, DiffArgs, ShapeArgs, ShapeCommand, ShowArgs};
 pub use sim::SimArgs;
+pub use take_over::TakeOverArgs;
 pub use verify::VerifyArgs;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -85,6 +87,8 @@ pub enum Command {
     Failover(FailoverArgs),
     /// Bring back what was written on the target since a failover.
     Failback(FailbackArgs),
+    /// Go on where another mirror stopped, of whichever kind.
+    TakeOver(TakeOverArgs),
     /// Copy subjects from one Schema Registry to another, with the same ids and versions.
     Schemas(SchemasArgs),
     /// List the source records that are not on the target and never will be.

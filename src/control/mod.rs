@@ -13,6 +13,7 @@ pub mod offsets;
 pub mod planner;
 pub mod reading;
 pub mod schemas;
+pub mod take_over;
 pub mod topics;
 pub mod transactions;
 pub mod verify;

@@ -27,11 +27,11 @@ impl Held {
 
 /// One record, where it stands or should stand on the target, and all that a consumer sees of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
-    source_offset: i64,
+pub(super) struct Seen {
+    pub(super) source_offset: i64,
     target_offset: i64,
-    timestamp_ms: i64,
-    body: Bytes,
+    pub(super) timestamp_ms: i64,
+    pub(super) body: Bytes,
 }
 
 #[derive(Debug)]
@@ -307,7 +307,8 @@ fn check_intact(batch: &Held, side: &str) -> Result<(), Halt> {
     }
 }
 
-fn open(batch: &Held, deep: bool, side: &str) -> Result<Vec<Seen>, Halt> {
+/// A batch's records, each at the batch's own offset for it.
+pub(super) fn open(batch: &Held, deep: bool, side: &str) -> Result<Vec<Seen>, Halt> {
     if deep {
         check_intact(batch, side)?;
     }

@@ -43,6 +43,7 @@ pub mod signals;
 pub mod sim_cmd;
 pub mod socket;
 mod sys;
+pub mod take_over;
 pub mod tls;
 mod tokens;
 mod transactions;

@@ -93,8 +93,8 @@ fn outlook(
         Standing::New => {
             let mode = choice.stands(None);
             if target_end > 0 && mode != OffsetMode::Shared {
-                return Err("the target partition already has records that this link did not write; mirror into a new \
-                     topic, or use the --link name that wrote them"
+                return Err("the target partition already has records that this link did not write; use the --link name that wrote \
+                            them, mirror into a new topic, or go on with what another mirror began: twinlog take-over"
                     .into());
             }
             let has_seeds = mode == OffsetMode::Identical && place.begin.unwrap_or(0) > SEED_OFFSETS_MIN;

@@ -12,7 +12,7 @@ pub use status::{Status, show};
 
 use super::admin::AdminError;
 use super::clock;
-use crate::config::Mirror;
+use crate::config::{Cluster, Mirror};
 use crate::control::groups::{Committed, Positions, Reason, decide, is_wanted, named, no_match};
 use crate::control::offset_map::Unmapped;
 use client::GroupClient;
@@ -32,6 +32,19 @@ const NAP_MS: u64 = 50;
 
 /// A position, where it is, and what it is on the target.
 type Translated = ((String, i32), Committed, Result<i64, Unmapped>);
+
+/// Whether a group has members, as far as the cluster tells, and what it has committed.
+pub(in crate::edge) fn group_positions(
+    cluster: &Cluster,
+    client_id: &str,
+    timeout: Duration,
+    group: &str,
+) -> Result<(bool, Positions), AdminError> {
+    let name = group.to_owned();
+    let mut client = GroupClient::new(cluster, client_id, timeout).naming(vec![name.clone()]);
+    let has_members = client.list()?.get(group).copied().unwrap_or(false);
+    Ok((has_members, client.fetch(&[name])?.remove(group).unwrap_or_default()))
+}
 
 /// Positions to translate: topic, partition, offset on the source.
 pub type Asked = Vec<(String, i32, i64)>;

@@ -74,7 +74,7 @@ impl Reader {
     }
 
     /// For a comparison that looks at payloads, and a rate that is not to be exceeded by much.
-    pub(super) fn for_comparison(
+    pub(in crate::edge) fn for_comparison(
         topic: &str,
         partition: i32,
         range: Range<i64>,

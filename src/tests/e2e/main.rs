@@ -41,6 +41,7 @@ mod plan;
 mod renaming;
 mod security;
 mod synthetic;
+mod take_over;
 mod twin;
 mod verify;
 mod versions;
