@@ -339,7 +339,7 @@ impl<'a> Session<'a> {
             self.keep_ledger();
             self.try_observe(true)
         })?;
-        if self.lanes.is_empty() && !self.summary.problems.is_empty() {
+        if self.lanes.is_empty() && self.expected == 0 && !self.summary.problems.is_empty() {
             let problems: Vec<String> =
                 self.summary.problems.iter().map(|(topic, problem)| format!("{topic}: {problem}")).collect();
             return Err(MirrorError::NothingLeft(problems.join("; ")));
@@ -378,10 +378,11 @@ impl<'a> Session<'a> {
         if !unknown.is_empty() {
             self.source_configs.extend(self.source.topic_configs(unknown).map_err(from_source)?);
         }
+        self.look_upstream().map_err(from_source)?;
         let plan = self.plan();
         let mut acted = false;
         for action in &plan.actions {
-            acted |= self.act(action, is_first).map_err(from_target)?;
+            acted |= self.may_act(action) && self.act(action, is_first).map_err(from_target)?;
         }
         let plan = if acted {
             // Until every broker knows of the new partitions.
@@ -405,14 +406,13 @@ impl<'a> Session<'a> {
                 tracing::warn!("{}; waiting for one", topics::no_match(self.config, self.source.observed()));
             }
         }
+        self.tell_brokers();
+        self.stop_circles();
+        self.take_up(&plan.lanes);
         let is_left_out = |topic: &str| self.summary.problems.iter().any(|(left_out, _)| left_out == topic);
         let topics = selected.iter().filter(|topic| !is_left_out(topic));
         let partitions = topics.filter_map(|topic| self.source.observed().topics.get(topic));
         self.expected = partitions.map(|topic| topic.partitions.len()).sum();
-        self.look_upstream().map_err(from_source)?;
-        self.tell_brokers();
-        self.stop_circles();
-        self.take_up(&plan.lanes);
         Ok(())
     }
 

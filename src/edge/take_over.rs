@@ -229,7 +229,8 @@ impl<'a> Look<'a> {
         let Tail { prints: tail, first_time_ms, is_all } =
             tail(&mut self.target, topic, partition, target, with_times)?;
         let place = [(topic.to_owned(), partition)];
-        let end = self.source.end_offsets(&place).get(&place[0]).copied();
+        // It may have copied what was aborted, or is open still.
+        let end = self.source.end_offsets_of(&place, Isolation::ReadUncommitted).get(&place[0]).copied();
         let end = end.ok_or("the source does not say where it ends")?;
         let start = self.source.start_offsets(&place).get(&place[0]).copied();
         let start = start.ok_or("the source does not say where it begins")?;
@@ -241,7 +242,8 @@ impl<'a> Look<'a> {
         let told = told.map_or(start, |told| told.saturating_sub(tail.len() as i64));
         let from = if since < 0 { start } else { since }.max(told).max(start);
         let mut search = Search::new(tail, is_all);
-        let mut reader = Reader::for_comparison(topic, partition, from..end, true, ASKED_BYTES_MAX);
+        let reader = Reader::for_comparison(topic, partition, from..end, true, ASKED_BYTES_MAX);
+        let mut reader = reader.with_undecided();
         while !reader.is_done() && !search.is_over() && !stop.load(Ordering::Relaxed) {
             let Some(batch) = reader.next(&mut self.source)? else { continue };
             for (offset, _, print) in prints(&batch, with_times)? {
@@ -312,7 +314,8 @@ fn tail(
     let mut offsets = TAIL_OFFSETS;
     loop {
         let from = range.end.saturating_sub(offsets).max(range.start);
-        let mut reader = Reader::for_comparison(topic, partition, from..range.end, true, ASKED_BYTES_MAX);
+        let reader = Reader::for_comparison(topic, partition, from..range.end, true, ASKED_BYTES_MAX);
+        let mut reader = reader.with_undecided();
         let mut records = Vec::new();
         while !reader.is_done() {
             let Some(batch) = reader.next(target)? else { continue };

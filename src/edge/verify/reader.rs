@@ -2,6 +2,7 @@
 //! leader, wherever that is.
 
 use super::tap::Tap;
+use crate::config::Isolation;
 use crate::control::reading::{ASKED_BYTES_MAX, Payloads, Reading, Verdict};
 use crate::control::verify::Held;
 use crate::edge::admin::{Admin, AdminError, check};
@@ -31,6 +32,7 @@ pub(in crate::edge) struct Reader {
     tap: Option<(i32, Tap)>,
     /// Read, and not yet handed out: messages of old formats, made into batches as a mirror does it.
     ready: VecDeque<Held>,
+    isolation: Isolation,
     /// What is under way was asked for from somewhere else.
     is_stale: bool,
     /// The records' bytes of answers, as they came.
@@ -67,6 +69,7 @@ impl Reader {
             payloads: Payloads::new(false),
             tap: None,
             ready: VecDeque::new(),
+            isolation: Isolation::ReadCommitted,
             is_stale: false,
             bytes: 0,
             errors: 0,
@@ -83,6 +86,11 @@ impl Reader {
     ) -> Self {
         let reading = Reading::new(range.clone(), asked_bytes_max);
         Self { reading, payloads: Payloads::new(deep), ..Self::new(topic, partition, range) }
+    }
+
+    /// As a consumer of uncommitted records reads.
+    pub(in crate::edge) fn with_undecided(self) -> Self {
+        Self { isolation: Isolation::ReadUncommitted, ..self }
     }
 
     pub(in crate::edge) fn is_done(&self) -> bool {
@@ -175,7 +183,7 @@ impl Reader {
 
     fn ask(&self, tap: &mut Tap, from: i64) -> Result<(), ClientError> {
         let bytes = i32::try_from(self.reading.ask_bytes(from)).unwrap_or(i32::MAX);
-        tap.ask(FetchPartition {
+        let partition = FetchPartition {
             topic: TopicKey::Name(self.name.clone()),
             partition: self.partition,
             current_leader_epoch: -1,
@@ -183,7 +191,8 @@ impl Reader {
             last_fetched_epoch: -1,
             log_start_offset: -1,
             partition_max_bytes: bytes,
-        })
+        };
+        tap.ask(partition, self.isolation)
     }
 
     /// Goes on in the answer at hand, to the next committed batch or to the answer's end.

@@ -1,6 +1,7 @@
 //! One connection that answers Fetch requests as a stream: the next request may be sent before the answer is read, no answer is
 //! ever collected, and payloads that nobody wants are dropped where they are, in the kernel.
 
+use crate::config::Isolation;
 use crate::control::reading::ASKED_BYTES_MAX;
 use crate::edge::client::{Client, ClientError};
 use crate::wire::fetch::{FetchPartition, FetchRequest, FetchWalk, WHOLE_MIN, Walked};
@@ -10,6 +11,7 @@ use std::collections::VecDeque;
 const FETCH_KEY: i16 = 1;
 /// The versions that name topics.
 const VERSIONS: (i16, i16) = (0, 12);
+const READ_UNCOMMITTED: u8 = 0;
 const READ_COMMITTED: u8 = 1;
 /// How long a broker waits for records before it answers that there are none.
 const WAIT_MS: i32 = 200;
@@ -68,15 +70,20 @@ impl Tap {
         self.walk.frame_remaining()
     }
 
-    /// Asks for one partition's records.
-    pub(super) fn ask(&mut self, mut partition: FetchPartition) -> Result<(), ClientError> {
+    /// Asks for one partition's records, `isolation` being that of a consumer.
+    pub(super) fn ask(
+        &mut self,
+        mut partition: FetchPartition,
+        isolation: Isolation,
+    ) -> Result<(), ClientError> {
         if self.version < WHOLE_MIN {
             // Of a message that is larger only a part would come.
             let bytes = i32::try_from(ASKED_BYTES_MAX).unwrap_or(i32::MAX);
             partition.partition_max_bytes = partition.partition_max_bytes.max(bytes);
         }
         let max_bytes = partition.partition_max_bytes;
-        self.ask_all(&[partition], max_bytes, READ_COMMITTED)
+        let isolation = if isolation == Isolation::ReadCommitted { READ_COMMITTED } else { READ_UNCOMMITTED };
+        self.ask_all(&[partition], max_bytes, isolation)
     }
 
     /// Asks for records of several partitions, those of a topic beside each other.

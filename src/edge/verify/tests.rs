@@ -4,7 +4,7 @@ use super::reader::Reader;
 use super::tap::Tap;
 use crate::broker::topic_config::TopicConfig;
 use crate::broker::{Injection, SyntheticCluster};
-use crate::config::{Address, Cluster};
+use crate::config::{Address, Cluster, Isolation};
 use crate::control::reading::ASKED_BYTES_MAX;
 use crate::control::verify::{Comparison, Halt, Held};
 use crate::edge::admin::Admin;
@@ -212,7 +212,7 @@ fn complaint(answer: Vec<u8>) -> String {
         log_start_offset: -1,
         partition_max_bytes: 1,
     };
-    tap.ask(partition).unwrap();
+    tap.ask(partition, Isolation::ReadCommitted).unwrap();
     let drained = tap.drain();
     assert!(tap.into_client().is_none(), "an answer is still missing");
     drained.unwrap_err().to_string()
