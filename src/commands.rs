@@ -1,16 +1,20 @@
 //! The commands that look at a link, or tidy up after it: each reads the link's state, does its work, and says what came of it.
 
 mod capacity;
+mod config;
+mod mirror;
 mod schemas;
 mod shape;
 
 pub use capacity::capacity;
+pub use config::config;
+pub use mirror::{mirror, plan};
 pub use schemas::schemas;
 pub use shape::shape;
 
 use crate::cli::{
     FailbackArgs, FailoverArgs, GroupsArgs, GroupsCommand, GroupsLink, LedgerArgs, LoadArgs, LoadPlan,
-    OffsetsArgs, OffsetsCommand, PlanArgs, TakeOverArgs, TranslateArgs, VerifyArgs,
+    OffsetsArgs, OffsetsCommand, TakeOverArgs, TranslateArgs, VerifyArgs,
 };
 use crate::{Failure, SOME_STOPPED};
 use std::io::{BufRead, BufReader, Read};
@@ -18,7 +22,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use twinlog::config::{ConfigError, Draft, LogFormat, Mirror};
-use twinlog::control::forecast;
 use twinlog::control::topics::is_selected;
 use twinlog::edge::failover::{self, FailoverError, Kind};
 use twinlog::edge::groups::{self, GroupSync};
@@ -26,27 +29,12 @@ use twinlog::edge::load::{self, Outcome, PerfWatch, Show, Watch};
 use twinlog::edge::logging;
 use twinlog::edge::mirror::MirrorError;
 use twinlog::edge::offsets::LinkState;
-use twinlog::edge::plan;
 use twinlog::edge::progress::Progress;
 use twinlog::edge::signals::{INTERRUPTED, Stop};
 use twinlog::edge::take_over::{self, TakeOverError};
 use twinlog::edge::verify;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-pub fn plan(args: PlanArgs) -> Result<ExitCode, Failure> {
-    let is_json = args.json;
-    let draft = args.mirror.draft()?;
-    logging::start(draft.log_format.unwrap_or_default());
-    let config: Mirror = draft.build()?;
-    let forecast = plan::run(&config).map_err(of_mirror)?;
-    if is_json {
-        println!("{}", serde_json::to_string(&forecast).map_err(Failure::new)?);
-    } else {
-        print!("{}", forecast::show(&forecast));
-    }
-    Ok(if forecast.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(SOME_STOPPED) })
-}
 
 pub fn groups(args: GroupsArgs) -> Result<ExitCode, Failure> {
     logging::start(LogFormat::Text);

@@ -31,6 +31,9 @@ pub const BATCHES_PER_REQUEST_MAX: usize = 256;
 pub const IOV_MAX: usize = 1024;
 /// The chunk of pool memory that a socket is read into.
 pub const CHUNK_BYTES: usize = 1 << 20;
+/// A link's memory for payloads unless it is told otherwise, and the least that it works with.
+pub const BUFFER_BYTES: usize = 256 << 20;
+pub const BUFFER_BYTES_MIN: usize = 4 * CHUNK_BYTES;
 /// A lane opens no further run while it has this many, until some are settled. Each is in the ledger before its records are sent.
 pub const RUNS_AHEAD_MAX: usize = 2_048;
 /// A batch whose holes are closed has at most so many runs: with more it becomes several.

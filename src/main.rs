@@ -4,7 +4,7 @@ mod cli;
 mod commands;
 
 use clap::Parser;
-use cli::{BenchArgs, BenchPlan, BrokerArgs, Cli, Command, MirrorArgs, SimArgs};
+use cli::{BenchArgs, BenchPlan, BrokerArgs, Cli, Command, SimArgs};
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -22,8 +22,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
-        Command::Mirror(args) => mirror(args),
+        Command::Mirror(args) => commands::mirror(args),
         Command::Plan(args) => commands::plan(args),
+        Command::Config(args) => commands::config(args),
         Command::Groups(args) => commands::groups(args),
         Command::Offsets(args) => commands::offsets(args),
         Command::Verify(args) => commands::verify(args),
@@ -61,25 +62,6 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self { exit_code: 2, message: error.0 }
     }
-}
-
-fn mirror(args: MirrorArgs) -> Result<ExitCode, Failure> {
-    let draft = args.draft()?;
-    let format = draft.log_format.unwrap_or_default();
-    logging::start(format);
-    let mirror: Mirror = draft.build()?;
-    let stop = Stop::on_signals().map_err(Failure::new)?;
-    let mut progress = Progress::new(format);
-    let result = edge::mirror::run(&mirror, stop.flag(), &mut |report| progress.show(report));
-    progress.finish();
-    let summary =
-        result.map_err(|error| Failure { exit_code: error.exit_code(), message: error.to_string() })?;
-    summary.show(format);
-    Ok(match summary.is_clean() {
-        _ if stop.was_interrupt() => ExitCode::from(INTERRUPTED),
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(SOME_STOPPED),
-    })
 }
 
 fn run_bench(args: BenchArgs) -> Result<ExitCode, Failure> {

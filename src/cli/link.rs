@@ -63,6 +63,18 @@ pub struct LinkArgs {
 }
 
 impl LinkArgs {
+    /// A flag that names a cluster, or a file that does.
+    pub fn names_cluster(&self) -> Option<&'static str> {
+        let given = [
+            (self.source.is_some(), "--source"),
+            (self.target.is_some(), "--target"),
+            (self.source_config.is_some(), "--source-config"),
+            (self.target_config.is_some(), "--target-config"),
+            (self.config.is_some(), "--config"),
+        ];
+        given.into_iter().find_map(|(is_given, flag)| is_given.then_some(flag))
+    }
+
     /// The flags over the clusters' files over the config file. Reads the files.
     pub fn draft(self) -> Result<Draft, ConfigError> {
         let file = config_file(self.config.as_ref())?;

@@ -1,17 +1,23 @@
 //! `twinlog mirror`.
 
 use super::link::{GroupArgs, LinkArgs};
+use super::mirrormaker::MirrorMakerArgs;
 use super::{Cores, Patterns, some_of};
 use clap::Args;
 use std::net::SocketAddr;
+use twinlog::config::mirrormaker::{Flow, Line};
 use twinlog::config::{
     ConfigError, Draft, ExactlyOnce, Isolation, LargeGaps, Merge, Mover, Offsets, OnLoss, Oversize,
     StartFrom, text,
 };
+use twinlog::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 
 #[derive(Debug, Args)]
 #[command(after_help = MIRROR_AFTER_HELP)]
 pub struct MirrorArgs {
+    #[command(flatten)]
+    mirror_maker: MirrorMakerArgs,
+
     #[command(flatten)]
     link: LinkArgs,
 
@@ -160,7 +166,10 @@ Examples:
   Copy what there is, then end (exit code 0):
     twinlog mirror --source east:9092 --target west:9092 --topics '.*' --until-caught-up
 
-  The same from a file:
+  All links of a configuration of MirrorMaker 2 that go into west:
+    twinlog mirror connect-mirror-maker.properties --clusters west
+
+  The same as the first from a file:
     twinlog mirror --config twinlog.toml
 
     [source]
@@ -177,7 +186,34 @@ The first Ctrl-C (or SIGTERM) stops cleanly: nothing more is fetched, what is un
 The second ends the process at once; that is safe too, the next start only has more to ask.
 RUST_LOG=twinlog=debug shows more.";
 
+/// A link that was asked for.
+#[derive(Debug)]
+pub struct AskedLink {
+    pub draft: Draft,
+    /// What became of each key, where MirrorMaker's were given.
+    pub lines: Vec<Line>,
+}
+
 impl MirrorArgs {
+    /// The links that were asked for: one, or those of MirrorMaker's configuration, with the flags over it. Reads the files.
+    pub fn links(mut self) -> Result<Vec<AskedLink>, ConfigError> {
+        let named = self.link.names_cluster();
+        let Some(flows) = std::mem::take(&mut self.mirror_maker).flows()? else {
+            return Ok(vec![AskedLink { draft: self.draft()?, lines: Vec::new() }]);
+        };
+        if let Some(flag) = named {
+            let problem = format!(
+                "{flag} cannot stand beside MirrorMaker's configuration, which says where the clusters are"
+            );
+            return Err(ConfigError(problem));
+        }
+        let flags = self.draft()?;
+        if flags.link.is_some() && flows.len() > 1 {
+            return Err(ConfigError("--link names one link, and there are several; leave it out".into()));
+        }
+        Ok(share(&flags, flows))
+    }
+
     /// The flags over the config file. Reads the file.
     pub fn draft(self) -> Result<Draft, ConfigError> {
         let flags = Draft {
@@ -214,4 +250,24 @@ impl MirrorArgs {
         };
         Ok(self.groups.draft().or(flags).or(self.link.draft()?))
     }
+}
+
+/// Each flow's link, and what it has of what is there once: memory, and ports to listen on.
+fn share(flags: &Draft, flows: Vec<Flow>) -> Vec<AskedLink> {
+    let count = flows.len();
+    let links = flows.into_iter().enumerate().map(|(index, flow)| {
+        let mut draft = flags.clone().or(flow.draft);
+        if count > 1 {
+            let bytes = draft.buffer_bytes.unwrap_or(BUFFER_BYTES) / count;
+            draft.buffer_bytes = Some(bytes.max(BUFFER_BYTES_MIN));
+            draft.listen = draft.listen.map(|address| {
+                SocketAddr::new(
+                    address.ip(),
+                    address.port().saturating_add(u16::try_from(index).unwrap_or(u16::MAX)),
+                )
+            });
+        }
+        AskedLink { draft, lines: flow.lines }
+    });
+    links.collect()
 }

@@ -3,12 +3,14 @@
 mod bench;
 mod broker;
 mod capacity;
+mod config;
 mod failover;
 mod groups;
 mod ledger;
 mod link;
 mod load;
 mod mirror;
+mod mirrormaker;
 mod offsets;
 mod perf_test;
 mod plan;
@@ -21,11 +23,12 @@ mod verify;
 pub use bench::{BenchArgs, BenchPlan};
 pub use broker::BrokerArgs;
 pub use capacity::CapacityArgs;
+pub use config::{ConfigArgs, ConfigCommand, ImportArgs};
 pub use failover::{FailbackArgs, FailoverArgs};
 pub use groups::{GroupsArgs, GroupsCommand, GroupsLink};
 pub use ledger::LedgerArgs;
 pub use load::{LoadArgs, LoadPlan};
-pub use mirror::MirrorArgs;
+pub use mirror::{AskedLink, MirrorArgs};
 pub use offsets::{OffsetsArgs, OffsetsCommand, TranslateArgs};
 pub use plan::PlanArgs;
 pub use schemas::SchemasArgs;
@@ -77,6 +80,8 @@ pub enum Command {
     Mirror(MirrorArgs),
     /// Say what `mirror` would do with the same flags, and why; changes nothing.
     Plan(PlanArgs),
+    /// Configurations: those of MirrorMaker turned into Twinlog's, and what a key means.
+    Config(ConfigArgs),
     /// Consumer groups: where they stand on both clusters, and their offsets mirrored once.
     Groups(GroupsArgs),
     /// Offsets: from one cluster's to the other's.

@@ -5,7 +5,7 @@ use super::{
     Address, Cluster, ExactlyOnce, Isolation, LargeGaps, Merge, Mirror, Mover, Offsets, OnLoss, Oversize,
     Properties, Security, StartFrom, TopicNames, Transform, text,
 };
-use crate::limits::CHUNK_BYTES;
+use crate::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 use regex::Regex;
 use std::fmt;
 use std::net::SocketAddr;
@@ -173,7 +173,7 @@ impl Draft {
             until_caught_up: self.until_caught_up.unwrap_or(false),
             mover: self.mover.unwrap_or_default(),
             cores: self.cores.unwrap_or_default(),
-            buffer_bytes: self.buffer_bytes.unwrap_or(256 << 20),
+            buffer_bytes: self.buffer_bytes.unwrap_or(BUFFER_BYTES),
             max_rate_bytes: self.max_rate_bytes,
             replication_factor: self.replication_factor,
             sync_topic_configs: self.sync_topic_configs.unwrap_or(false),
@@ -262,11 +262,10 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
                 .into(),
         );
     }
-    if mirror.buffer_bytes < 4 * CHUNK_BYTES {
+    if mirror.buffer_bytes < BUFFER_BYTES_MIN {
         return refuse(format!(
-            "buffer-bytes is {}; the least is {} (4MiB)",
-            mirror.buffer_bytes,
-            4 * CHUNK_BYTES
+            "buffer-bytes is {}; the least is {BUFFER_BYTES_MIN} (4MiB)",
+            mirror.buffer_bytes
         ));
     }
     if mirror.fetch_bytes_max < 1 << 10 || mirror.fetch_bytes_max > crate::limits::FETCH_ANSWER_BYTES_MAX / 2

@@ -36,6 +36,19 @@ impl Draft {
         }
         Ok(draft)
     }
+
+    /// Sets one key of the file, whose value is written as in the file.
+    pub(super) fn set(&mut self, table: &str, name: &str, value: &str) -> Result<(), String> {
+        let key = KEYS.iter().find(|key| key.table == table && key.name == name);
+        let key = key.ok_or_else(|| format!("there is no key {table}.{name}"))?;
+        let value = DeValue::parse(value).map_err(|error| error.message().to_owned())?;
+        (key.read)(self, value.get_ref())
+    }
+}
+
+/// The keys of the file, each with its table.
+pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
+    KEYS.iter().map(|key| (key.table, key.name))
 }
 
 const TABLES: [&str; 3] = ["source", "target", "mirror"];

@@ -3,6 +3,7 @@
 mod codec;
 mod draft;
 mod file;
+pub mod mirrormaker;
 pub mod names;
 mod nearest;
 pub mod placeholder;
@@ -15,6 +16,7 @@ pub mod transforms;
 
 pub use codec::Codec;
 pub use draft::{ClusterName, ConfigError, Draft, LogFormat};
+pub use file::keys;
 pub use names::TopicNames;
 pub use nearest::nearest;
 pub use properties::Properties;

@@ -40,6 +40,18 @@ impl Summary {
         }
     }
 
+    /// The same for one of several links.
+    pub fn show_of(&self, link: &str, format: LogFormat) {
+        match format {
+            LogFormat::Json => {
+                let mut json = self.json();
+                json["link"] = link.into();
+                println!("{json}");
+            }
+            LogFormat::Text => print!("link {link}: {}", self.text()),
+        }
+    }
+
     fn text(&self) -> String {
         let Report { elapsed_us, totals, lanes, .. } = &self.report;
         let seconds = *elapsed_us as f64 / 1e6;
@@ -132,6 +144,8 @@ pub enum MirrorError {
     Listen { address: SocketAddr, cause: String },
     #[error("the thread for consumer groups cannot be started: {0}")]
     Groups(std::io::Error),
+    #[error("the link's thread cannot be started: {0}")]
+    Thread(std::io::Error),
     #[error("the thread for transactions cannot be started: {0}")]
     Transactions(std::io::Error),
     #[error("the link's ledger (topic __twinlog.{link} on the target): {cause}")]

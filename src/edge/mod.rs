@@ -24,6 +24,7 @@ mod hlog;
 mod http;
 mod https;
 pub mod ledger_io;
+pub mod links;
 pub mod load;
 pub mod logging;
 pub mod machine;

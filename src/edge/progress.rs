@@ -24,6 +24,11 @@ impl Progress {
         Self { format, display, meter: Meter::default(), next_log_us: LOG_EVERY_US }
     }
 
+    /// One of several that go side by side: it only logs.
+    pub fn logged(format: LogFormat) -> Self {
+        Self { format, display: None, meter: Meter::default(), next_log_us: LOG_EVERY_US }
+    }
+
     /// Shows where the mirror stands. To be called about once a second.
     pub fn show(&mut self, report: &Report) {
         let rates = self.meter.rates(report);

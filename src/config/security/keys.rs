@@ -127,7 +127,23 @@ pub fn key_problem(key: &str) -> Option<String> {
     })
 }
 
-pub(super) fn is_of_others(key: &str) -> bool {
+/// Whether a key is one that [`Security`](super::Security) reads.
+pub fn is_understood(key: &str) -> bool {
+    KEYS.contains(&key)
+}
+
+/// Whether a key names a Java class that does here what nothing else can do.
+pub fn is_refused(key: &str) -> bool {
+    matches!(key, "ssl.engine.factory.class" | "sasl.client.callback.handler.class")
+}
+
+/// Those that are understood.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().copied()
+}
+
+/// Whether a key of Kafka's clients means nothing here.
+pub fn is_of_others(key: &str) -> bool {
     OF_OTHERS.iter().any(|other| key == *other || (other.ends_with('.') && key.starts_with(other)))
 }
 

@@ -8,7 +8,7 @@ mod sasl;
 mod tls;
 
 pub use kerberos::{Kerberos, Tickets};
-pub use keys::key_problem;
+pub use keys::{is_of_others, is_refused, is_understood, key_problem, names};
 pub use sasl::{Login, Mechanism, Sasl, TokenSource};
 pub use tls::{Identity, Protocols, StoreFile, StoreFormat, Tls, Trust};
 

@@ -34,6 +34,7 @@ mod kerberos;
 mod load;
 mod losses;
 mod mirror;
+mod mirrormaker;
 mod old;
 mod opening;
 mod pair;

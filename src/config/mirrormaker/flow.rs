@@ -1,0 +1,296 @@
+//! One flow of `connect-mirror-maker.properties`, `A->B`, as a link.
+
+use super::super::placeholder::{self, Elsewhere};
+use super::super::properties::Value;
+use super::super::{ClusterName, ConfigError, StartFrom, text};
+use super::connections;
+use super::layers::Layers;
+use super::naming::{self, Naming};
+use super::scopes::Scopes;
+use super::settings::{Outcome, Settings, Toml};
+use super::{File, Flow, keys, wrong};
+
+/// Reads one flow's keys, and collects what they come to.
+pub struct Reader<'a> {
+    pub from: String,
+    pub to: String,
+    pub settings: Settings,
+    pub layers: Layers,
+    /// The files, by absolute paths, that the source's and the target's settings stand in.
+    pub paths: [&'a str; 2],
+    pub elsewhere: &'a dyn Elsewhere,
+}
+
+/// Whether `A->B.enabled`, or else `enabled`, is true.
+pub fn is_enabled(scopes: &Scopes, from: &str, to: &str) -> Result<bool, ConfigError> {
+    let flow = scopes.flow.get(&(from.to_owned(), to.to_owned()));
+    let own = flow.and_then(|flow| flow.get("enabled"));
+    own.or_else(|| scopes.global.get("enabled")).map_or(Ok(false), flag)
+}
+
+pub fn read(
+    scopes: &Scopes,
+    from: &str,
+    to: &str,
+    file: &File,
+    elsewhere: &dyn Elsewhere,
+) -> Result<Flow, ConfigError> {
+    let mut reader = Reader {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        settings: Settings::default(),
+        layers: Layers::of(scopes, from, to),
+        paths: [&file.path; 2],
+        elsewhere,
+    };
+    let link = reader.link()?;
+    for (side, name) in [(ClusterName::Source, from), (ClusterName::Target, to)] {
+        if !connections::read(&mut reader, side)? {
+            return Err(ConfigError(format!("{}: {name}.bootstrap.servers is not set", file.name)));
+        }
+    }
+    let naming = naming::read(&mut reader)?;
+    reader.topics(&naming)?;
+    let goes_back = naming.is_identity() && is_enabled(scopes, to, from)?;
+    if goes_back {
+        reader.both_directions(scopes)?;
+    }
+    reader.groups(goes_back)?;
+    reader.topic_settings()?;
+    connections::tune(&mut reader, StartFrom::Earliest)?;
+    let Reader { mut settings, layers, .. } = reader;
+    layers.tell_rest(&mut settings)?;
+    Ok(Flow::of(link, format!("{from}->{to} of {}", file.name), settings))
+}
+
+impl Reader<'_> {
+    /// A key's value with its placeholders filled in.
+    pub fn take(&mut self, key: &str) -> Result<Option<Value>, ConfigError> {
+        self.layers.take(key).map(|value| self.filled(value)).transpose()
+    }
+
+    pub fn filled(&self, mut value: Value) -> Result<Value, ConfigError> {
+        let filled = placeholder::fill(value.text.expose(), self.elsewhere);
+        value.text = filled.map_err(|problem| wrong(&value, problem))?.into();
+        Ok(value)
+    }
+
+    /// A word that is part of another setting.
+    pub fn text(&mut self, key: &str) -> Result<Option<String>, ConfigError> {
+        let Some(value) = self.take(key)? else { return Ok(None) };
+        self.tell_part(key, &value);
+        Ok(Some(value.text.expose().trim().to_owned()))
+    }
+
+    pub fn flag(&mut self, key: &str) -> Result<Option<bool>, ConfigError> {
+        let Some(value) = self.take(key)? else { return Ok(None) };
+        self.tell_part(key, &value);
+        flag(&value).map(Some)
+    }
+
+    fn tell_part(&mut self, key: &str, value: &Value) {
+        let text = keys::find(keys::FLOW, key).map(|key| key.text).unwrap_or_default();
+        self.settings.tell(&value.origin, Outcome::Becomes(text.to_owned()));
+    }
+
+    fn link(&mut self) -> Result<String, ConfigError> {
+        let origin = format!("{}->{}", self.from, self.to);
+        if let Some(value) = self.layers.take("enabled") {
+            self.settings
+                .tell(&value.origin, Outcome::Becomes(format!("the link {}-{}", self.from, self.to)));
+        }
+        let link = format!("{}-{}", self.from, self.to);
+        self.settings.set_quietly("mirror", "link", &Toml::Text(link.clone()), &origin)?;
+        Ok(link)
+    }
+
+    fn topics(&mut self, naming: &Naming) -> Result<(), ConfigError> {
+        if let Some(prefix) = &naming.prefix {
+            let origin = format!("replication policy of {}->{}", self.from, self.to);
+            self.settings.set("mirror", "prefix", &Toml::Text(prefix.clone()), &origin)?;
+        }
+        let topics = self.patterns("topics", None)?;
+        self.settings.set("mirror", "topics", &Toml::List(topics.0), &topics.1)?;
+        let (mut exclude, origin) = self.patterns("topics.exclude", Some("topics.blacklist"))?;
+        exclude.extend(
+            naming.never.iter().filter(|never| !exclude.contains(never)).cloned().collect::<Vec<_>>(),
+        );
+        self.settings.set("mirror", "exclude", &Toml::List(exclude), &origin)
+    }
+
+    /// The patterns of a key, of its old name, or of MirrorMaker's default; and where they stand.
+    fn patterns(&mut self, key: &str, old: Option<&str>) -> Result<(Vec<String>, String), ConfigError> {
+        let new = self.take(key)?;
+        let old = old.map(|old| self.take(old)).transpose()?.flatten();
+        if let (Some(_), Some(old)) = (&new, &old) {
+            self.settings.unused(&old.origin, &format!("it is the old name of {key}, which is there, too"));
+        }
+        match new.or(old) {
+            Some(value) => {
+                Ok((patterns(value.text.expose()).map_err(|problem| wrong(&value, problem))?, value.origin))
+            }
+            None => {
+                let default = keys::find(keys::FLOW, key).and_then(|key| key.default).unwrap_or_default();
+                let origin = format!("{key} (not set)");
+                Ok((
+                    patterns(default).map_err(|problem| ConfigError(format!("{origin}: {problem}")))?,
+                    origin,
+                ))
+            }
+        }
+    }
+
+    /// Both clusters mirror each other's topics under the same names. MirrorMaker would send records around for ever.
+    fn both_directions(&mut self, scopes: &Scopes) -> Result<(), ConfigError> {
+        let mut back = Layers::of(scopes, &self.to, &self.from);
+        let topics = match back.take("topics").map(|value| self.filled(value)).transpose()? {
+            Some(value) => patterns(value.text.expose()).map_err(|problem| wrong(&value, problem))?,
+            None => vec![".*".to_owned()],
+        };
+        let origin = format!("{}->{}", self.to, self.from);
+        self.settings.set_quietly("mirror", "both-directions", &Toml::List(topics), &origin)?;
+        let how = "topics keep their names and are mirrored back, so mirror.both-directions is set: records are not sent around, and \
+                   offsets are each side's own";
+        self.settings.differs(&origin, how);
+        Ok(())
+    }
+
+    fn groups(&mut self, goes_back: bool) -> Result<(), ConfigError> {
+        let groups = self.patterns("groups", None)?;
+        let exclude = self.patterns("groups.exclude", Some("groups.blacklist"))?;
+        let switch = self.take("sync.group.offsets.enabled")?;
+        let interval = self.seconds("sync.group.offsets.interval.seconds")?;
+        let is_on = switch.as_ref().map_or(Ok(false), flag)?;
+        if !is_on {
+            let why = "sync.group.offsets.enabled is not true, so positions of groups are not mirrored; `twinlog groups sync --groups \
+                       REGEX` does it once";
+            let set = [&groups.1, &exclude.1].into_iter().cloned().chain(interval.map(|(_, origin)| origin));
+            set.filter(|origin| !origin.ends_with("(not set)"))
+                .for_each(|origin| self.settings.unused(&origin, why));
+            if let Some(switch) = switch {
+                self.settings.unused(&switch.origin, "no groups are mirrored");
+            }
+            return Ok(());
+        }
+        if let Some(switch) = switch {
+            let what = "mirror.groups: positions are exact on the target, not translated from samples; a group with members there is \
+                        left alone";
+            self.settings.tell(&switch.origin, Outcome::Becomes(what.into()));
+            if goes_back {
+                let how = "positions of groups in topics that are mirrored both ways stay where they are";
+                self.settings.differs(&switch.origin, how);
+            }
+        }
+        self.settings.set("mirror", "groups", &Toml::List(groups.0), &groups.1)?;
+        if !exclude.0.is_empty() {
+            self.settings.set("mirror", "groups-exclude", &Toml::List(exclude.0), &exclude.1)?;
+        }
+        if let Some((ms, origin)) = interval {
+            self.settings.set("mirror", "groups-interval-ms", &Toml::Number(ms), &origin)?;
+        }
+        Ok(())
+    }
+
+    fn topic_settings(&mut self) -> Result<(), ConfigError> {
+        match self.take("replication.factor")? {
+            Some(value) if value.text.expose().trim() == "-1" => {
+                self.settings.differs(
+                    &value.origin,
+                    "topics get the source's replication factor, not the target's default",
+                );
+            }
+            Some(value) => {
+                let factor = text::replication_factor(value.text.expose())
+                    .map_err(|problem| wrong(&value, problem))?;
+                let factor = Toml::Number(factor.unsigned_abs().into());
+                self.settings.set("mirror", "replication-factor", &factor, &value.origin)?;
+            }
+            None => {
+                let how = "topics get the source's replication factor (MirrorMaker: 2)";
+                self.settings.differs("replication.factor (not set)", how);
+            }
+        }
+        self.topic_configs()?;
+        if self
+            .layers
+            .flow
+            .get("sync.topic.acls.enabled")
+            .or(self.layers.global.get("sync.topic.acls.enabled"))
+            .is_none()
+        {
+            let how =
+                "ACLs are not copied (MirrorMaker: every 10 minutes); set them on the target with kafka-acls";
+            self.settings.differs("sync.topic.acls.enabled (not set)", how);
+        }
+        if let Some((ms, origin)) = self.seconds("refresh.topics.interval.seconds")? {
+            self.settings.set("mirror", "metadata-refresh-ms", &Toml::Number(ms), &origin)?;
+        }
+        Ok(())
+    }
+
+    fn topic_configs(&mut self) -> Result<(), ConfigError> {
+        let switch = self.take("sync.topic.configs.enabled")?;
+        let interval = self.seconds("sync.topic.configs.interval.seconds")?;
+        let mut is_on = switch.as_ref().map_or(Ok(true), flag)?;
+        let origin =
+            switch.map_or_else(|| "sync.topic.configs.enabled (not set)".into(), |value| value.origin);
+        let exclude = self.patterns("config.properties.exclude", Some("config.properties.blacklist"))?;
+        let default = keys::find(keys::FLOW, "config.properties.exclude").and_then(|key| key.default);
+        if exclude.0 != patterns(default.unwrap_or_default()).unwrap_or_default() {
+            let how = "Twinlog has no such list, so it sets settings when it creates a topic, as far as they fit the target, and does not \
+                       keep them in step";
+            self.settings.differs(&exclude.1, how);
+            is_on = false;
+        } else if !exclude.1.ends_with("(not set)") {
+            self.settings.unused(&exclude.1, "it is the default");
+        }
+        self.settings.set("mirror", "sync-topic-configs", &Toml::Flag(is_on), &origin)?;
+        match interval {
+            Some((ms, origin)) if is_on => {
+                self.settings.set("mirror", "topic-configs-interval-ms", &Toml::Number(ms), &origin)
+            }
+            Some((_, origin)) => {
+                self.settings.unused(&origin, "settings are not kept in step");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A number of seconds, in milliseconds, and where it stands.
+    fn seconds(&mut self, key: &str) -> Result<Option<(u64, String)>, ConfigError> {
+        let Some(value) = self.take(key)? else { return Ok(None) };
+        let seconds = value.text.expose().trim().parse::<u64>().ok().filter(|seconds| *seconds > 0);
+        let problem =
+            || wrong(&value, format!("`{}` is not a number of seconds above 0", value.text.expose()));
+        let ms = seconds.ok_or_else(problem)?.saturating_mul(1000).min(i32::MAX as u64);
+        Ok(Some((ms, value.origin)))
+    }
+}
+
+/// A list of patterns as `twinlog.toml` has it; an empty one is none.
+pub fn patterns(typed: &str) -> Result<Vec<String>, String> {
+    if typed.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let patterns = text::patterns(typed).map_err(explained)?;
+    Ok(patterns.iter().map(|pattern| text::typed(pattern).to_owned()).collect())
+}
+
+/// What Java's expressions have, and these do not.
+fn explained(problem: String) -> String {
+    match problem.contains("look-around") || problem.contains("backreferences") {
+        true => format!(
+            "{problem}. Java's expressions have that, Twinlog's do not: name what is not meant in the list of what is left out"
+        ),
+        false => problem,
+    }
+}
+
+pub fn flag(value: &Value) -> Result<bool, ConfigError> {
+    match value.text.expose().trim().to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(wrong(value, format!("expected true or false, found `{other}`"))),
+    }
+}
