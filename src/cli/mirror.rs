@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use twinlog::config::mirrormaker::{Flow, Line};
 use twinlog::config::{
     ConfigError, Draft, ExactlyOnce, Isolation, LargeGaps, Merge, Mover, Offsets, OnLoss, Oversize,
-    StartFrom, text,
+    StartFrom, SyncAcls, text,
 };
 use twinlog::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 
@@ -70,6 +70,13 @@ pub struct MirrorArgs {
     /// for what would make it rewrite or refuse batches, and for tiered storage. Settings that only the target has stay
     #[arg(long, help_heading = "What to mirror")]
     sync_topic_configs: bool,
+
+    /// Access rules (ACLs) that are kept in step with the source's: none, readers (about mirrored topics: who may read, and what is
+    /// forbidden), or all (who may write, too, and rules about groups and transactional ids, for clients that move over). What is
+    /// taken back on the source is taken back, rules that only the target has stay. The file's table [principals] gives principals
+    /// other names [default: none]
+    #[arg(long, value_name = "WHICH", value_parser = text::sync_acls, help_heading = "What to mirror")]
+    sync_acls: Option<SyncAcls>,
 
     #[command(flatten)]
     groups: GroupArgs,
@@ -136,7 +143,7 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     groups_interval_ms: Option<u64>,
 
-    /// How often settings are compared with --sync-topic-configs, ms [default: 60000]
+    /// How often settings and access rules are compared with --sync-topic-configs and --sync-acls, ms [default: 60000]
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     topic_configs_interval_ms: Option<u64>,
 
@@ -239,6 +246,7 @@ impl MirrorArgs {
             max_rate_bytes: self.max_rate,
             replication_factor: self.replication_factor,
             sync_topic_configs: self.sync_topic_configs.then_some(true),
+            sync_acls: self.sync_acls,
             topic_configs_interval_ms: self.topic_configs_interval_ms,
             metadata_refresh_ms: self.metadata_refresh_ms,
             zombie_bound_ms: self.zombie_bound_ms,

@@ -3,10 +3,11 @@
 use super::placeholder::Machine;
 use super::{
     Address, Cluster, ExactlyOnce, Isolation, LargeGaps, Merge, Mirror, Mover, Offsets, OnLoss, Oversize,
-    Properties, Security, StartFrom, TopicNames, Transform, text,
+    Properties, Security, StartFrom, SyncAcls, TopicNames, Transform, text,
 };
 use crate::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 use regex::Regex;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -47,6 +48,7 @@ pub struct Draft {
     pub max_rate_bytes: Option<u64>,
     pub replication_factor: Option<i16>,
     pub sync_topic_configs: Option<bool>,
+    pub sync_acls: Option<SyncAcls>,
     pub topic_configs_interval_ms: Option<u64>,
     pub metadata_refresh_ms: Option<u64>,
     pub zombie_bound_ms: Option<u64>,
@@ -58,6 +60,7 @@ pub struct Draft {
     pub listen: Option<SocketAddr>,
     /// Only a file has these.
     pub transforms: Option<Vec<Transform>>,
+    pub principals: Option<BTreeMap<String, String>>,
     pub log_format: Option<LogFormat>,
 }
 
@@ -120,6 +123,7 @@ impl Draft {
             max_rate_bytes: self.max_rate_bytes.or(other.max_rate_bytes),
             replication_factor: self.replication_factor.or(other.replication_factor),
             sync_topic_configs: self.sync_topic_configs.or(other.sync_topic_configs),
+            sync_acls: self.sync_acls.or(other.sync_acls),
             topic_configs_interval_ms: self.topic_configs_interval_ms.or(other.topic_configs_interval_ms),
             metadata_refresh_ms: self.metadata_refresh_ms.or(other.metadata_refresh_ms),
             zombie_bound_ms: self.zombie_bound_ms.or(other.zombie_bound_ms),
@@ -130,6 +134,7 @@ impl Draft {
             connections_per_broker: self.connections_per_broker.or(other.connections_per_broker),
             listen: self.listen.or(other.listen),
             transforms: self.transforms.or(other.transforms),
+            principals: self.principals.or(other.principals),
             log_format: self.log_format.or(other.log_format),
         }
     }
@@ -177,6 +182,8 @@ impl Draft {
             max_rate_bytes: self.max_rate_bytes,
             replication_factor: self.replication_factor,
             sync_topic_configs: self.sync_topic_configs.unwrap_or(false),
+            sync_acls: self.sync_acls.unwrap_or_default(),
+            principals: self.principals.unwrap_or_default(),
             topic_configs_interval_ms: self.topic_configs_interval_ms.unwrap_or(60_000),
             metadata_refresh_ms: self.metadata_refresh_ms.unwrap_or(30_000),
             zombie_bound_ms: self.zombie_bound_ms.unwrap_or(30_000),

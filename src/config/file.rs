@@ -3,6 +3,7 @@
 
 use super::text::{self, log_format};
 use super::{ConfigError, Draft, nearest, security, transforms};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
@@ -16,6 +17,10 @@ impl Draft {
         for (table, value) in document.get_ref() {
             if table.get_ref() == TRANSFORM {
                 draft.transforms = Some(transforms::read(&file, value)?);
+                continue;
+            }
+            if table.get_ref() == PRINCIPALS {
+                draft.principals = Some(file.principals(value)?);
                 continue;
             }
             let Some(entries) =
@@ -54,6 +59,8 @@ pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
 const TABLES: [&str; 3] = ["source", "target", "mirror"];
 /// A table that may be there many times.
 const TRANSFORM: &str = "transform";
+/// A table whose keys are not ours: who has another name on the target.
+const PRINCIPALS: &str = "principals";
 
 /// One key of the file and how its value gets into the draft.
 struct Key {
@@ -108,6 +115,7 @@ const KEYS: &[Key] = keys! {
     mirror."max-rate" => max_rate_bytes: scalar, text::byte_rate;
     mirror."replication-factor" => replication_factor: integer, text::replication_factor;
     mirror."sync-topic-configs" => sync_topic_configs: boolean, text::boolean;
+    mirror."sync-acls" => sync_acls: string, text::sync_acls;
     mirror."topic-configs-interval-ms" => topic_configs_interval_ms: integer, text::milliseconds;
     mirror."metadata-refresh-ms" => metadata_refresh_ms: integer, text::milliseconds;
     mirror."zombie-bound-ms" => zombie_bound_ms: integer, text::milliseconds;
@@ -182,6 +190,25 @@ impl File<'_> {
         }
     }
 
+    /// `"User:a" = "User:b"`: the source's name of a principal, and the target's.
+    fn principals(&self, value: &Spanned<DeValue<'_>>) -> Result<BTreeMap<String, String>, ConfigError> {
+        let wrong = |problem: &str| self.error(Some(value.span()), &format!("[{PRINCIPALS}]: {problem}"));
+        let entries = value.get_ref().as_table().ok_or_else(|| wrong("it must be a table of keys"))?;
+        let mut principals = BTreeMap::new();
+        for (from, to) in entries {
+            let to = string(to.get_ref())
+                .map_err(|problem| self.error(Some(to.span()), &format!("[{PRINCIPALS}]: {problem}")))?;
+            for each in [from.get_ref(), to.as_str()] {
+                if !each.contains(':') {
+                    let problem = format!("[{PRINCIPALS}]: `{each}` is no principal, such as User:alice");
+                    return Err(self.error(Some(from.span()), &problem));
+                }
+            }
+            principals.insert(from.get_ref().to_string(), to);
+        }
+        Ok(principals)
+    }
+
     /// A key of Kafka's clients about a cluster. TOML takes its dots for tables within tables.
     fn property(
         &self,
@@ -238,10 +265,12 @@ impl File<'_> {
         } else {
             let is_key = !value.get_ref().is_table() && !value.get_ref().is_array();
             let what = if is_key { "key" } else { "table" };
-            let hint = match nearest(typed, TABLES.into_iter().chain([TRANSFORM])) {
+            let hint = match nearest(typed, TABLES.into_iter().chain([TRANSFORM, PRINCIPALS])) {
                 Some(TRANSFORM) => "did you mean [[transform]]?".into(),
                 Some(near) => format!("did you mean [{near}]?"),
-                None => "valid tables are [source], [target], [mirror] and [[transform]]".into(),
+                None => {
+                    "valid tables are [source], [target], [mirror], [principals] and [[transform]]".into()
+                }
             };
             format!("unknown {what} `{typed}`; {hint}")
         };
@@ -254,6 +283,7 @@ mod tests {
     use super::*;
     use crate::config::{
         ExactlyOnce, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss, Oversize, StartFrom,
+        SyncAcls,
     };
 
     #[test]
@@ -294,6 +324,7 @@ mod tests {
             max-rate = "50MB/s"
             listen = 9464
             sync-topic-configs = true
+            sync-acls = "readers"
             topic-configs-interval-ms = 88
             metadata-refresh-ms = 1_000
             zombie-bound-ms = 5000
@@ -330,6 +361,7 @@ mod tests {
         assert_eq!((mirror.buffer_bytes, mirror.replication_factor), (64 << 20, Some(2)));
         assert_eq!((mirror.max_rate_bytes, mirror.listen), (Some(50_000_000), "127.0.0.1:9464".parse().ok()));
         assert_eq!((mirror.sync_topic_configs, mirror.topic_configs_interval_ms), (true, 88));
+        assert_eq!(mirror.sync_acls, SyncAcls::Readers);
         assert_eq!((mirror.metadata_refresh_ms, mirror.zombie_bound_ms), (1000, 5000));
         assert_eq!((mirror.fetch_bytes_max, mirror.fetch_wait_ms), (1 << 20, 100));
         assert_eq!((mirror.request_timeout_ms, mirror.connections_per_broker), (9000, 3));
@@ -362,6 +394,15 @@ mod tests {
                 "ssl.enabled.protocols=TLSv1.3 t:7: source.ssl.enabled.protocols",
             ]
         );
+    }
+
+    #[test]
+    fn principals_with_other_names_on_the_target() {
+        let read = |content: &str| Draft::from_toml("t", content).map(|draft| draft.principals.unwrap());
+        let found = read("[principals]\n'User:CN=a,O=b' = 'User:c'").unwrap();
+        assert_eq!(found, [("User:CN=a,O=b".to_owned(), "User:c".to_owned())].into());
+        let error = read("[principals]\n'alice' = 'User:c'").unwrap_err();
+        assert_eq!(error.0, "t:2: [principals]: `alice` is no principal, such as User:alice");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub use secret::Secret;
 pub use security::Security;
 pub use transforms::Transform;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// `HOST:PORT` of a broker, as typed or as a cluster advertises it.
@@ -105,6 +106,17 @@ pub enum OnLoss {
     Halt,
     /// Writes the offsets into the gap ledger and goes on behind them.
     RecordAndContinue,
+}
+
+/// Which of the source's access rules the target gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncAcls {
+    #[default]
+    None,
+    /// Those about mirrored topics that let somebody read, or forbid something.
+    Readers,
+    /// All about mirrored topics, and all about groups and transactional ids: for clients that move over.
+    All,
 }
 
 /// Whether small batches of a partition are put together to larger ones.
@@ -230,6 +242,9 @@ pub struct Mirror {
     /// Keep the settings of topics on the target in step with the source's, and how often to compare them.
     pub sync_topic_configs: bool,
     pub topic_configs_interval_ms: u64,
+    /// Which access rules are kept in step, too, and whose principals have other names on the target.
+    pub sync_acls: SyncAcls,
+    pub principals: BTreeMap<String, String>,
     /// How often both clusters' metadata are read when nothing asks for it sooner.
     pub metadata_refresh_ms: u64,
     /// How long a request of a dead connection or a killed instance may still be under way at a broker. Lanes that cannot

@@ -43,6 +43,11 @@ impl TopicNames {
         Ok(names)
     }
 
+    /// What stands before names; nothing, if it is empty.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Every topic has the link's name.
     pub fn is_identity(&self) -> bool {
         self.prefix.is_empty() && self.renamed.is_empty()

@@ -3,7 +3,8 @@
 
 use super::names::{TopicNames, check_topic_name};
 use super::{
-    Address, ExactlyOnce, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss, Oversize, StartFrom,
+    Address, ExactlyOnce, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss, Oversize,
+    StartFrom, SyncAcls,
 };
 use crate::limits::{STATE_TOPIC_PREFIX, TOPIC_NAME_BYTES_MAX};
 use regex::Regex;
@@ -200,6 +201,16 @@ pub fn isolation(text: &str) -> Result<Isolation, String> {
         "read-committed" => Ok(Isolation::ReadCommitted),
         "read-uncommitted" => Ok(Isolation::ReadUncommitted),
         _ => Err(format!("`{text}` is none of: read-committed, read-uncommitted")),
+    }
+}
+
+/// `none`, `readers`, `all`.
+pub fn sync_acls(text: &str) -> Result<SyncAcls, String> {
+    match text {
+        "none" => Ok(SyncAcls::None),
+        "readers" => Ok(SyncAcls::Readers),
+        "all" => Ok(SyncAcls::All),
+        _ => Err(format!("`{text}` is none of: none, readers, all")),
     }
 }
 

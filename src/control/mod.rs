@@ -1,6 +1,7 @@
 //! What a link should do, decided from what was observed: which topics to mirror, what to create on the target, and what is
 //! durable of the lanes' progress; and what that comes to, before it is done ([`forecast`]). Pure; `edge` observes and carries out.
 
+pub mod acls;
 pub mod config_sync;
 pub mod configs;
 pub mod finding;

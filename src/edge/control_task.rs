@@ -2,6 +2,7 @@
 //!
 //! One thread, one loop. It blocks on a cluster only for short questions; data flows through the shards meanwhile.
 
+mod acls;
 mod both_ways;
 mod configs;
 mod groups;
@@ -110,6 +111,7 @@ pub(super) struct Session<'a> {
     /// Mirrors consumer groups, and asks where their offsets are on the target.
     groups: Option<GroupTask>,
     config_sync: self::configs::ConfigSync,
+    acl_sync: acls::AclSync,
     recipes: Recipes,
     /// Where whoever watches finds how the link is; None when nobody can.
     watcher: Option<watch::Watcher>,
@@ -219,6 +221,7 @@ impl<'a> Session<'a> {
             told_of_repacking: HashSet::new(),
             groups: None,
             config_sync: self::configs::ConfigSync::default(),
+            acl_sync: acls::AclSync::default(),
             recipes,
             watcher: None,
             zombies_until_us: 0,
@@ -305,6 +308,7 @@ impl<'a> Session<'a> {
             }
             if drain_until_us.is_none() {
                 self.sync_configs();
+                self.sync_acls();
             }
             if now.mono_us >= self.trim_at_us && !self.trims.is_empty() {
                 self.trim(now);

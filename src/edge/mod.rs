@@ -7,6 +7,7 @@
 // Clocks, threads and environment variables are what this folder is for.
 #![allow(clippy::disallowed_methods)]
 
+mod acls;
 pub mod admin;
 pub mod bench;
 pub mod broker_task;

@@ -6,8 +6,9 @@ mod ask;
 use super::admin::{Admin, AdminError};
 use super::groups::{Answers, Asked, GroupSync};
 use super::mirror::MirrorError;
-use super::{clock, ledger_io};
-use crate::config::{Isolation, Mirror};
+use super::{acls, clock, ledger_io};
+use crate::config::{Isolation, Mirror, SyncAcls};
+use crate::control::acls::{changes, planned, wanted};
 use crate::control::configs::TopicConfigs;
 use crate::control::finding::{About, Finding, Weight};
 use crate::control::forecast::exactness::{self, Guarded, Sent, Since, Way};
@@ -47,6 +48,7 @@ pub fn run(config: &Mirror) -> Result<Forecast, MirrorError> {
     // The target first: what it has cannot be beyond the source's end.
     let places = look.places(&source, &target, expiration_ms);
     let positions = look.positions(&ledger, &mut source, &mut target);
+    let rules = look.acls();
     let facts = Facts {
         source,
         target,
@@ -59,7 +61,9 @@ pub fn run(config: &Mirror) -> Result<Forecast, MirrorError> {
         positions,
         trouble: look.trouble,
     };
-    Ok(forecast(config, &facts))
+    let mut forecast = forecast(config, &facts);
+    forecast.findings.extend(rules);
+    Ok(forecast)
 }
 
 struct Look<'a> {
@@ -284,6 +288,21 @@ impl<'a> Look<'a> {
             (key, place)
         };
         all.into_iter().map(place).collect()
+    }
+
+    /// What would change of the target's access rules; or why that cannot be said.
+    fn acls(&mut self) -> Option<Finding> {
+        let config = self.config;
+        if config.sync_acls == SyncAcls::None {
+            return None;
+        }
+        let source = acls::list(&mut self.source);
+        let source = self.note(About::Source, source)??;
+        let target = acls::list(&mut self.target);
+        let target = self.note(About::Target, target)??;
+        let topics = topics::select(config, self.source.observed());
+        let wanted = wanted(config, &source, &topics.iter().map(|topic| topic.name.to_string()).collect());
+        planned(&changes(None, &wanted, &target))
     }
 
     /// The groups' positions, and what this user may do with the groups.

@@ -18,6 +18,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod acls;
 mod backlog;
 mod bad_input;
 mod bad_target;
