@@ -26,7 +26,10 @@ pub(super) fn list(admin: &mut Admin) -> Result<Option<BTreeSet<Acl>>, AdminErro
     let answer = admin.client().call(ANY_BROKER, min, max, |_| {
         DescribeAclsRequest::default()
             .with_resource_type_filter(ANY)
+            .with_resource_name_filter(None)
             .with_pattern_type_filter(ANY)
+            .with_principal_filter(None)
+            .with_host_filter(None)
             .with_operation(ANY)
             .with_permission_type(ANY)
     });

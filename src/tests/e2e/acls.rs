@@ -19,7 +19,7 @@ fn access_rules_are_kept_in_step() {
     pair.on_source("produce", "orders 1 100000");
     let source = pair.source.name().to_owned();
     let rule = |words: &[&str]| {
-        let mut all = vec!["tool", &source, "kafka-acls"];
+        let mut all = vec!["tool", &source, "acls"];
         all.extend(words);
         script(&all).unwrap_or_else(|error| panic!("{error}"));
     };
@@ -67,5 +67,5 @@ fn access_rules_are_kept_in_step() {
 
 /// What `kafka-acls --list` prints of the target.
 fn rules(pair: &Pair) -> String {
-    script(&["tool", pair.target.name(), "kafka-acls", "--list"]).unwrap_or_else(|error| panic!("{error}"))
+    script(&["tool", pair.target.name(), "acls", "--list"]).unwrap_or_else(|error| panic!("{error}"))
 }
