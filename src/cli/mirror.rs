@@ -107,7 +107,7 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "RATE", value_parser = text::byte_rate, help_heading = "How")]
     max_rate: Option<u64>,
 
-    /// Memory for payloads on their way, all cores together [default: 256MiB]
+    /// Memory for payloads on their way, all cores together, at least 4MiB [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, help_heading = "How")]
     buffer_bytes: Option<usize>,
 
@@ -160,7 +160,7 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     fetch_wait_ms: Option<u64>,
 
-    /// Connections to each target broker, per core [default: 1]
+    /// Connections to each target broker, per core: 1 to 64 [default: 1]
     #[arg(long, value_name = "N", value_parser = text::count, help_heading = "Seldom needed")]
     connections_per_broker: Option<usize>,
 }

@@ -155,8 +155,8 @@ fn start(reader: &mut Reader<'_>, default: StartFrom) -> Result<(), ConfigError>
 
 fn isolation(reader: &mut Reader<'_>) -> Result<(), ConfigError> {
     let Some(value) = role(reader, ClusterName::Source, "isolation.level")? else {
-        let how = "aborted transactions are left out, and offsets stay identical where the target allows it (MirrorMaker copies aborted \
-                   records, too)";
+        let how = "aborted transactions are left out, and offsets stay identical where the target allows it (MirrorMaker copies \
+                   aborted records, too)";
         reader.settings.differs("isolation.level (not set)", how);
         return Ok(());
     };

@@ -7,7 +7,7 @@ use super::connections;
 use super::layers::Layers;
 use super::naming::{self, Naming};
 use super::scopes::Scopes;
-use super::settings::{Outcome, Settings, Toml};
+use super::settings::{NOT_SET, Outcome, Settings, Toml};
 use super::{File, Flow, keys, wrong};
 
 /// Reads one flow's keys, and collects what they come to.
@@ -90,7 +90,7 @@ impl Reader<'_> {
 
     fn tell_part(&mut self, key: &str, value: &Value) {
         let text = keys::find(keys::FLOW, key).map(|key| key.text).unwrap_or_default();
-        self.settings.tell(&value.origin, Outcome::Becomes(text.to_owned()));
+        self.settings.tell(&value.origin, Outcome::Means(text.to_owned()));
     }
 
     fn link(&mut self) -> Result<String, ConfigError> {
@@ -131,7 +131,7 @@ impl Reader<'_> {
             }
             None => {
                 let default = keys::find(keys::FLOW, key).and_then(|key| key.default).unwrap_or_default();
-                let origin = format!("{key} (not set)");
+                let origin = format!("{key} {NOT_SET}");
                 Ok((
                     patterns(default).map_err(|problem| ConfigError(format!("{origin}: {problem}")))?,
                     origin,
@@ -149,8 +149,8 @@ impl Reader<'_> {
         };
         let origin = format!("{}->{}", self.to, self.from);
         self.settings.set_quietly("mirror", "both-directions", &Toml::List(topics), &origin)?;
-        let how = "topics keep their names and are mirrored back, so mirror.both-directions is set: records are not sent around, and \
-                   offsets are each side's own";
+        let how = "topics keep their names and are mirrored back, so mirror.both-directions is set: records are not sent around, \
+                   and offsets are each side's own";
         self.settings.differs(&origin, how);
         Ok(())
     }
@@ -162,10 +162,10 @@ impl Reader<'_> {
         let interval = self.seconds("sync.group.offsets.interval.seconds")?;
         let is_on = switch.as_ref().map_or(Ok(false), flag)?;
         if !is_on {
-            let why = "sync.group.offsets.enabled is not true, so positions of groups are not mirrored; `twinlog groups sync --groups \
-                       REGEX` does it once";
+            let why = "sync.group.offsets.enabled is not true, so positions of groups are not mirrored; `twinlog groups sync \
+                       --groups REGEX` does it once";
             let set = [&groups.1, &exclude.1].into_iter().cloned().chain(interval.map(|(_, origin)| origin));
-            set.filter(|origin| !origin.ends_with("(not set)"))
+            set.filter(|origin| !origin.ends_with(NOT_SET))
                 .for_each(|origin| self.settings.unused(&origin, why));
             if let Some(switch) = switch {
                 self.settings.unused(&switch.origin, "no groups are mirrored");
@@ -173,8 +173,8 @@ impl Reader<'_> {
             return Ok(());
         }
         if let Some(switch) = switch {
-            let what = "mirror.groups: positions are exact on the target, not translated from samples; a group with members there is \
-                        left alone";
+            let what = "mirror.groups: positions are exact on the target, not translated from samples; a group that has \
+                        members there is left alone";
             self.settings.tell(&switch.origin, Outcome::Becomes(what.into()));
             if goes_back {
                 let how = "positions of groups in topics that are mirrored both ways stay where they are";
@@ -237,11 +237,11 @@ impl Reader<'_> {
         let exclude = self.patterns("config.properties.exclude", Some("config.properties.blacklist"))?;
         let default = keys::find(keys::FLOW, "config.properties.exclude").and_then(|key| key.default);
         if exclude.0 != patterns(default.unwrap_or_default()).unwrap_or_default() {
-            let how = "Twinlog has no such list, so it sets settings when it creates a topic, as far as they fit the target, and does not \
-                       keep them in step";
+            let how = "Twinlog has no such list, so it sets settings when it creates a topic, as far as they fit the target, and \
+                       does not keep them in step";
             self.settings.differs(&exclude.1, how);
             is_on = false;
-        } else if !exclude.1.ends_with("(not set)") {
+        } else if !exclude.1.ends_with(NOT_SET) {
             self.settings.unused(&exclude.1, "it is the default");
         }
         self.settings.set("mirror", "sync-topic-configs", &Toml::Flag(is_on), &origin)?;

@@ -104,8 +104,8 @@ pub const FLOW: &[Key] = &[
         "follower\\.replication\\.throttled\\.replicas, leader\\.replication\\.throttled\\.replicas, \
          message\\.timestamp\\.difference\\.max\\.ms, message\\.timestamp\\.type, unclean\\.leader\\.election\\.enable, \
          min\\.insync\\.replicas",
-        "mirror.sync-topic-configs = false: Twinlog chooses by itself which settings fit the target, and with a list of your own it \
-         sets them only when it creates a topic",
+        "mirror.sync-topic-configs = false: Twinlog chooses by itself which settings fit the target, and with a list of your own \
+         it sets them only when it creates a topic",
     ),
     used("config.properties.blacklist", "", "the name that config.properties.exclude had before Kafka 2.7"),
     not_done("refresh.topics.enabled", "true", "new topics and partitions are always followed"),

@@ -54,8 +54,8 @@ pub fn explain(flag: &str) -> Option<String> {
     })
 }
 
-const HANDLER: &str = "it is a Java class, which Twinlog does not run; steps in [[transform]] change records, and so do WebAssembly modules: \
-                       README, Changing records on the way";
+const HANDLER: &str = "it is a Java class, which Twinlog does not run; steps in [[transform]] change records, and so do \
+                       WebAssembly modules: README, Changing records on the way";
 
 impl MirrorMaker1 {
     pub fn flow(&self, elsewhere: &dyn Elsewhere) -> Result<Flow, ConfigError> {
@@ -108,8 +108,8 @@ impl MirrorMaker1 {
         }
         let how = "records keep their partition, and topics their number of partitions (MirrorMaker 1: by the hash of the key)";
         settings.differs("partitions", how);
-        let how = "the positions of MirrorMaker's group are not taken over; a partition that this link never mirrored begins where \
-                   mirror.from says";
+        let how = "where MirrorMaker 1 has filled topics, `twinlog take-over --group GROUP` lets the link begin where it stood; \
+                   other partitions begin where mirror.from says";
         settings.differs("group.id", how);
     }
 }

@@ -165,6 +165,7 @@ fn a_file_with_two_links_prefixes_and_a_login() {
     assert!(mirror.target.security.sasl.is_some() && mirror.source.security.tls.is_none());
     assert_eq!((typed(&mirror.groups), mirror.fetch_bytes_max), (vec!["billing"], 48 << 20));
     assert_eq!(typed(&mirror.groups_exclude), ["console-consumer-.*", "connect-.*", "__.*"]);
+    assert!(said(back, "east.consumer.fetch.max.bytes").contains("only reads from its source"));
     let lines = said(out, "ssl.truststore.location");
     assert!(
         lines.contains("becomes source.ssl.truststore.location")
@@ -386,7 +387,8 @@ fn mm1(
 #[test]
 fn mirror_maker_1_is_one_link() {
     let consumer = "bootstrap.servers=a:1\ngroup.id=mirror to west\nauto.offset.reset=earliest\nsecurity.protocol=SSL\n\
-                    ssl.truststore.location=/ca.pem\nssl.truststore.password=hunter2\nssl.truststore.type=PKCS12\nfetch.max.bytes=4096\n";
+                    ssl.truststore.location=/ca.pem\nssl.truststore.password=hunter2\nssl.truststore.type=PKCS12\n\
+                    fetch.max.bytes=4096\n";
     let flags = [("--num.streams", "4"), ("--abort.on.send.failure", "false")];
     let flow =
         mm1(consumer, "metadata.broker.list=b:2\nlinger.ms=5", "\"orders,clicks|x.*, y\"", &flags).unwrap();
@@ -405,7 +407,7 @@ fn mirror_maker_1_is_one_link() {
         ("partitions", "records keep their partition"),
         ("--num.streams", "`--cores`"),
         ("linger.ms", "p:2: linger.ms is ignored"),
-        ("group.id", "are not taken over"),
+        ("group.id", "`twinlog take-over --group GROUP`"),
     ] {
         assert!(said(&flow, key).contains(expected), "{key}: {}", said(&flow, key));
     }
