@@ -205,15 +205,9 @@ impl MirrorArgs {
     /// The links that were asked for: one, or those of MirrorMaker's configuration, with the flags over it. Reads the files.
     pub fn links(mut self) -> Result<Vec<AskedLink>, ConfigError> {
         let named = self.link.names_cluster();
-        let Some(flows) = std::mem::take(&mut self.mirror_maker).flows()? else {
+        let Some(flows) = std::mem::take(&mut self.mirror_maker).flows_beside(named)? else {
             return Ok(vec![AskedLink { draft: self.draft()?, lines: Vec::new() }]);
         };
-        if let Some(flag) = named {
-            let problem = format!(
-                "{flag} cannot stand beside MirrorMaker's configuration, which says where the clusters are"
-            );
-            return Err(ConfigError(problem));
-        }
         let flags = self.draft()?;
         if flags.link.is_some() && flows.len() > 1 {
             return Err(ConfigError("--link names one link, and there are several; leave it out".into()));

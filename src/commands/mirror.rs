@@ -107,7 +107,7 @@ fn exit_code(summary: &Summary, stop: &Stop) -> u8 {
     }
 }
 
-fn worse(one: u8, other: u8) -> u8 {
+pub(super) fn worse(one: u8, other: u8) -> u8 {
     let rank = |code: u8| WORSE.iter().position(|each| *each == code);
     if rank(other) > rank(one) { other } else { one }
 }

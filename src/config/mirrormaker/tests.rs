@@ -220,6 +220,10 @@ fn the_flows_own_counts_before_the_clusters_and_that_before_those_of_all() {
         (spoken(&mirror.source), spoken(&mirror.target))
     };
     assert_eq!(security("security.protocol=SSL"), (true, true));
+    let kerberos = "B.security.protocol=SASL_PLAINTEXT\nB.sasl.kerberos.service.name=kafka\nB.sasl.jaas.config=\
+                    com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true keyTab=\"/k\" principal=\"m@X\";";
+    let sasl = built(&one(kerberos).unwrap()).target.security.sasl.unwrap();
+    assert_eq!(sasl.mechanism, crate::config::security::Mechanism::Gssapi);
     assert_eq!(security("security.protocol=SSL\nB.security.protocol=PLAINTEXT"), (true, false));
     assert_eq!(security("A.security.protocol=PLAINTEXT\nA.consumer.security.protocol=SSL"), (true, false));
     assert_eq!(
@@ -401,13 +405,14 @@ fn mirror_maker_1_is_one_link() {
         (mirror.from, mirror.fetch_bytes_max, renamed(&mirror, "t")),
         (StartFrom::Earliest, 4096, "t".into())
     );
-    assert!(mirror.source.security.tls.is_some() && mirror.target.bootstrap[0].port == 2);
+    assert_eq!((flow.group.as_deref(), mirror.target.bootstrap[0].port), (Some("mirror to west"), 2));
+    assert!(mirror.source.security.tls.is_some());
     assert!(flow.file().contains("${file:/c:ssl.truststore.password}") && !flow.file().contains("hunter2"));
     for (key, expected) in [
         ("partitions", "records keep their partition"),
         ("--num.streams", "`--cores`"),
         ("linger.ms", "p:2: linger.ms is ignored"),
-        ("group.id", "`twinlog take-over --group GROUP`"),
+        ("group.id", "`twinlog take-over` with the same flags"),
     ] {
         assert!(said(&flow, key).contains(expected), "{key}: {}", said(&flow, key));
     }
