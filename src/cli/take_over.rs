@@ -74,9 +74,9 @@ fn told(name: &str, content: &str) -> Result<BTreeMap<(String, i32), i64>, Confi
 
 const AFTER_HELP: &str = "\
 For topics that another mirror (MirrorMaker 1 or 2, uReplicator, Brooklin, ...) has filled so far: stop it, take over, then start
-`twinlog mirror` with the same flags. For each partition the last records on the target are looked for in the source, so that nothing is
-lost or doubled however the other mirror ended. Topics have to be in the same partitions, and their records unchanged; for others say
-where it stood.
+`twinlog mirror` with the same flags. For each partition the last records on the target are looked for in the source, so that
+nothing is lost or doubled however the other mirror ended. Topics have to be in the same partitions, and their records unchanged;
+for others say where it stood.
 
 Examples:
   MirrorMaker 2 with its prefix; first only look:

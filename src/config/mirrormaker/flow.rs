@@ -10,6 +10,9 @@ use super::scopes::Scopes;
 use super::settings::{NOT_SET, Outcome, Settings, Toml};
 use super::{File, Flow, keys, wrong};
 
+/// Milliseconds, and where they stand.
+type Interval = Option<(u64, String)>;
+
 /// Reads one flow's keys, and collects what they come to.
 pub struct Reader<'a> {
     pub from: String,
@@ -210,30 +213,22 @@ impl Reader<'_> {
                 self.settings.differs("replication.factor (not set)", how);
             }
         }
-        self.topic_configs()?;
-        if self
-            .layers
-            .flow
-            .get("sync.topic.acls.enabled")
-            .or(self.layers.global.get("sync.topic.acls.enabled"))
-            .is_none()
-        {
-            let how =
-                "ACLs are not copied (MirrorMaker: every 10 minutes); set them on the target with kafka-acls";
-            self.settings.differs("sync.topic.acls.enabled (not set)", how);
-        }
+        let configs = self.topic_configs()?;
+        let acls = self.acls()?;
+        self.interval(configs, acls)?;
         if let Some((ms, origin)) = self.seconds("refresh.topics.interval.seconds")? {
             self.settings.set("mirror", "metadata-refresh-ms", &Toml::Number(ms), &origin)?;
         }
         Ok(())
     }
 
-    fn topic_configs(&mut self) -> Result<(), ConfigError> {
+    /// Whether settings are kept in step; if so, with the interval that is set.
+    fn topic_configs(&mut self) -> Result<Interval, ConfigError> {
         let switch = self.take("sync.topic.configs.enabled")?;
         let interval = self.seconds("sync.topic.configs.interval.seconds")?;
         let mut is_on = switch.as_ref().map_or(Ok(true), flag)?;
         let origin =
-            switch.map_or_else(|| "sync.topic.configs.enabled (not set)".into(), |value| value.origin);
+            switch.map_or_else(|| format!("sync.topic.configs.enabled {NOT_SET}"), |value| value.origin);
         let exclude = self.patterns("config.properties.exclude", Some("config.properties.blacklist"))?;
         let default = keys::find(keys::FLOW, "config.properties.exclude").and_then(|key| key.default);
         if exclude.0 != patterns(default.unwrap_or_default()).unwrap_or_default() {
@@ -245,20 +240,45 @@ impl Reader<'_> {
             self.settings.unused(&exclude.1, "it is the default");
         }
         self.settings.set("mirror", "sync-topic-configs", &Toml::Flag(is_on), &origin)?;
+        Ok(self.only_if(is_on, interval, "settings are not kept in step"))
+    }
+
+    fn acls(&mut self) -> Result<Interval, ConfigError> {
+        let switch = self.take("sync.topic.acls.enabled")?;
+        let interval = self.seconds("sync.topic.acls.interval.seconds")?;
+        let is_on = switch.as_ref().map_or(Ok(true), flag)?;
+        let origin =
+            switch.map_or_else(|| format!("sync.topic.acls.enabled {NOT_SET}"), |value| value.origin);
+        let which = if is_on { "readers" } else { "none" };
+        self.settings.set("mirror", "sync-acls", &Toml::Text(which.into()), &origin)?;
+        Ok(self.only_if(is_on, interval, "access rules are not kept in step"))
+    }
+
+    fn only_if(&mut self, is_on: bool, interval: Interval, why_not: &str) -> Interval {
         match interval {
-            Some((ms, origin)) if is_on => {
-                self.settings.set("mirror", "topic-configs-interval-ms", &Toml::Number(ms), &origin)
+            Some((_, origin)) if !is_on => {
+                self.settings.unused(&origin, why_not);
+                None
             }
-            Some((_, origin)) => {
-                self.settings.unused(&origin, "settings are not kept in step");
-                Ok(())
+            interval => interval,
+        }
+    }
+
+    /// Twinlog looks at settings and access rules at the same time.
+    fn interval(&mut self, configs: Interval, acls: Interval) -> Result<(), ConfigError> {
+        if let (Some(_), Some((_, origin))) = (&configs, &acls) {
+            self.settings.unused(origin, "access rules are looked at together with settings");
+        }
+        match configs.or(acls) {
+            Some((ms, origin)) => {
+                self.settings.set("mirror", "topic-configs-interval-ms", &Toml::Number(ms), &origin)
             }
             None => Ok(()),
         }
     }
 
     /// A number of seconds, in milliseconds, and where it stands.
-    fn seconds(&mut self, key: &str) -> Result<Option<(u64, String)>, ConfigError> {
+    fn seconds(&mut self, key: &str) -> Result<Interval, ConfigError> {
         let Some(value) = self.take(key)? else { return Ok(None) };
         let seconds = value.text.expose().trim().parse::<u64>().ok().filter(|seconds| *seconds > 0);
         let problem =

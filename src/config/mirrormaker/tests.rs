@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Isolation, Mirror, Offsets, StartFrom, text};
+use crate::config::{Isolation, Mirror, Offsets, StartFrom, SyncAcls, text};
 use std::io;
 
 struct Made;
@@ -176,7 +176,7 @@ fn a_file_with_two_links_prefixes_and_a_login() {
         ("tasks.max", "is ignored: a link runs on all cores"),
         ("west.producer.linger.ms", "is ignored: batches pass"),
         ("exactly.once", "every record arrives exactly once"),
-        ("sync.topic.acls", "ACLs are not copied"),
+        ("sync.topic.acls", "becomes mirror.sync-acls = 'readers'"),
         ("isolation.level", "aborted transactions are left out"),
     ] {
         assert!(said(out, key).contains(expected), "{key}: {}", said(out, key));
@@ -266,6 +266,19 @@ fn each_key_that_means_something_becomes_its_setting() {
             && said(&own, "config.properties").contains("does not keep them in step")
     );
     assert!(!built(&one("sync.topic.configs.enabled=false").unwrap()).sync_topic_configs);
+    let acls = |content: &str| {
+        let mirror = built(&one(content).unwrap());
+        (mirror.sync_acls, mirror.topic_configs_interval_ms)
+    };
+    assert_eq!(
+        acls("sync.topic.acls.enabled=false\nsync.topic.acls.interval.seconds=9"),
+        (SyncAcls::None, 60_000)
+    );
+    assert_eq!(acls("sync.topic.acls.interval.seconds=9"), (SyncAcls::Readers, 9000));
+    assert_eq!(
+        acls("sync.topic.acls.interval.seconds=9\nsync.topic.configs.interval.seconds=8"),
+        (SyncAcls::Readers, 8000)
+    );
 }
 
 #[test]

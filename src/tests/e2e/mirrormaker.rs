@@ -180,8 +180,8 @@ fn the_same_file_serves_mirror_maker_and_then_twinlog() {
     let mut judge = Judge::start();
     judge.create(&east.bootstrap, "orders", 2, 1, "");
     judge.produce(&east.bootstrap, "orders", 1, 1 << 20, "keys=true");
-    let more = "topics = orders\nwest->east.enabled = false\nemit.heartbeats.enabled = false\nheartbeats.topic.replication.factor = 1\n\
-                offset-syncs.topic.replication.factor = 1\nstatus.storage.replication.factor = 1\n\
+    let more = "topics = orders\nwest->east.enabled = false\nemit.heartbeats.enabled = false\n\
+                heartbeats.topic.replication.factor = 1\noffset-syncs.topic.replication.factor = 1\nstatus.storage.replication.factor = 1\n\
                 config.storage.replication.factor = 1\nsync.topic.acls.enabled = false\n";
     let (_kept, file) = both_ways(&east.bootstrap, &west.bootstrap, more);
     let class_path = script(&["classpath", &west.version]).expect("Kafka's jars");
