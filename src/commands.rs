@@ -5,16 +5,18 @@ mod config;
 mod mirror;
 mod schemas;
 mod shape;
+mod take_over;
 
 pub use capacity::capacity;
 pub use config::config;
 pub use mirror::{mirror, plan};
 pub use schemas::schemas;
 pub use shape::shape;
+pub use take_over::take_over;
 
 use crate::cli::{
     FailbackArgs, FailoverArgs, GroupsArgs, GroupsCommand, GroupsLink, LedgerArgs, LoadArgs, LoadPlan,
-    OffsetsArgs, OffsetsCommand, TakeOverArgs, TranslateArgs, VerifyArgs,
+    OffsetsArgs, OffsetsCommand, TranslateArgs, VerifyArgs,
 };
 use crate::{Failure, SOME_STOPPED};
 use std::io::{BufRead, BufReader, Read};
@@ -31,7 +33,6 @@ use twinlog::edge::mirror::MirrorError;
 use twinlog::edge::offsets::LinkState;
 use twinlog::edge::progress::Progress;
 use twinlog::edge::signals::{INTERRUPTED, Stop};
-use twinlog::edge::take_over::{self, TakeOverError};
 use twinlog::edge::verify;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -186,26 +187,6 @@ pub fn failback(args: FailbackArgs) -> Result<ExitCode, Failure> {
             ExitCode::SUCCESS
         }
         () => ExitCode::FAILURE,
-    })
-}
-
-pub fn take_over(args: TakeOverArgs) -> Result<ExitCode, Failure> {
-    logging::start(LogFormat::Text);
-    let is_json = args.json;
-    let settings = args.settings()?;
-    let stop = Stop::on_signals().map_err(Failure::new)?;
-    let outcome = take_over::run(&settings, stop.flag()).map_err(|error| {
-        let exit_code = if let TakeOverError::Mirror(error) = &error { error.exit_code() } else { 1 };
-        Failure { exit_code, message: error.to_string() }
-    })?;
-    match is_json {
-        true => println!("{}", serde_json::to_string(&outcome).map_err(Failure::new)?),
-        false => print!("{}", take_over::show(&outcome, &settings)),
-    }
-    Ok(match () {
-        () if stop.was_interrupt() => ExitCode::from(INTERRUPTED),
-        () if !outcome.left_out.is_empty() => ExitCode::from(SOME_STOPPED),
-        () => ExitCode::SUCCESS,
     })
 }
 

@@ -51,6 +51,8 @@ impl ExplainArgs {
     /// What there is to say; the error names the nearest key.
     pub fn answer(&self) -> Result<String, ConfigError> {
         let mut said = own(&self.key);
+        said.extend(of_security(&self.key));
+        said.extend(of_transform(&self.key));
         said.extend(mirrormaker::explain(&self.key));
         if !said.is_empty() {
             return Ok(said.join("\n\n"));
@@ -70,6 +72,33 @@ fn own(typed: &str) -> Vec<String> {
     let keys = config::keys().filter(|(table, key)| name == *key || name == format!("{table}.{key}"));
     keys.map(|(table, key)| format!("Twinlog: {key} in [{table}] of twinlog.toml{}", of_flag(table, key)))
         .collect()
+}
+
+fn of_security(key: &str) -> Option<String> {
+    let key = key.strip_prefix("source.").or(key.strip_prefix("target.")).unwrap_or(key);
+    let meaning = security::meaning(key)?;
+    Some(format!(
+        "Twinlog: {key} in [source] and [target] of twinlog.toml, and in --source-config and --target-config\n{meaning}"
+    ))
+}
+
+/// The keys of [[transform]], but for those within its steps.
+const TRANSFORM: [(&str, &str); 4] = [
+    (
+        "on-error",
+        "what becomes of a record that a step cannot handle: stop (its partition), drop, keep [default: stop]",
+    ),
+    ("compression", "of what is written: source, none, gzip, snappy, lz4, zstd [default: source]"),
+    ("compression-level", "level of gzip, lz4 or zstd [default: the codec's own]"),
+    ("steps", "what is done with each record, one after the other"),
+];
+
+fn of_transform(key: &str) -> Option<String> {
+    let key = key.strip_prefix("transform.").unwrap_or(key);
+    let (_, meaning) = TRANSFORM.iter().find(|(name, _)| *name == key)?;
+    Some(format!(
+        "Twinlog: {key} in [[transform]] of twinlog.toml (README: Changing records on the way)\n{meaning}"
+    ))
 }
 
 fn of_flag(table: &str, key: &str) -> String {
@@ -131,7 +160,12 @@ mod tests {
             text.contains("Twinlog: topics in [mirror]") && text.contains("MirrorMaker 2: topics"),
             "{text}"
         );
-        assert!(explained("sasl.jaas.config").unwrap().contains("the same key in [source] or [target]"));
+        let text = explained("sasl.jaas.config").unwrap();
+        assert!(
+            text.contains("a login module") && text.contains("the same key in [source] or [target]"),
+            "{text}"
+        );
+        assert!(explained("on-error").unwrap().contains("[default: stop]"));
         assert!(
             explained("sync.topic.config.enabled")
                 .unwrap_err()

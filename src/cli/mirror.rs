@@ -107,7 +107,7 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "RATE", value_parser = text::byte_rate, help_heading = "How")]
     max_rate: Option<u64>,
 
-    /// Memory for payloads on their way, all cores together [default: 256MiB]
+    /// Memory for payloads on their way, all cores together, at least 4MiB [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, help_heading = "How")]
     buffer_bytes: Option<usize>,
 
@@ -160,7 +160,7 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     fetch_wait_ms: Option<u64>,
 
-    /// Connections to each target broker, per core [default: 1]
+    /// Connections to each target broker, per core: 1 to 64 [default: 1]
     #[arg(long, value_name = "N", value_parser = text::count, help_heading = "Seldom needed")]
     connections_per_broker: Option<usize>,
 }
@@ -205,15 +205,9 @@ impl MirrorArgs {
     /// The links that were asked for: one, or those of MirrorMaker's configuration, with the flags over it. Reads the files.
     pub fn links(mut self) -> Result<Vec<AskedLink>, ConfigError> {
         let named = self.link.names_cluster();
-        let Some(flows) = std::mem::take(&mut self.mirror_maker).flows()? else {
+        let Some(flows) = std::mem::take(&mut self.mirror_maker).flows_beside(named)? else {
             return Ok(vec![AskedLink { draft: self.draft()?, lines: Vec::new() }]);
         };
-        if let Some(flag) = named {
-            let problem = format!(
-                "{flag} cannot stand beside MirrorMaker's configuration, which says where the clusters are"
-            );
-            return Err(ConfigError(problem));
-        }
         let flags = self.draft()?;
         if flags.link.is_some() && flows.len() > 1 {
             return Err(ConfigError("--link names one link, and there are several; leave it out".into()));

@@ -100,6 +100,16 @@ impl MirrorMakerArgs {
         first.flow(&Machine).map(|flow| Some(vec![flow]))
     }
 
+    /// The same for a command that also has Twinlog's own flags; `named` is the one that names a cluster or its file.
+    pub fn flows_beside(self, named: Option<&str>) -> Result<Option<Vec<Flow>>, ConfigError> {
+        match (self.flows()?, named) {
+            (Some(_), Some(flag)) => Err(ConfigError(format!(
+                "{flag} cannot stand beside MirrorMaker's configuration, which says where the clusters are"
+            ))),
+            (flows, _) => Ok(flows),
+        }
+    }
+
     /// MirrorMaker 1's flags that were given, but for those that name files and topics.
     fn flags(&self) -> Vec<(&'static str, String)> {
         let new_consumer = self.new_consumer.then(String::new);

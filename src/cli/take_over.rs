@@ -1,15 +1,19 @@
 //! `twinlog take-over`.
 
 use super::link::{LinkArgs, content};
+use super::mirrormaker::MirrorMakerArgs;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use twinlog::config::ConfigError;
+use twinlog::config::{ConfigError, Draft};
 use twinlog::edge::take_over::Settings;
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct TakeOverArgs {
+    #[command(flatten)]
+    mirror_maker: MirrorMakerArgs,
+
     #[command(flatten)]
     link: LinkArgs,
 
@@ -31,12 +35,23 @@ pub struct TakeOverArgs {
 }
 
 impl TakeOverArgs {
-    pub fn settings(self) -> Result<Settings, ConfigError> {
+    /// What to take over: one link, or those of MirrorMaker's configuration. Reads the files.
+    pub fn settings(self) -> Result<Vec<Settings>, ConfigError> {
         let told = match &self.offsets_file {
             Some(path) => told(&path.display().to_string(), &content(path)?)?,
             None => BTreeMap::new(),
         };
-        Ok(Settings { config: self.link.draft()?.build()?, group: self.group, told, dry_run: self.dry_run })
+        let flows = self.mirror_maker.flows_beside(self.link.names_cluster())?;
+        let flags = self.link.draft()?;
+        let links = match flows {
+            None => vec![(flags, None)],
+            Some(flows) => flows.into_iter().map(|flow| (flags.clone().or(flow.draft), flow.group)).collect(),
+        };
+        let settings = |(draft, group): (Draft, Option<String>)| {
+            let (group, told) = (self.group.clone().or(group), told.clone());
+            Ok(Settings { config: draft.build()?, group, told, dry_run: self.dry_run })
+        };
+        links.into_iter().map(settings).collect()
     }
 }
 
@@ -59,15 +74,18 @@ fn told(name: &str, content: &str) -> Result<BTreeMap<(String, i32), i64>, Confi
 
 const AFTER_HELP: &str = "\
 For topics that another mirror (MirrorMaker 1 or 2, uReplicator, Brooklin, ...) has filled so far: stop it, take over, then start
-`twinlog mirror` with the same flags. For each partition the last records on the target are looked for in the source, so that nothing is
-lost or doubled however the other mirror ended. Topics have to be in the same partitions, and their records unchanged; for others say
-where it stood.
+`twinlog mirror` with the same flags. For each partition the last records on the target are looked for in the source, so that
+nothing is lost or doubled however the other mirror ended. Topics have to be in the same partitions, and their records unchanged;
+for others say where it stood.
 
 Examples:
   MirrorMaker 2 with its prefix; first only look:
     twinlog take-over --source east:9092 --target west:9092 --topics 'orders|clicks' --prefix east. --dry-run
     twinlog take-over --source east:9092 --target west:9092 --topics 'orders|clicks' --prefix east.
     twinlog mirror    --source east:9092 --target west:9092 --topics 'orders|clicks' --prefix east.
+
+  The same by its own file:
+    twinlog take-over connect-mirror-maker.properties --dry-run
 
   MirrorMaker 1, which chose partitions by itself: by its group's offsets
     twinlog take-over --source east:9092 --target west:9092 --topics orders --group mirrormaker

@@ -61,9 +61,9 @@ fn start(args: MirrorArgs) -> Result<(Vec<Mirror>, LogFormat), Failure> {
         let _span = link.map(|link| tracing::info_span!("", link).entered());
         for line in lines {
             match line.outcome {
-                Outcome::Becomes(_) => tracing::debug!("{line}"),
-                Outcome::Unused(_) => tracing::info!("{line}"),
-                Outcome::Differs(_) => tracing::warn!("{line}"),
+                Outcome::Becomes(_) | Outcome::Means(_) => tracing::debug!("{line}"),
+                _ if line.is_warning() => tracing::warn!("{line}"),
+                Outcome::Unused(_) | Outcome::Differs(_) => tracing::info!("{line}"),
             }
         }
         configs.push(draft.build()?);
@@ -107,7 +107,7 @@ fn exit_code(summary: &Summary, stop: &Stop) -> u8 {
     }
 }
 
-fn worse(one: u8, other: u8) -> u8 {
+pub(super) fn worse(one: u8, other: u8) -> u8 {
     let rank = |code: u8| WORSE.iter().position(|each| *each == code);
     if rank(other) > rank(one) { other } else { one }
 }

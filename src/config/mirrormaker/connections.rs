@@ -4,7 +4,7 @@
 use super::super::properties::Value;
 use super::super::{ClusterName, ConfigError, StartFrom, security, text};
 use super::flow::Reader;
-use super::settings::{Outcome, Toml, table};
+use super::settings::{NOT_SET, Outcome, Toml, table};
 use super::{scopes, wrong};
 use crate::limits::FETCH_ANSWER_BYTES_MAX;
 
@@ -18,6 +18,11 @@ pub fn read(reader: &mut Reader<'_>, side: ClusterName) -> Result<bool, ConfigEr
         Toml::List(scopes::list(servers.text.expose()).iter().map(|server| bare(server)).collect());
     reader.settings.set(table(side), "bootstrap", &addresses, &servers.origin)?;
     let spoken = Spoken::read(reader, side)?;
+    if spoken.needs_mechanism {
+        let value =
+            Value { text: spoken.mechanism.clone().into(), origin: format!("sasl.mechanism {NOT_SET}") };
+        reader.settings.set_property(side, "sasl.mechanism", value, "");
+    }
     for key in security::names() {
         let Some(value) = reader.layers.client(side, key) else { continue };
         match spoken.why_unused(key) {
@@ -40,18 +45,23 @@ fn bare(server: &str) -> String {
 struct Spoken {
     protocol: String,
     mechanism: String,
+    /// Nobody says it, and so it is Kafka's default.
+    needs_mechanism: bool,
 }
 
 impl Spoken {
     fn read(reader: &mut Reader<'_>, side: ClusterName) -> Result<Self, ConfigError> {
-        let mut word = |key: &str, default: &str| {
+        let mut word = |key: &str| {
             let value = reader.layers.client(side, key).map(|value| reader.filled(value)).transpose()?;
-            Ok(value.map_or(default.to_owned(), |value| value.text.expose().trim().to_ascii_uppercase()))
+            Ok(value.map(|value| value.text.expose().trim().to_ascii_uppercase()))
         };
-        Ok(Self {
-            protocol: word("security.protocol", "PLAINTEXT")?,
-            mechanism: word("sasl.mechanism", "GSSAPI")?,
-        })
+        let protocol = word("security.protocol")?.unwrap_or_else(|| "PLAINTEXT".into());
+        let mechanism = match word("sasl.mechanism")? {
+            Some(mechanism) => Some(mechanism),
+            None => word("sasl.mechanisms")?,
+        };
+        let needs_mechanism = protocol.starts_with("SASL") && mechanism.is_none();
+        Ok(Self { protocol, mechanism: mechanism.unwrap_or_else(|| "GSSAPI".into()), needs_mechanism })
     }
 
     fn why_unused(&self, key: &str) -> Option<String> {
@@ -155,8 +165,8 @@ fn start(reader: &mut Reader<'_>, default: StartFrom) -> Result<(), ConfigError>
 
 fn isolation(reader: &mut Reader<'_>) -> Result<(), ConfigError> {
     let Some(value) = role(reader, ClusterName::Source, "isolation.level")? else {
-        let how = "aborted transactions are left out, and offsets stay identical where the target allows it (MirrorMaker copies aborted \
-                   records, too)";
+        let how = "aborted transactions are left out, and offsets stay identical where the target allows it (MirrorMaker copies \
+                   aborted records, too)";
         reader.settings.differs("isolation.level (not set)", how);
         return Ok(());
     };

@@ -7,8 +7,11 @@ use super::connections;
 use super::layers::Layers;
 use super::naming::{self, Naming};
 use super::scopes::Scopes;
-use super::settings::{Outcome, Settings, Toml};
+use super::settings::{NOT_SET, Outcome, Settings, Toml};
 use super::{File, Flow, keys, wrong};
+
+/// Milliseconds, and where they stand.
+type Interval = Option<(u64, String)>;
 
 /// Reads one flow's keys, and collects what they come to.
 pub struct Reader<'a> {
@@ -90,7 +93,7 @@ impl Reader<'_> {
 
     fn tell_part(&mut self, key: &str, value: &Value) {
         let text = keys::find(keys::FLOW, key).map(|key| key.text).unwrap_or_default();
-        self.settings.tell(&value.origin, Outcome::Becomes(text.to_owned()));
+        self.settings.tell(&value.origin, Outcome::Means(text.to_owned()));
     }
 
     fn link(&mut self) -> Result<String, ConfigError> {
@@ -131,7 +134,7 @@ impl Reader<'_> {
             }
             None => {
                 let default = keys::find(keys::FLOW, key).and_then(|key| key.default).unwrap_or_default();
-                let origin = format!("{key} (not set)");
+                let origin = format!("{key} {NOT_SET}");
                 Ok((
                     patterns(default).map_err(|problem| ConfigError(format!("{origin}: {problem}")))?,
                     origin,
@@ -149,8 +152,8 @@ impl Reader<'_> {
         };
         let origin = format!("{}->{}", self.to, self.from);
         self.settings.set_quietly("mirror", "both-directions", &Toml::List(topics), &origin)?;
-        let how = "topics keep their names and are mirrored back, so mirror.both-directions is set: records are not sent around, and \
-                   offsets are each side's own";
+        let how = "topics keep their names and are mirrored back, so mirror.both-directions is set: records are not sent around, \
+                   and offsets are each side's own";
         self.settings.differs(&origin, how);
         Ok(())
     }
@@ -162,10 +165,10 @@ impl Reader<'_> {
         let interval = self.seconds("sync.group.offsets.interval.seconds")?;
         let is_on = switch.as_ref().map_or(Ok(false), flag)?;
         if !is_on {
-            let why = "sync.group.offsets.enabled is not true, so positions of groups are not mirrored; `twinlog groups sync --groups \
-                       REGEX` does it once";
+            let why = "sync.group.offsets.enabled is not true, so positions of groups are not mirrored; `twinlog groups sync \
+                       --groups REGEX` does it once";
             let set = [&groups.1, &exclude.1].into_iter().cloned().chain(interval.map(|(_, origin)| origin));
-            set.filter(|origin| !origin.ends_with("(not set)"))
+            set.filter(|origin| !origin.ends_with(NOT_SET))
                 .for_each(|origin| self.settings.unused(&origin, why));
             if let Some(switch) = switch {
                 self.settings.unused(&switch.origin, "no groups are mirrored");
@@ -173,8 +176,8 @@ impl Reader<'_> {
             return Ok(());
         }
         if let Some(switch) = switch {
-            let what = "mirror.groups: positions are exact on the target, not translated from samples; a group with members there is \
-                        left alone";
+            let what = "mirror.groups: positions are exact on the target, not translated from samples; a group that has \
+                        members there is left alone";
             self.settings.tell(&switch.origin, Outcome::Becomes(what.into()));
             if goes_back {
                 let how = "positions of groups in topics that are mirrored both ways stay where they are";
@@ -210,55 +213,72 @@ impl Reader<'_> {
                 self.settings.differs("replication.factor (not set)", how);
             }
         }
-        self.topic_configs()?;
-        if self
-            .layers
-            .flow
-            .get("sync.topic.acls.enabled")
-            .or(self.layers.global.get("sync.topic.acls.enabled"))
-            .is_none()
-        {
-            let how =
-                "ACLs are not copied (MirrorMaker: every 10 minutes); set them on the target with kafka-acls";
-            self.settings.differs("sync.topic.acls.enabled (not set)", how);
-        }
+        let configs = self.topic_configs()?;
+        let acls = self.acls()?;
+        self.interval(configs, acls)?;
         if let Some((ms, origin)) = self.seconds("refresh.topics.interval.seconds")? {
             self.settings.set("mirror", "metadata-refresh-ms", &Toml::Number(ms), &origin)?;
         }
         Ok(())
     }
 
-    fn topic_configs(&mut self) -> Result<(), ConfigError> {
+    /// Whether settings are kept in step; if so, with the interval that is set.
+    fn topic_configs(&mut self) -> Result<Interval, ConfigError> {
         let switch = self.take("sync.topic.configs.enabled")?;
         let interval = self.seconds("sync.topic.configs.interval.seconds")?;
         let mut is_on = switch.as_ref().map_or(Ok(true), flag)?;
         let origin =
-            switch.map_or_else(|| "sync.topic.configs.enabled (not set)".into(), |value| value.origin);
+            switch.map_or_else(|| format!("sync.topic.configs.enabled {NOT_SET}"), |value| value.origin);
         let exclude = self.patterns("config.properties.exclude", Some("config.properties.blacklist"))?;
         let default = keys::find(keys::FLOW, "config.properties.exclude").and_then(|key| key.default);
         if exclude.0 != patterns(default.unwrap_or_default()).unwrap_or_default() {
-            let how = "Twinlog has no such list, so it sets settings when it creates a topic, as far as they fit the target, and does not \
-                       keep them in step";
+            let how = "Twinlog has no such list, so it sets settings when it creates a topic, as far as they fit the target, and \
+                       does not keep them in step";
             self.settings.differs(&exclude.1, how);
             is_on = false;
-        } else if !exclude.1.ends_with("(not set)") {
+        } else if !exclude.1.ends_with(NOT_SET) {
             self.settings.unused(&exclude.1, "it is the default");
         }
         self.settings.set("mirror", "sync-topic-configs", &Toml::Flag(is_on), &origin)?;
+        Ok(self.only_if(is_on, interval, "settings are not kept in step"))
+    }
+
+    fn acls(&mut self) -> Result<Interval, ConfigError> {
+        let switch = self.take("sync.topic.acls.enabled")?;
+        let interval = self.seconds("sync.topic.acls.interval.seconds")?;
+        let is_on = switch.as_ref().map_or(Ok(true), flag)?;
+        let origin =
+            switch.map_or_else(|| format!("sync.topic.acls.enabled {NOT_SET}"), |value| value.origin);
+        let which = if is_on { "readers" } else { "none" };
+        self.settings.set("mirror", "sync-acls", &Toml::Text(which.into()), &origin)?;
+        Ok(self.only_if(is_on, interval, "access rules are not kept in step"))
+    }
+
+    fn only_if(&mut self, is_on: bool, interval: Interval, why_not: &str) -> Interval {
         match interval {
-            Some((ms, origin)) if is_on => {
-                self.settings.set("mirror", "topic-configs-interval-ms", &Toml::Number(ms), &origin)
+            Some((_, origin)) if !is_on => {
+                self.settings.unused(&origin, why_not);
+                None
             }
-            Some((_, origin)) => {
-                self.settings.unused(&origin, "settings are not kept in step");
-                Ok(())
+            interval => interval,
+        }
+    }
+
+    /// Twinlog looks at settings and access rules at the same time.
+    fn interval(&mut self, configs: Interval, acls: Interval) -> Result<(), ConfigError> {
+        if let (Some(_), Some((_, origin))) = (&configs, &acls) {
+            self.settings.unused(origin, "access rules are looked at together with settings");
+        }
+        match configs.or(acls) {
+            Some((ms, origin)) => {
+                self.settings.set("mirror", "topic-configs-interval-ms", &Toml::Number(ms), &origin)
             }
             None => Ok(()),
         }
     }
 
     /// A number of seconds, in milliseconds, and where it stands.
-    fn seconds(&mut self, key: &str) -> Result<Option<(u64, String)>, ConfigError> {
+    fn seconds(&mut self, key: &str) -> Result<Interval, ConfigError> {
         let Some(value) = self.take(key)? else { return Ok(None) };
         let seconds = value.text.expose().trim().parse::<u64>().ok().filter(|seconds| *seconds > 0);
         let problem =

@@ -104,17 +104,21 @@ pub const FLOW: &[Key] = &[
         "follower\\.replication\\.throttled\\.replicas, leader\\.replication\\.throttled\\.replicas, \
          message\\.timestamp\\.difference\\.max\\.ms, message\\.timestamp\\.type, unclean\\.leader\\.election\\.enable, \
          min\\.insync\\.replicas",
-        "mirror.sync-topic-configs = false: Twinlog chooses by itself which settings fit the target, and with a list of your own it \
-         sets them only when it creates a topic",
+        "mirror.sync-topic-configs = false: Twinlog chooses by itself which settings fit the target, and with a list of your own \
+         it sets them only when it creates a topic",
     ),
     used("config.properties.blacklist", "", "the name that config.properties.exclude had before Kafka 2.7"),
     not_done("refresh.topics.enabled", "true", "new topics and partitions are always followed"),
-    not_done(
+    used(
         "sync.topic.acls.enabled",
         "true",
-        "ACLs are not copied; set them on the target with kafka-acls",
+        "mirror.sync-acls = readers: who may read a topic may read its twin",
     ),
-    unused("sync.topic.acls.interval.seconds", "ACLs are not copied"),
+    used(
+        "sync.topic.acls.interval.seconds",
+        "600",
+        "mirror.topic-configs-interval-ms, unless sync.topic.configs.interval.seconds says otherwise",
+    ),
     unused("refresh.groups.enabled", "groups are looked for in every round of mirror.groups-interval-ms"),
     unused(
         "refresh.groups.interval.seconds",

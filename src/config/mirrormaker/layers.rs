@@ -96,8 +96,11 @@ impl Layers {
         for (key, value) in rest(&self.flow) {
             tell(settings, &key, &value, &of_flow(&key))?;
         }
-        for (key, value) in rest(&self.source).into_iter().chain(rest(&self.target)) {
-            tell(settings, &key, &value, &of_cluster(&key))?;
+        for (layer, other_role) in [(&self.source, "producer."), (&self.target, "consumer.")] {
+            for (key, value) in rest(layer) {
+                let verdict = if key.starts_with(other_role) { ignored(ONE_WAY) } else { of_cluster(&key) };
+                tell(settings, &key, &value, &verdict)?;
+            }
         }
         for (key, value) in rest(&self.global) {
             tell(settings, &key, &value, &of_all(&key, self.flow.get(&key)))?;
@@ -105,6 +108,8 @@ impl Layers {
         Ok(())
     }
 }
+
+const ONE_WAY: &str = "a link only reads from its source and only writes to its target";
 
 /// What is to be told of a key: what becomes of it, and why.
 type Verdict = (Fate, String);
@@ -152,6 +157,9 @@ fn of_all(key: &str, flows_own: Option<&Value>) -> Verdict {
 }
 
 fn of_a_client(key: &str) -> Verdict {
+    if key.starts_with("source.producer.") || key.starts_with("target.consumer.") {
+        return ignored(ONE_WAY);
+    }
     let client = of_client(key);
     match clients::find(client) {
         Some((Fate::Used, _)) if client == key && !clients::is_for_all(key) => {
@@ -173,7 +181,7 @@ fn tell(
 ) -> Result<(), ConfigError> {
     let said = value.text.expose().trim();
     let outcome = match fate {
-        Fate::Used => Outcome::Becomes(text.clone()),
+        Fate::Used => Outcome::Means(text.clone()),
         Fate::Unused => Outcome::Unused(text.clone()),
         Fate::NotDone if is_as_here(key, said) => Outcome::Unused(text.clone()),
         Fate::NotDone => Outcome::Differs(text.clone()),

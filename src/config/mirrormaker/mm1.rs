@@ -54,8 +54,8 @@ pub fn explain(flag: &str) -> Option<String> {
     })
 }
 
-const HANDLER: &str = "it is a Java class, which Twinlog does not run; steps in [[transform]] change records, and so do WebAssembly modules: \
-                       README, Changing records on the way";
+const HANDLER: &str = "it is a Java class, which Twinlog does not run; steps in [[transform]] change records, and so do \
+                       WebAssembly modules: README, Changing records on the way";
 
 impl MirrorMaker1 {
     pub fn flow(&self, elsewhere: &dyn Elsewhere) -> Result<Flow, ConfigError> {
@@ -74,7 +74,7 @@ impl MirrorMaker1 {
             paths: [&self.consumer.path, &self.producer.path],
             elsewhere,
         };
-        let link = link(&group.unwrap_or_default());
+        let link = link(group.as_deref().unwrap_or_default());
         let origin = format!("{}: group.id", self.consumer.name);
         reader.settings.set("mirror", "link", &Toml::Text(link.clone()), &origin)?;
         for (side, file) in [(ClusterName::Source, &self.consumer), (ClusterName::Target, &self.producer)] {
@@ -87,7 +87,8 @@ impl MirrorMaker1 {
         self.tell(&mut reader.settings);
         let Reader { mut settings, layers, .. } = reader;
         layers.tell_rest(&mut settings)?;
-        Ok(Flow::of(link, format!("of {} and {}", self.consumer.name, self.producer.name), settings))
+        let title = format!("of {} and {}", self.consumer.name, self.producer.name);
+        Ok(Flow { group, ..Flow::of(link, title, settings) })
     }
 
     fn topics(&self, settings: &mut Settings) -> Result<(), ConfigError> {
@@ -108,8 +109,8 @@ impl MirrorMaker1 {
         }
         let how = "records keep their partition, and topics their number of partitions (MirrorMaker 1: by the hash of the key)";
         settings.differs("partitions", how);
-        let how = "the positions of MirrorMaker's group are not taken over; a partition that this link never mirrored begins where \
-                   mirror.from says";
+        let how = "where MirrorMaker 1 has filled topics, `twinlog take-over` with the same flags lets the link begin where it \
+                   stood; other partitions begin where mirror.from says";
         settings.differs("group.id", how);
     }
 }

@@ -42,6 +42,8 @@ pub struct Flow {
     /// "east->west of FILE".
     pub title: String,
     pub draft: Draft,
+    /// MirrorMaker 1's consumer group, whose offsets say where it stands.
+    pub group: Option<String>,
     /// What became of each key, in the order of the file.
     pub lines: Vec<Line>,
     /// The link's settings as `twinlog.toml` has them.
@@ -53,7 +55,7 @@ impl Flow {
         let toml = settings.toml();
         let Settings { draft, mut lines, .. } = settings;
         lines.sort_by_key(|line| line_number(&line.origin));
-        Self { link, title, draft, lines, toml }
+        Self { link, title, draft, group: None, lines, toml }
     }
 
     /// The file that `config import` writes.

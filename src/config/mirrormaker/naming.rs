@@ -49,13 +49,13 @@ fn is_identity(reader: &mut Reader<'_>) -> Result<bool, ConfigError> {
         return Err(wrong(
             &class,
             format!(
-                "a Java class cannot name Twinlog's topics; there are {DEFAULT_POLICY} (the source's alias stands before each name) and \
-                 {} (names stay)",
+                "a Java class cannot name Twinlog's topics; there are {DEFAULT_POLICY} (the source's alias stands before each \
+                 name) and {} (names stay)",
                 IDENTITY_POLICIES[0]
             ),
         ));
     }
-    let what = if is_identity { "topics' own names on the target" } else { "mirror.prefix" };
-    reader.settings.tell(&class.origin, Outcome::Becomes(what.into()));
+    let what = if is_identity { "topics keep their names" } else { "the source's alias makes mirror.prefix" };
+    reader.settings.tell(&class.origin, Outcome::Means(what.into()));
     Ok(is_identity)
 }

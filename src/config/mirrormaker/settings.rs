@@ -4,6 +4,9 @@ use super::super::properties::Value;
 use super::super::{ClusterName, ConfigError, Draft, Properties};
 use std::fmt;
 
+/// Behind a key that nobody set.
+pub const NOT_SET: &str = "(not set)";
+
 /// A value as `twinlog.toml` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Toml {
@@ -55,11 +58,21 @@ pub struct Line {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// A setting.
     Becomes(String),
+    /// Part of one.
+    Means(String),
     /// Nothing is lost with it.
     Unused(String),
     /// Something that MirrorMaker would do is not done, or done differently.
     Differs(String),
+}
+
+impl Line {
+    /// Whether somebody asked for what is not done, or done differently.
+    pub fn is_warning(&self) -> bool {
+        matches!(self.outcome, Outcome::Differs(_)) && !self.origin.ends_with(NOT_SET)
+    }
 }
 
 impl fmt::Display for Line {
@@ -67,7 +80,7 @@ impl fmt::Display for Line {
         match &self.outcome {
             Outcome::Becomes(what) => write!(f, "{} becomes {what}", self.origin),
             Outcome::Unused(why) => write!(f, "{} is ignored: {why}", self.origin),
-            Outcome::Differs(how) => write!(f, "{}: {how}", self.origin),
+            Outcome::Means(what) | Outcome::Differs(what) => write!(f, "{}: {what}", self.origin),
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Isolation, Mirror, Offsets, StartFrom, text};
+use crate::config::{Isolation, Mirror, Offsets, StartFrom, SyncAcls, text};
 use std::io;
 
 struct Made;
@@ -165,6 +165,7 @@ fn a_file_with_two_links_prefixes_and_a_login() {
     assert!(mirror.target.security.sasl.is_some() && mirror.source.security.tls.is_none());
     assert_eq!((typed(&mirror.groups), mirror.fetch_bytes_max), (vec!["billing"], 48 << 20));
     assert_eq!(typed(&mirror.groups_exclude), ["console-consumer-.*", "connect-.*", "__.*"]);
+    assert!(said(back, "east.consumer.fetch.max.bytes").contains("only reads from its source"));
     let lines = said(out, "ssl.truststore.location");
     assert!(
         lines.contains("becomes source.ssl.truststore.location")
@@ -175,7 +176,7 @@ fn a_file_with_two_links_prefixes_and_a_login() {
         ("tasks.max", "is ignored: a link runs on all cores"),
         ("west.producer.linger.ms", "is ignored: batches pass"),
         ("exactly.once", "every record arrives exactly once"),
-        ("sync.topic.acls", "ACLs are not copied"),
+        ("sync.topic.acls", "becomes mirror.sync-acls = 'readers'"),
         ("isolation.level", "aborted transactions are left out"),
     ] {
         assert!(said(out, key).contains(expected), "{key}: {}", said(out, key));
@@ -219,6 +220,10 @@ fn the_flows_own_counts_before_the_clusters_and_that_before_those_of_all() {
         (spoken(&mirror.source), spoken(&mirror.target))
     };
     assert_eq!(security("security.protocol=SSL"), (true, true));
+    let kerberos = "B.security.protocol=SASL_PLAINTEXT\nB.sasl.kerberos.service.name=kafka\nB.sasl.jaas.config=\
+                    com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true keyTab=\"/k\" principal=\"m@X\";";
+    let sasl = built(&one(kerberos).unwrap()).target.security.sasl.unwrap();
+    assert_eq!(sasl.mechanism, crate::config::security::Mechanism::Gssapi);
     assert_eq!(security("security.protocol=SSL\nB.security.protocol=PLAINTEXT"), (true, false));
     assert_eq!(security("A.security.protocol=PLAINTEXT\nA.consumer.security.protocol=SSL"), (true, false));
     assert_eq!(
@@ -261,6 +266,19 @@ fn each_key_that_means_something_becomes_its_setting() {
             && said(&own, "config.properties").contains("does not keep them in step")
     );
     assert!(!built(&one("sync.topic.configs.enabled=false").unwrap()).sync_topic_configs);
+    let acls = |content: &str| {
+        let mirror = built(&one(content).unwrap());
+        (mirror.sync_acls, mirror.topic_configs_interval_ms)
+    };
+    assert_eq!(
+        acls("sync.topic.acls.enabled=false\nsync.topic.acls.interval.seconds=9"),
+        (SyncAcls::None, 60_000)
+    );
+    assert_eq!(acls("sync.topic.acls.interval.seconds=9"), (SyncAcls::Readers, 9000));
+    assert_eq!(
+        acls("sync.topic.acls.interval.seconds=9\nsync.topic.configs.interval.seconds=8"),
+        (SyncAcls::Readers, 8000)
+    );
 }
 
 #[test]
@@ -386,7 +404,8 @@ fn mm1(
 #[test]
 fn mirror_maker_1_is_one_link() {
     let consumer = "bootstrap.servers=a:1\ngroup.id=mirror to west\nauto.offset.reset=earliest\nsecurity.protocol=SSL\n\
-                    ssl.truststore.location=/ca.pem\nssl.truststore.password=hunter2\nssl.truststore.type=PKCS12\nfetch.max.bytes=4096\n";
+                    ssl.truststore.location=/ca.pem\nssl.truststore.password=hunter2\nssl.truststore.type=PKCS12\n\
+                    fetch.max.bytes=4096\n";
     let flags = [("--num.streams", "4"), ("--abort.on.send.failure", "false")];
     let flow =
         mm1(consumer, "metadata.broker.list=b:2\nlinger.ms=5", "\"orders,clicks|x.*, y\"", &flags).unwrap();
@@ -399,13 +418,14 @@ fn mirror_maker_1_is_one_link() {
         (mirror.from, mirror.fetch_bytes_max, renamed(&mirror, "t")),
         (StartFrom::Earliest, 4096, "t".into())
     );
-    assert!(mirror.source.security.tls.is_some() && mirror.target.bootstrap[0].port == 2);
+    assert_eq!((flow.group.as_deref(), mirror.target.bootstrap[0].port), (Some("mirror to west"), 2));
+    assert!(mirror.source.security.tls.is_some());
     assert!(flow.file().contains("${file:/c:ssl.truststore.password}") && !flow.file().contains("hunter2"));
     for (key, expected) in [
         ("partitions", "records keep their partition"),
         ("--num.streams", "`--cores`"),
         ("linger.ms", "p:2: linger.ms is ignored"),
-        ("group.id", "are not taken over"),
+        ("group.id", "`twinlog take-over` with the same flags"),
     ] {
         assert!(said(&flow, key).contains(expected), "{key}: {}", said(&flow, key));
     }

@@ -4,11 +4,13 @@
 mod jaas;
 mod kerberos;
 mod keys;
+mod meanings;
 mod sasl;
 mod tls;
 
 pub use kerberos::{Kerberos, Tickets};
 pub use keys::{is_of_others, is_refused, is_understood, key_problem, names};
+pub use meanings::meaning;
 pub use sasl::{Login, Mechanism, Sasl, TokenSource};
 pub use tls::{Identity, Protocols, StoreFile, StoreFormat, Tls, Trust};
 

@@ -2,10 +2,11 @@
 
 use crate::await_until;
 use crate::judge::Judge;
-use crate::kafka::{Cluster, Place};
+use crate::kafka::{Cluster, Place, script};
 use crate::mirror::Twinlog;
 use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 fn written(name: &str, content: &str) -> (tempfile::TempDir, String) {
@@ -169,6 +170,48 @@ fn flows_are_chosen_and_planned_and_mirror_maker_1_is_understood() {
     );
     assert_eq!(judge.read(&east.bootstrap, "orders"), judge.read(&west.bootstrap, "orders"));
     flags(&producer).with(&["--message.handler", "com.example.Mine"]).run().ended_with(2, &["[[transform]]"]);
+}
+
+/// MirrorMaker 2 itself runs by a file until it is killed; Twinlog goes on by the same file.
+#[test]
+#[ignore = "needs real Kafka: scripts/test e2e"]
+fn the_same_file_serves_mirror_maker_and_then_twinlog() {
+    let (east, west) = (Cluster::start(Place::Source, 1, &[]), Cluster::start(Place::Target, 1, &[]));
+    let mut judge = Judge::start();
+    judge.create(&east.bootstrap, "orders", 2, 1, "");
+    judge.produce(&east.bootstrap, "orders", 1, 1 << 20, "keys=true");
+    let more = "topics = orders\nwest->east.enabled = false\nemit.heartbeats.enabled = false\n\
+                heartbeats.topic.replication.factor = 1\noffset-syncs.topic.replication.factor = 1\nstatus.storage.replication.factor = 1\n\
+                config.storage.replication.factor = 1\nsync.topic.acls.enabled = false\n";
+    let (_kept, file) = both_ways(&east.bootstrap, &west.bootstrap, more);
+    let class_path = script(&["classpath", &west.version]).expect("Kafka's jars");
+    let mut mirror_maker = Command::new("java")
+        .args(["-Xmx512m", "-XX:+UseSerialGC", "-cp", class_path.trim()])
+        .args(["org.apache.kafka.connect.mirror.MirrorMaker", &file])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("java");
+    let ends = |judge: &mut Judge, cluster: &Cluster, topic: &str| {
+        judge.ask(&format!("ends {} {topic}", cluster.bootstrap)).unwrap_or_default()
+    };
+    let expected = ends(&mut judge, &east, "orders");
+    await_until("MirrorMaker has written everything", Duration::from_secs(120), || {
+        ends(&mut judge, &west, "east.orders") == expected
+    });
+    mirror_maker.kill().expect("our child");
+    mirror_maker.wait().expect("our child");
+    judge.produce(&east.bootstrap, "orders", 2, 1 << 20, "keys=true");
+
+    let twinlog = |words: &[&str]| Twinlog::new(words).with(&[&file, "--zombie-bound-ms", "2000"]);
+    let mirror = twinlog(&["mirror", "--until-caught-up"]);
+    mirror.run().ended_with(3, &["take-over"]);
+    Twinlog::new(&["take-over", &file]).run().ended_with(0, &["2 partitions taken over by link east-west"]);
+    mirror.run().succeeded();
+    let values = |judge: &mut Judge, cluster: &Cluster, topic: &str| {
+        crate::pair::values(&judge.must(&format!("read {} {topic} values", cluster.bootstrap)))
+    };
+    assert_eq!(values(&mut judge, &east, "orders"), values(&mut judge, &west, "east.orders"));
 }
 
 /// Nothing is started by a file with a mistake in it.
