@@ -2,12 +2,14 @@
 
 mod capacity;
 mod config;
+mod control;
 mod mirror;
 mod schemas;
 mod shape;
 
 pub use capacity::capacity;
 pub use config::config;
+pub use control::{control, top};
 pub use mirror::{mirror, plan};
 pub use schemas::schemas;
 pub use shape::shape;
