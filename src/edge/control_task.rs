@@ -5,6 +5,7 @@
 mod acls;
 mod both_ways;
 mod configs;
+mod ends;
 mod groups;
 mod notes;
 mod transactions;
@@ -120,6 +121,7 @@ pub(super) struct Session<'a> {
     outside: Arc<Outside>,
     watcher: Option<watch::Watcher>,
     notes: notes::Notes,
+    ends: ends::Ends,
     following: wishes::Following,
     zombies_until_us: u64,
     ledger_retry_us: u64,
@@ -234,6 +236,7 @@ impl<'a> Session<'a> {
             watcher: outside.is_watched.then(watch::Watcher::default),
             outside: Arc::clone(outside),
             notes: notes::Notes::default(),
+            ends: ends::Ends::default(),
             following: wishes::Following::new(outside),
             zombies_until_us: 0,
             ledger_retry_us: 0,
@@ -327,6 +330,7 @@ impl<'a> Session<'a> {
             }
             if now.mono_us >= self.report_at_us {
                 self.report_at_us = now.after_ms(REPORT_MS);
+                self.ask_ends(now);
                 self.report_to(observe);
                 self.remind_of_paused();
             }
@@ -905,8 +909,9 @@ impl<'a> Session<'a> {
             report.totals += counters;
             report.shards.push(counters);
             for lane in look.shard.lanes.iter().filter(|lane| lane.state != "paused") {
-                is_known &= lane.source_end >= 0 || lane.state == "stopped";
-                let lag = lane.source_end.saturating_sub(lane.settled.source_offset).max(0);
+                let end = self.ends.of(lane);
+                is_known &= end >= 0 || lane.state == "stopped";
+                let lag = end.saturating_sub(lane.settled.source_offset).max(0);
                 if lag > 0 && lane.settled.source_offset >= 0 {
                     behind += lag.unsigned_abs();
                     let age_ms =

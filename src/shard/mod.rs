@@ -174,6 +174,8 @@ pub struct LaneSnapshot {
     pub settled: Checkpoint,
     /// End of the source's decided data as last heard, -1 before the first answer.
     pub source_end: i64,
+    /// The source is asked for more. While it is not, nobody hears where it ends.
+    pub is_read: bool,
     /// Timestamp of the last acknowledged batch, None before the first.
     pub settled_timestamp_ms: Option<i64>,
     pub batch_bytes_average: usize,

@@ -18,7 +18,7 @@ impl Member {
     pub(super) fn snapshot(&self) -> LaneSnapshot {
         let snapshot = self.lane.snapshot();
         match self.is_paused && !self.lane.is_stopped() {
-            true => LaneSnapshot { state: "paused", ..snapshot },
+            true => LaneSnapshot { state: "paused", is_read: false, ..snapshot },
             false => snapshot,
         }
     }
@@ -99,6 +99,7 @@ mod tests {
                 world.command(Command::Assign(Box::new(LaneStart {
                     lane,
                     topic: TOPIC.into(),
+                    names: [TOPIC.into(), TOPIC.into()],
                     partition: lane.0 as i32,
                     // Topics without ids are named.
                     source_topic_id: Uuid::nil(),
@@ -283,6 +284,8 @@ mod tests {
         world.run_for(MINUTE_MS);
         assert_eq!(world.mirrored(), [BATCHES, 0, BATCHES]);
         assert_eq!(world.states(), ["stream", "paused", "stream"]);
+        let lanes = world.shard.snapshot().lanes;
+        assert_eq!([lanes[0].is_read, lanes[1].is_read], [true, false]);
         pause(&mut world, 1, false);
         world.run_for(MINUTE_MS);
         assert_eq!((world.mirrored(), world.states()), (vec![BATCHES; 3], vec!["stream"; 3]));

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 const EVENTS_MAX: usize = 1_000;
 /// What happens to more partitions at once is told once.
-const EACH_MAX: usize = 20;
+const EACH_MAX: usize = 5;
 /// What repeats itself is looked for among so many.
 const ALIKE: usize = 8;
 

@@ -76,7 +76,7 @@ impl Session<'_> {
                     () => seen.map_or("waiting", |seen| seen.state),
                 },
                 position: position.or(lane.checkpoint.map(|at| at.source_offset)).filter(|at| *at >= 0),
-                source_end: seen.map(|seen| seen.source_end).filter(|end| *end >= 0),
+                source_end: seen.map(|seen| self.ends.of(seen)).filter(|end| *end >= 0),
                 mirrored_timestamp_ms: seen.and_then(|seen| seen.settled_timestamp_ms),
                 still_ms: 0,
                 stopped: lane.stopped.then(|| {

@@ -43,7 +43,7 @@ impl Session<'_> {
             self.tell_all(&Command::Throttle { bytes_per_second });
             let limit = self.following.bytes_per_second().map(|rate| units::byte_rate(rate as f64));
             self.note(
-                "throttle",
+                "control",
                 limit.map_or_else(|| "no limit any more".into(), |limit| format!("limit {limit}")),
             );
         }
@@ -51,8 +51,8 @@ impl Session<'_> {
         let changed: Vec<LaneId> = ids.into_iter().filter(|id| self.follow_wish(*id)).collect();
         let (paused, resumed): (Vec<LaneId>, Vec<LaneId>) =
             changed.into_iter().partition(|id| self.lanes.get(id).is_some_and(|lane| lane.paused));
-        self.note_all("paused", &paused, "paused");
-        self.note_all("paused", &resumed, "resumed");
+        self.note_all("control", &paused, "paused");
+        self.note_all("control", &resumed, "resumed");
         self.following.remind_at_us = 0;
     }
 

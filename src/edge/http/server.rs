@@ -275,8 +275,8 @@ fn request(parsed: &httparse::Request<'_, '_>, mut body: Body) -> Result<(Reques
         return Err(bad("there are two Authorization headers"));
     }
     let method = parsed.method.unwrap_or_default();
-    let (path, query) =
-        parsed.path.unwrap_or_default().split_once('?').unwrap_or((parsed.path.unwrap_or_default(), ""));
+    let target = parsed.path.unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let request = Request {
         method: match method {
             "GET" | "HEAD" => Method::Get,

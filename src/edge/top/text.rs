@@ -45,7 +45,7 @@ pub(super) fn summary(look: &LiveLook) -> Vec<String> {
         ),
         format!("limited by: {}", look.limiter.as_deref().map_or_else(|| "not known".into(), printable)),
         format!(
-            "{} partitions, {} caught up, {} paused, {} stopped, {} in need of attention",
+            "{} partitions, {} not behind, {} paused, {} stopped, {} in need of attention",
             units::count(lanes.total as u64),
             units::count(lanes.caught_up as u64),
             units::count(lanes.paused as u64),

@@ -39,6 +39,11 @@ impl Cell {
     }
 }
 
+/// Partitions that are not behind at this moment.
+pub(super) fn caught_up(watch: &Watch) -> usize {
+    watch.lanes.iter().filter(|lane| Cell::of(lane, watch) == Cell::Behind(0)).count()
+}
+
 /// Of all partitions, by topic and number.
 pub fn cells(watch: &Watch) -> String {
     let mut text = String::new();

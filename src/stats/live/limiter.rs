@@ -6,6 +6,8 @@ use crate::stats::Watch;
 const BUSY: f64 = 0.85;
 const FULL: f64 = 0.9;
 const THROTTLED: f64 = 0.05;
+/// The limit is kept by pauses, which do not quite use it up.
+const AT_LIMIT: f64 = 0.8;
 /// Who is so little behind is not held up.
 const BEHIND_MS: u64 = 2_000;
 
@@ -15,7 +17,7 @@ pub(super) fn limiter(watch: &Watch, busy: &[f64], bytes_per_second: f64, thrott
     let lag = watch.report.lag?;
     let busiest = busy.iter().copied().fold(0.0, f64::max);
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
-    let is_at = |rate: u64| bytes_per_second >= FULL * rate as f64;
+    let is_at = |rate: u64| bytes_per_second >= AT_LIMIT * rate as f64;
     Some(match () {
         () if lag.records == 0 => "nothing is behind".into(),
         () if limits.bytes_per_second.is_some_and(is_at) => "its own limit (--max-rate)".into(),

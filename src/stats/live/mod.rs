@@ -115,7 +115,8 @@ impl Live {
             lag_bytes: report.lag.and_then(|lag| lag.bytes),
             lag_ms: report.lag.and_then(|lag| lag.ms),
             limiter: limiter::limiter(watch, &busy, self.rates.bytes_per_second, self.throttled()),
-            lanes: report.lanes,
+            // Who was caught up once may not be any more.
+            lanes: LaneCounts { caught_up: cells::caught_up(watch), ..report.lanes },
             sick,
             sick_count,
             problems: watch.other_problems(now).collect(),

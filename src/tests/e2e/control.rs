@@ -36,6 +36,10 @@ fn a_running_mirror_is_paused_resumed_and_throttled() {
     let top = Twinlog::new(&["top", "--at", &port]).run().succeeded();
     assert!(top.text.contains("late-1") && top.text.contains("2 paused"), "{}", top.text);
 
+    await_until("what piles up on the source is told", patience, || {
+        let lanes = get(&port, "/lanes").expect("lanes");
+        lanes.contains("\"topic\":\"late\"") && !lanes.contains("\"source_end\":null")
+    });
     let change = |arguments: &[&str]| Twinlog::new(&["control"]).with(arguments).with(&place).run();
     change(&["throttle", "--max-rate", "50MB/s"]).ended_with(0, &["50000000"]);
     change(&["resume", "--topics", "late", "--partitions", "1"]).ended_with(0, &["\"matching\":1"]);

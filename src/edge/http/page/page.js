@@ -3,8 +3,9 @@
 
 const EVERY_MS = 1000;
 const LEGEND = [
-  ['x', 'stopped'], ['s', 'stuck'], ['p', 'paused'], ['u', 'finding its place'], ['a', 'not behind'], ['b', '≤ 1 s'], ['c', '≤ 5 s'],
-  ['d', '≤ 15 s'], ['e', '≤ 1 min'], ['f', '≤ 5 min'], ['g', '≤ 30 min'], ['h', '≤ 3 h'], ['i', 'more, or not known'],
+  ['x', 'stopped'], ['s', 'stuck'], ['p', 'paused'], ['u', 'finding its place'], ['a', 'not behind'], ['b', 'behind ≤ 1 s'],
+  ['c', 'behind ≤ 5 s'], ['d', 'behind ≤ 15 s'], ['e', 'behind ≤ 1 min'], ['f', 'behind ≤ 5 min'], ['g', 'behind ≤ 30 min'],
+  ['h', 'behind ≤ 3 h'], ['i', 'behind more, or for nobody knows how long'],
 ];
 const HEAT_ROWS = ['none', '1 s', '5 s', '15 s', '1 min', '5 min', '30 min', '3 h', 'more'];
 
@@ -69,13 +70,15 @@ function figures() {
     set('lag', 'not known yet');
     set('age', '');
   } else {
-    set('lag', look.lag_records === 0 ? 'nothing' : short(look.lag_records) + (look.lag_records === 1 ? ' record' : ' records'));
-    const age = look.lag_records > 0 && look.lag_ms !== null ? span(look.lag_ms) : '';
-    set('age', age + (look.eta_ms === null ? '' : ' · caught up in ' + span(look.eta_ms)));
+    set('lag', look.lag_records === 0 ? 'nothing' : short(look.lag_records));
+    const parts = look.lag_records === 0 ? [] : [look.lag_records === 1 ? 'record' : 'records'];
+    if (look.lag_records > 0 && look.lag_ms !== null) parts.push(span(look.lag_ms));
+    if (look.eta_ms !== null) parts.push('caught up in ' + span(look.eta_ms));
+    set('age', parts.join(' · '));
   }
   set('cpu', (look.busy_cores * 100).toFixed(0) + ' %');
   set('cores', 'of ' + look.cores + (look.cores === 1 ? ' core' : ' cores, the busiest ' + (look.busiest_core * 100).toFixed(0) + ' %'));
-  set('limiter', look.limiter === null ? 'not known: the source, the target or the network' : look.limiter);
+  set('limiter', look.limiter === null ? 'not known: the source, the target or the network' : look.limiter.replaceAll('-', '\u2011'));
   set('buffers', 'buffers ' + memory(look.buffered_bytes) + ' of ' + memory(look.buffer_bytes));
   set('foot', 'Twinlog ' + look.version + ', up for ' + span(look.elapsed_ms));
 }
@@ -105,7 +108,7 @@ function sick() {
 
 function cells() {
   const { total, caught_up: caughtUp, paused, stopped } = look.lanes;
-  const parts = [count(total), count(caughtUp) + ' caught up'];
+  const parts = [count(total), count(caughtUp) + ' not behind'];
   if (paused) parts.push(count(paused) + ' paused');
   if (stopped) parts.push(count(stopped) + ' stopped');
   set('counts', parts.join(' · '));
@@ -163,7 +166,7 @@ function heat() {
   if (columns.length === 0) return;
   const rows = look.history.rows_ms.length + 2;
   const rowHeight = 16;
-  const left = 52;
+  const left = 62;
   const below = 18;
   const { pen, width } = drawing('heat', rows * rowHeight + below);
   const step = (width - left) / Math.max(columns.length, 60);
