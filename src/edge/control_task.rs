@@ -414,6 +414,11 @@ impl<'a> Session<'a> {
         } else {
             plan
         };
+        // A broker that has just started lists nothing for a while.
+        let seen = &self.target.observed().topics;
+        self.summary
+            .problems
+            .retain(|(topic, problem)| problem != INVISIBLE || !seen.contains_key(topic.as_str()));
         for problem in &plan.problems {
             let known = self.summary.problems.iter().any(|(topic, _)| *topic == problem.topic);
             if !known {
