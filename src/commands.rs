@@ -2,6 +2,7 @@
 
 mod capacity;
 mod config;
+mod control;
 mod mirror;
 mod schemas;
 mod shape;
@@ -9,6 +10,7 @@ mod take_over;
 
 pub use capacity::capacity;
 pub use config::config;
+pub use control::{control, top};
 pub use mirror::{mirror, plan};
 pub use schemas::schemas;
 pub use shape::shape;

@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         Command::Mirror(args) => commands::mirror(args),
         Command::Plan(args) => commands::plan(args),
         Command::Config(args) => commands::config(args),
+        Command::Control(args) => commands::control(args),
+        Command::Top(args) => commands::top(&args),
         Command::Groups(args) => commands::groups(args),
         Command::Offsets(args) => commands::offsets(args),
         Command::Verify(args) => commands::verify(args),

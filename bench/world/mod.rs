@@ -94,6 +94,7 @@ impl World {
             world.command(Command::Assign(Box::new(LaneStart {
                 lane,
                 topic: TOPIC.into(),
+                names: [TOPIC.into(), TOPIC.into()],
                 partition: lane.0 as i32,
                 source_topic_id,
                 target_topic_id,

@@ -5,6 +5,7 @@ use super::mirrormaker::MirrorMakerArgs;
 use super::{Cores, Patterns, some_of};
 use clap::Args;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use twinlog::config::mirrormaker::{Flow, Line};
 use twinlog::config::{
     ConfigError, Draft, ExactlyOnce, Isolation, LargeGaps, Merge, Mover, Offsets, OnLoss, Oversize,
@@ -115,10 +116,19 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "N", value_parser = text::replication_factor, help_heading = "How")]
     replication_factor: Option<i16>,
 
-    /// Serve /metrics (for Prometheus), /health, /ready and /status over HTTP: a port of this machine's loopback, or IP:PORT. There
-    /// is no access control; what is shown are names of topics and figures
-    #[arg(long, value_name = "PORT", value_parser = text::listen, help_heading = "How")]
+    /// Serve /metrics (for Prometheus), /health, /ready and /status over HTTP: a port of this machine's loopback, or IP:PORT.
+    /// Everybody who reaches it may look; what is shown are names of topics and figures. See `twinlog control`
+    #[arg(long, value_name = "PORT", value_parser = text::listen, help_heading = "Watching")]
     listen: Option<SocketAddr>,
+
+    /// File with a token. Who knows it may pause and resume partitions of the running link and change --max-rate, by `twinlog
+    /// control` or over HTTP; without this nobody may [needs --listen]
+    #[arg(long, value_name = "FILE", value_parser = text::file, help_heading = "Watching")]
+    control_token_file: Option<PathBuf>,
+
+    /// Topics whose partitions are not read until they are resumed by `twinlog control resume`
+    #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "Watching")]
+    pause: Vec<Patterns>,
 
     /// How long a request of a dead connection or a killed instance may still be under way at a broker, ms. After a kill,
     /// partitions whose records are too old for the target to remember the producer wait this long [default: 30000]
@@ -248,6 +258,8 @@ impl MirrorArgs {
             fetch_wait_ms: self.fetch_wait_ms,
             connections_per_broker: self.connections_per_broker,
             listen: self.listen,
+            control_token_file: self.control_token_file,
+            pause: some_of(self.pause),
             ..Draft::default()
         };
         Ok(self.groups.draft().or(flags).or(self.link.draft()?))

@@ -4,6 +4,7 @@ mod bench;
 mod broker;
 mod capacity;
 mod config;
+mod control;
 mod failover;
 mod groups;
 mod ledger;
@@ -18,12 +19,14 @@ mod schemas;
 mod shape;
 mod sim;
 mod take_over;
+mod top;
 mod verify;
 
 pub use bench::{BenchArgs, BenchPlan};
 pub use broker::BrokerArgs;
 pub use capacity::CapacityArgs;
 pub use config::{ConfigArgs, ConfigCommand, ImportArgs};
+pub use control::ControlArgs;
 pub use failover::{FailbackArgs, FailoverArgs};
 pub use groups::{GroupsArgs, GroupsCommand, GroupsLink};
 pub use ledger::LedgerArgs;
@@ -35,6 +38,7 @@ pub use schemas::SchemasArgs;
 pub use shape::{CaptureArgs, DiffArgs, ShapeArgs, ShapeCommand, ShowArgs};
 pub use sim::SimArgs;
 pub use take_over::TakeOverArgs;
+pub use top::TopArgs;
 pub use verify::VerifyArgs;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -82,6 +86,10 @@ pub enum Command {
     Plan(PlanArgs),
     /// Configurations: those of MirrorMaker turned into Twinlog's, and what a key means.
     Config(ConfigArgs),
+    /// Change a running mirror: pause and resume partitions, limit its bandwidth.
+    Control(ControlArgs),
+    /// Watch a running mirror in the terminal: its figures, and its partitions, the sick ones first.
+    Top(TopArgs),
     /// Consumer groups: where they stand on both clusters, and their offsets mirrored once.
     Groups(GroupsArgs),
     /// Offsets: from one cluster's to the other's.

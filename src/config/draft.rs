@@ -10,6 +10,7 @@ use regex::Regex;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// What was said, and where defaults have to step in. The command line's draft overrides the file's.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,8 @@ pub struct Draft {
     pub request_timeout_ms: Option<u64>,
     pub connections_per_broker: Option<usize>,
     pub listen: Option<SocketAddr>,
+    pub control_token_file: Option<PathBuf>,
+    pub pause: Option<Vec<Regex>>,
     /// Only a file has these.
     pub transforms: Option<Vec<Transform>>,
     pub principals: Option<BTreeMap<String, String>>,
@@ -133,6 +136,8 @@ impl Draft {
             request_timeout_ms: self.request_timeout_ms.or(other.request_timeout_ms),
             connections_per_broker: self.connections_per_broker.or(other.connections_per_broker),
             listen: self.listen.or(other.listen),
+            control_token_file: self.control_token_file.or(other.control_token_file),
+            pause: self.pause.or(other.pause),
             transforms: self.transforms.or(other.transforms),
             principals: self.principals.or(other.principals),
             log_format: self.log_format.or(other.log_format),
@@ -192,6 +197,8 @@ impl Draft {
             request_timeout_ms: self.request_timeout_ms.unwrap_or(20_000),
             connections_per_broker: self.connections_per_broker.unwrap_or(1),
             listen: self.listen,
+            control_token_file: self.control_token_file,
+            pause: self.pause.unwrap_or_default(),
             transforms: self.transforms.unwrap_or_default(),
         };
         check(&mirror)?;
@@ -311,6 +318,11 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
             "both-directions is for topics that have one name on both sides; leave prefix and rename out, or both-directions".into(),
         );
     }
+    if mirror.control_token_file.is_some() && mirror.listen.is_none() {
+        return refuse(
+            "control-token-file is for those who change the running link over HTTP, and nothing listens; add --listen PORT".into(),
+        );
+    }
     if mirror.zombie_bound_ms == 0 || mirror.metadata_refresh_ms == 0 || mirror.groups_interval_ms == 0 {
         return refuse(
             "zombie-bound-ms, metadata-refresh-ms and groups-interval-ms must be more than 0".into(),
@@ -373,6 +385,8 @@ mod tests {
         assert!(both.build().unwrap_err().0.contains("both-directions"));
         let prefix = Draft { prefix: Some("e/".into()), ..enough() }.build().unwrap_err();
         assert!(prefix.0.starts_with("prefix and rename: `/`"), "{prefix}");
+        let deaf = Draft { control_token_file: Some("t".into()), ..enough() }.build().unwrap_err();
+        assert!(deaf.0.contains("--listen"), "{deaf}");
         let timeout = Draft { request_timeout_ms: Some(100), ..enough() }.build().unwrap_err();
         assert!(timeout.0.contains("fetch-wait-ms"), "{timeout}");
     }

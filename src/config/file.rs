@@ -125,6 +125,8 @@ const KEYS: &[Key] = keys! {
     mirror."request-timeout-ms" => request_timeout_ms: integer, text::milliseconds;
     mirror."connections-per-broker" => connections_per_broker: integer, text::count;
     mirror."listen" => listen: scalar, text::listen;
+    mirror."control-token-file" => control_token_file: string, text::file;
+    mirror."pause" => pause: list, text::patterns;
     mirror."log-format" => log_format: string, log_format;
 };
 
@@ -323,6 +325,8 @@ mod tests {
             replication-factor = 2
             max-rate = "50MB/s"
             listen = 9464
+            control-token-file = "/token"
+            pause = ["p.*"]
             sync-topic-configs = true
             sync-acls = "readers"
             topic-configs-interval-ms = 88
@@ -360,6 +364,8 @@ mod tests {
         assert_eq!((mirror.mover, mirror.cores), (Mover::Splice, vec![0, 2]));
         assert_eq!((mirror.buffer_bytes, mirror.replication_factor), (64 << 20, Some(2)));
         assert_eq!((mirror.max_rate_bytes, mirror.listen), (Some(50_000_000), "127.0.0.1:9464".parse().ok()));
+        assert_eq!(mirror.control_token_file.as_deref(), Some("/token".as_ref()));
+        assert!(mirror.pause[0].is_match("px") && mirror.pause.len() == 1);
         assert_eq!((mirror.sync_topic_configs, mirror.topic_configs_interval_ms), (true, 88));
         assert_eq!(mirror.sync_acls, SyncAcls::Readers);
         assert_eq!((mirror.metadata_refresh_ms, mirror.zombie_bound_ms), (1000, 5000));

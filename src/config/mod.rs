@@ -27,6 +27,7 @@ pub use transforms::Transform;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// `HOST:PORT` of a broker, as typed or as a cluster advertises it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -262,6 +263,10 @@ pub struct Mirror {
     pub connections_per_broker: usize,
     /// Where metrics and health are served over HTTP. None: nowhere.
     pub listen: Option<SocketAddr>,
+    /// File with the token that has to be named by whoever changes the running link over HTTP. None: nobody can.
+    pub control_token_file: Option<PathBuf>,
+    /// Topics whose partitions are paused at first.
+    pub pause: Vec<regex::Regex>,
     /// What is changed of records on their way. Of several that match a topic the first applies.
     pub transforms: Vec<Transform>,
 }

@@ -9,6 +9,7 @@ use super::{
 use crate::limits::{STATE_TOPIC_PREFIX, TOPIC_NAME_BYTES_MAX};
 use regex::Regex;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// A fetch brings a whole batch at least.
 const BYTE_RATE_MIN: u64 = 10_000;
@@ -71,6 +72,11 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!("`{text}` is neither a port of this machine's loopback nor IP:PORT, for example 9464 or 0.0.0.0:9464")
     })
+}
+
+/// Where a file is.
+pub fn file(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("a file's name must not be empty".into()) } else { Ok(text.into()) }
 }
 
 /// A list of topic patterns. Commas part them, except inside brackets, where they belong to the expression (`a{1,3}`).

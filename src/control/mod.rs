@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod metadata;
 pub mod offset_map;
 pub mod offsets;
+pub mod pauses;
 pub mod planner;
 pub mod reading;
 pub mod schemas;

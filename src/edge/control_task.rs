@@ -5,16 +5,20 @@
 mod acls;
 mod both_ways;
 mod configs;
+mod ends;
 mod groups;
+mod notes;
 mod transactions;
 mod twin;
 mod watch;
+mod wishes;
 
 use super::admin::{Admin, AdminError};
 use super::clock;
 use super::groups::GroupTask;
 use super::ledger_io::{self, LedgerIo};
 use super::mirror::{MirrorError, Summary};
+use super::outside::Outside;
 use super::plan;
 use super::recipes::Recipes;
 use super::runtime::{self, ShardHandle};
@@ -30,7 +34,7 @@ use crate::limits::RUNS_AHEAD_MAX;
 use crate::shard::{
     Checkpoint, Command, Event, LaneId, LaneStart, OffsetMode, Repacking, Settings, Side, Stop, Timings,
 };
-use crate::stats::{Counters, Lag, LaneCounts, Report};
+use crate::stats::{Counters, Lag, LaneCounts, Noted, Report};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
@@ -113,8 +117,12 @@ pub(super) struct Session<'a> {
     config_sync: self::configs::ConfigSync,
     acl_sync: acls::AclSync,
     recipes: Recipes,
-    /// Where whoever watches finds how the link is; None when nobody can.
+    /// What is shared with those who watch the link; the watcher is None where nobody can.
+    outside: Arc<Outside>,
     watcher: Option<watch::Watcher>,
+    notes: notes::Notes,
+    ends: ends::Ends,
+    following: wishes::Following,
     zombies_until_us: u64,
     ledger_retry_us: u64,
     observe_at_us: u64,
@@ -141,6 +149,7 @@ struct Lane {
     goal: Option<i64>,
     caught_up: bool,
     stopped: bool,
+    paused: bool,
 }
 
 impl<'a> Session<'a> {
@@ -150,6 +159,7 @@ impl<'a> Session<'a> {
         cores: &[usize],
         stop: &AtomicBool,
         timings: Option<TellTimings>,
+        outside: &Arc<Outside>,
     ) -> Result<Self, MirrorError> {
         let recipes = Recipes::load(config).map_err(MirrorError::Transform)?;
         let timeout = Duration::from_millis(config.request_timeout_ms.min(10_000));
@@ -223,7 +233,11 @@ impl<'a> Session<'a> {
             config_sync: self::configs::ConfigSync::default(),
             acl_sync: acls::AclSync::default(),
             recipes,
-            watcher: None,
+            watcher: outside.is_watched.then(watch::Watcher::default),
+            outside: Arc::clone(outside),
+            notes: notes::Notes::default(),
+            ends: ends::Ends::default(),
+            following: wishes::Following::new(outside),
             zombies_until_us: 0,
             ledger_retry_us: 0,
             observe_at_us: 0,
@@ -258,7 +272,7 @@ impl<'a> Session<'a> {
                 gap_transactions_max: config.gap_transactions_max,
                 runs_ahead_max: RUNS_AHEAD_MAX,
                 times_batches: session.timings.is_some(),
-                bytes_per_second: config.max_rate_bytes.map(|rate| rate / cores.len().max(1) as u64),
+                bytes_per_second: session.following.bytes_per_second_of_shard(cores.len()),
                 large_gaps: config.large_gaps,
                 may_have_open_gaps: session.ledger.has_transactions(),
                 isolation: config.isolation,
@@ -296,6 +310,7 @@ impl<'a> Session<'a> {
             self.answer_transactions();
             self.answer_groups();
             self.answer_writers();
+            self.follow_wishes();
             let now = clock::now();
             if let Some(ended) = self.ended.take() {
                 ended?;
@@ -315,7 +330,9 @@ impl<'a> Session<'a> {
             }
             if now.mono_us >= self.report_at_us {
                 self.report_at_us = now.after_ms(REPORT_MS);
+                self.ask_ends(now);
                 self.report_to(observe);
+                self.remind_of_paused();
             }
             match drain_until_us {
                 None if stop.load(Ordering::Relaxed) || self.is_done() => {
@@ -361,6 +378,7 @@ impl<'a> Session<'a> {
             return Err(MirrorError::Cluster { side, error });
         }
         tracing::warn!(%error, ?side, "cannot look at the cluster, trying again");
+        self.note("cluster", format!("{side:?} cannot be looked at: {error}"));
         self.observe_at_us = now.after_ms(RETRY_MS * 5);
         Ok(())
     }
@@ -396,6 +414,11 @@ impl<'a> Session<'a> {
         } else {
             plan
         };
+        // A broker that has just started lists nothing for a while.
+        let seen = &self.target.observed().topics;
+        self.summary
+            .problems
+            .retain(|(topic, problem)| problem != INVISIBLE || !seen.contains_key(topic.as_str()));
         for problem in &plan.problems {
             let known = self.summary.problems.iter().any(|(topic, _)| *topic == problem.topic);
             if !known {
@@ -533,9 +556,11 @@ impl<'a> Session<'a> {
                     partition = lane.partition,
                     "the partition is gone, on one side at least"
                 );
+                self.note_of(id, "gone", "the partition is gone, on one side at least");
                 self.forget(id);
             }
         }
+        self.note_taken_up(&fresh);
         if self.config.until_caught_up && !fresh.is_empty() {
             let ends = self.source.end_offsets(&fresh);
             for (key, end) in ends {
@@ -582,6 +607,7 @@ impl<'a> Session<'a> {
             goal: None,
             caught_up: false,
             stopped: false,
+            paused: false,
         };
         let bound = self.ledger.bind(
             id,
@@ -612,11 +638,20 @@ impl<'a> Session<'a> {
             }
             Err((kind, detail)) => {
                 lane.stopped = true;
+                self.outside.flight.note(Noted::of_lane(
+                    clock::now().wall_ms,
+                    "stopped",
+                    &lane.topic,
+                    lane.partition,
+                    detail.as_str(),
+                ));
                 self.summary.note_stop(&lane.topic, lane.partition, Stop { kind, detail });
             }
         }
         self.ids.insert((Arc::clone(&plan.topic), plan.partition), id);
         self.lanes.insert(id, lane);
+        // Before it has leaders it reads nothing.
+        self.follow_wish(id);
         self.tell_leaders(id, plan, true);
         (plan.topic.to_string(), plan.partition)
     }
@@ -638,6 +673,7 @@ impl<'a> Session<'a> {
             [(Side::Source, &mut lane.source, plan.source), (Side::Target, &mut lane.target, plan.target)];
         for (side, known, leader) in sides {
             if *known != leader || is_new {
+                self.notes.moved(id, side, *known, leader, is_new);
                 *known = leader;
                 let (broker, epoch) = leader;
                 self.shards[lane.shard].send(Command::Leader { lane: id, side, broker, epoch });
@@ -695,6 +731,7 @@ impl<'a> Session<'a> {
             if let Err(error) = self.ledger_io.carry_out(clock::now, &mut self.target, &mut self.ledger, todo)
             {
                 tracing::warn!(%error, "the ledger cannot be written, trying again");
+                self.note("ledger", format!("it cannot be written: {error}"));
                 self.ledger_retry_us = clock::now().after_ms(RETRY_MS);
             }
             self.effects();
@@ -771,14 +808,14 @@ impl<'a> Session<'a> {
             Event::LeaderUnknown { .. } => {
                 self.observe_at_us = self.observe_at_us.min(now.after_ms(OBSERVE_PAUSE_MS));
             }
-            Event::Stopped { lane, stop } => {
-                if let Some(lane) = self.lanes.get_mut(&lane) {
-                    lane.stopped = true;
-                    self.summary.note_stop(&lane.topic, lane.partition, stop);
-                }
-            }
+            Event::Stopped { lane, stop } => self.note_stop(lane, stop),
             Event::Lost { lane, from_offset, to_offset, cause } => {
                 self.ledger.lost(now, lane, from_offset, to_offset, cause);
+                self.note_of(
+                    lane,
+                    "lost",
+                    &format!("source offsets {from_offset} to {}: {}", to_offset - 1, cause.words()),
+                );
                 if let Some(lane) = self.lanes.get(&lane) {
                     tracing::error!(
                         topic = &*lane.topic,
@@ -807,9 +844,10 @@ impl<'a> Session<'a> {
                     lane.caught_up = true;
                 }
             }
-            Event::Refused { lane, code } => {
-                if let Some(lane) = self.lanes.get(&lane) {
+            Event::Refused { lane: id, code } => {
+                if let Some(lane) = self.lanes.get(&id) {
                     let (name, advice) = (crate::error::name(code), crate::error::advice(code));
+                    self.note_of(id, "refused", &format!("{name}: {advice}"));
                     tracing::warn!(
                         topic = &*lane.topic,
                         partition = lane.partition,
@@ -817,8 +855,9 @@ impl<'a> Session<'a> {
                     );
                 }
             }
-            Event::Repacking { lane, what } => {
-                if let Some(lane) = self.lanes.get(&lane) {
+            Event::Repacking { lane: id, what } => {
+                if let Some(lane) = self.lanes.get(&id) {
+                    self.note_of(id, "repacking", &what.to_string());
                     let (topic, partition) = (&*lane.topic, lane.partition);
                     // What begins in one partition of a topic mostly begins in all of them.
                     match self.told_of_repacking.insert((Arc::clone(&lane.topic), discriminant(&what))) {
@@ -829,6 +868,7 @@ impl<'a> Session<'a> {
             }
             Event::BrokerTrouble { side, broker, address, cause } => {
                 tracing::warn!(?side, broker, %address, shard, "{cause}");
+                self.note("connection", format!("{side:?} broker {broker} ({address}): {cause}"));
             }
             Event::Drained => {
                 self.drained.insert(shard);
@@ -860,6 +900,7 @@ impl<'a> Session<'a> {
                 total: self.lanes.len(),
                 caught_up: self.lanes.values().filter(|lane| lane.has_reached_goal()).count(),
                 stopped: self.lanes.values().filter(|lane| lane.stopped).count(),
+                paused: self.lanes.values().filter(|lane| lane.paused && !lane.stopped).count(),
             },
             ..Report::default()
         };
@@ -872,9 +913,10 @@ impl<'a> Session<'a> {
             };
             report.totals += counters;
             report.shards.push(counters);
-            for lane in &look.shard.lanes {
-                is_known &= lane.source_end >= 0 || lane.state == "stopped";
-                let lag = lane.source_end.saturating_sub(lane.settled.source_offset).max(0);
+            for lane in look.shard.lanes.iter().filter(|lane| lane.state != "paused") {
+                let end = self.ends.of(lane);
+                is_known &= end >= 0 || lane.state == "stopped";
+                let lag = end.saturating_sub(lane.settled.source_offset).max(0);
                 if lag > 0 && lane.settled.source_offset >= 0 {
                     behind += lag.unsigned_abs();
                     let age_ms =

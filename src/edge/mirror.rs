@@ -3,7 +3,8 @@
 use super::admin::AdminError;
 pub use super::control_task::TellTimings;
 use super::control_task::{End, Session};
-use super::http::{Board, Listener};
+use super::http::{Changes, Listener};
+use super::outside::Outside;
 use super::runtime::{self, RuntimeError};
 use crate::config::{LogFormat, Mirror, TopicNames};
 use crate::control::ledger;
@@ -140,8 +141,10 @@ pub enum MirrorError {
          choose another --link, which begins anew"
     )]
     OtherNames { link: String, before: TopicNames, now: TopicNames },
-    #[error("cannot serve metrics on {address}: {cause}; choose another --listen, or leave it out")]
+    #[error("cannot listen on {address}: {cause}; choose another --listen, or leave it out")]
     Listen { address: SocketAddr, cause: String },
+    #[error("control-token-file: {0}")]
+    TokenFile(String),
     #[error("the thread for consumer groups cannot be started: {0}")]
     Groups(std::io::Error),
     #[error("the link's thread cannot be started: {0}")]
@@ -176,6 +179,7 @@ impl MirrorError {
         match self {
             Self::SameCluster { .. }
             | Self::Transform(_)
+            | Self::TokenFile(_)
             | Self::NoTopics(_)
             | Self::OtherClusters { .. }
             | Self::OtherNames { .. } => 2,
@@ -220,15 +224,15 @@ pub fn run_timed(
              over could double records older than the target's producer.id.expiration.ms"
         );
     }
-    let board = Arc::new(Board::default());
-    let listen =
-        |address| Listener::start(address, &board).map_err(|cause| MirrorError::Listen { address, cause });
-    let listener = config.listen.map(listen).transpose()?;
+    let outside = Arc::new(Outside::of(config));
+    let listen = |address| {
+        let changes =
+            Changes::new(&outside, config.control_token_file.clone()).map_err(MirrorError::TokenFile)?;
+        Listener::start(address, &outside, changes).map_err(|cause| MirrorError::Listen { address, cause })
+    };
+    let _listener = config.listen.map(listen).transpose()?;
     loop {
-        let mut session = Session::start(config, &cores, stop, timings.cloned())?;
-        if listener.is_some() {
-            session.show_on(&board);
-        }
+        let session = Session::start(config, &cores, stop, timings.cloned(), &outside)?;
         match session.run(stop, observe)? {
             End::Done(summary) => return Ok(summary),
             // Takes the lock anew; what was sent meanwhile is found by asking.

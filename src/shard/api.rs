@@ -214,6 +214,15 @@ pub enum Command {
     Remove {
         lane: LaneId,
     },
+    /// Fetch no more for the lane, or again. What was fetched already is mirrored.
+    Pause {
+        lane: LaneId,
+        paused: bool,
+    },
+    /// The most to fetch in a second from now on, instead of what the settings say. None: no limit.
+    Throttle {
+        bytes_per_second: Option<u64>,
+    },
     /// Send no more; end each lane when what it sent is settled.
     Drain,
 }

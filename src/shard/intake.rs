@@ -214,7 +214,7 @@ impl Shard {
                     self.events.push_back(Event::LeaderUnknown { lane: member.lane.id, side: Side::Source });
                 }
                 member.fetch_pause_until_us = now.after_ms(FETCH_PAUSE_MS);
-                self.paused.insert(slot);
+                self.resting.insert(slot);
             }
         }
         self.refresh(now, slot);
@@ -418,7 +418,7 @@ impl Shard {
                 let member = &members[slot];
                 let is_due = member.fetch_pause_until_us <= now.mono_us;
                 let stays = member.path_wanted == path;
-                (is_due && stays && member.sink_key.is_some())
+                (is_due && stays && !member.is_paused && member.sink_key.is_some())
                     .then(|| member.lane.fetch_from(LANE_PENDING_BYTES_MAX))
                     .flatten()
             };

@@ -23,6 +23,7 @@ mod intake;
 mod lane;
 mod opening;
 mod output;
+mod pausing;
 mod progress;
 mod questions;
 mod seeds;
@@ -94,8 +95,8 @@ pub struct Shard {
     asking: BTreeSet<Slot>,
     /// Lanes that are to be bound to connections.
     unbound: BTreeSet<Slot>,
-    /// Lanes whose fetching pauses after an error.
-    paused: BTreeSet<Slot>,
+    /// Lanes whose fetching rests for a moment after an error.
+    resting: BTreeSet<Slot>,
     unsettled: Vec<Slot>,
     settled_tell_us: Option<u64>,
     pumped_us: u64,
@@ -130,6 +131,8 @@ struct Member {
     pending_bytes: usize,
     fetch_pause_until_us: u64,
     path_wanted: Path,
+    /// Nothing is fetched for it, because somebody wishes so.
+    is_paused: bool,
     removed: bool,
 }
 
@@ -171,6 +174,8 @@ pub struct LaneSnapshot {
     pub settled: Checkpoint,
     /// End of the source's decided data as last heard, -1 before the first answer.
     pub source_end: i64,
+    /// The source is asked for more. While it is not, nobody hears where it ends.
+    pub is_read: bool,
     /// Timestamp of the last acknowledged batch, None before the first.
     pub settled_timestamp_ms: Option<i64>,
     pub batch_bytes_average: usize,
@@ -195,7 +200,7 @@ impl Shard {
             drained_told: false,
             asking: BTreeSet::new(),
             unbound: BTreeSet::new(),
-            paused: BTreeSet::new(),
+            resting: BTreeSet::new(),
             unsettled: Vec::new(),
             settled_tell_us: None,
             pumped_us: 0,
@@ -252,6 +257,8 @@ impl Shard {
             Command::Transaction(done) => self.handle_transaction(now, done),
             Command::Gaps(done) => self.handle_gaps(now, done),
             Command::Remove { lane } => self.remove(now, lane),
+            Command::Pause { lane, paused } => self.pause(now, lane, paused),
+            Command::Throttle { bytes_per_second } => self.throttle.set(now, bytes_per_second),
             Command::Drain => {
                 self.draining = true;
                 for slot in 0..self.lanes.len() {
@@ -361,13 +368,13 @@ impl Shard {
             self.lose(now, conn, cause);
         }
         let due: Vec<Slot> = self
-            .paused
+            .resting
             .iter()
             .copied()
             .filter(|&slot| self.lanes[slot].fetch_pause_until_us <= now.mono_us)
             .collect();
         for slot in due {
-            self.paused.remove(&slot);
+            self.resting.remove(&slot);
             self.refresh(now, slot);
         }
         self.pump(now);
@@ -396,7 +403,7 @@ impl Shard {
         // What was due at the last look and did not happen waits for something else.
         let is_ahead = |at_us: &u64| *at_us > self.pumped_us;
         let wakes = self.asking.iter().filter_map(|&slot| self.lanes[slot].lane.wake_us()).filter(is_ahead);
-        let pauses = self.paused.iter().map(|&slot| self.lanes[slot].fetch_pause_until_us);
+        let pauses = self.resting.iter().map(|&slot| self.lanes[slot].fetch_pause_until_us);
         let dials = self.unbound.iter().filter_map(|&slot| self.dial_wait_us(slot)).filter(is_ahead);
         let logins = self.sources.values().filter_map(|source| source.conn.login_at_us());
         let logins = logins.chain(self.sinks.values().filter_map(|sink| sink.conn.login_at_us()));
@@ -409,7 +416,7 @@ impl Shard {
     // A look.
 
     pub fn snapshot(&self) -> Snapshot {
-        let lanes = self.lanes.iter().filter(|member| !member.removed).map(|member| member.lane.snapshot());
+        let lanes = self.lanes.iter().filter(|member| !member.removed).map(Member::snapshot);
         let mut counters = self.counters;
         for (_, worker) in &self.workers {
             let tally = worker.tally();
@@ -463,6 +470,7 @@ impl Shard {
             pending_bytes: 0,
             fetch_pause_until_us: 0,
             path_wanted: Path::Copy,
+            is_paused: false,
             removed: false,
         });
         self.unbound.insert(slot);

@@ -479,7 +479,7 @@ impl Shard {
                             }
                             member.lane.forget_source_questions();
                             member.fetch_pause_until_us = now.after_ms(FETCH_PAUSE_MS);
-                            self.paused.insert(slot);
+                            self.resting.insert(slot);
                         }
                     }
                 }

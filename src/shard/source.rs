@@ -49,6 +49,8 @@ pub(super) struct Source {
     /// Read from the socket and left with the driver: the beginning of something.
     pub(super) unread_bytes: usize,
     session: Session,
+    /// Lanes that went and are in the session still: the partition's topic, by name and by id, its number, and the lane.
+    gone: Vec<(TopicKey, TopicKey, i32, Slot)>,
     /// Lanes whose part of the session may have to change.
     dirty: Vec<Slot>,
     /// Where the next request begins that does not ask for all.
@@ -156,6 +158,7 @@ impl Source {
             walk: None,
             unread_bytes: 0,
             session: Session::default(),
+            gone: Vec::new(),
             dirty: Vec::new(),
             turn: 0,
             fetches: 0,
@@ -222,6 +225,7 @@ impl Source {
             return None;
         }
         self.dirty.clear();
+        self.gone.clear();
         for &(slot, from) in &changes.added {
             self.session.partitions.insert(slot, from);
         }
@@ -253,6 +257,16 @@ impl Source {
 
     /// The lane is read here from now on.
     pub(super) fn insert(&mut self, name: TopicKey, id: TopicKey, partition: i32, slot: Slot) {
+        // Brokers forget after they add: a lane that takes another's place takes over its part of the session.
+        let place = self
+            .gone
+            .iter()
+            .position(|(one, other, number, _)| (one, other, *number) == (&name, &id, partition));
+        if let Some((.., before)) = place.map(|at| self.gone.swap_remove(at))
+            && let Some(from) = self.session.partitions.remove(&before)
+        {
+            self.session.partitions.insert(slot, from);
+        }
         for topic in [name, id] {
             self.lanes.entry(topic).or_default().insert(partition, slot);
         }
@@ -271,6 +285,9 @@ impl Source {
             }
         }
         self.slots.remove(&slot);
+        if self.session.partitions.contains_key(&slot) {
+            self.gone.push((name.clone(), id.clone(), partition, slot));
+        }
         self.touch(slot);
     }
 
@@ -332,5 +349,56 @@ pub(super) fn list_offsets_timestamp(from: StartFrom) -> i64 {
         StartFrom::Earliest => -2,
         StartFrom::Latest => -1,
         StartFrom::TimestampMs(timestamp_ms) => timestamp_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Now;
+    use uuid::Uuid;
+
+    fn from(offset: i64) -> FetchFrom {
+        FetchFrom { offset, epoch: 0, leader_epoch: 0, reading: 0 }
+    }
+
+    fn keys(id: u128) -> (TopicKey, TopicKey) {
+        (TopicKey::Name(Bytes::from_static(b"t")), TopicKey::Id(Uuid::from_u128(id)))
+    }
+
+    fn source() -> Source {
+        let conn = Conn::new(Now::default(), "test".into(), 1_000, false);
+        let mut source = Source::new(Path::Copy, ConnId(0), conn, Window::new(1 << 20));
+        for (partition, slot) in [(0, 1), (1, 2)] {
+            let (name, id) = keys(7);
+            source.insert(name, id, partition, slot);
+        }
+        let changes = source.changes(true, |_| Some(from(0))).unwrap();
+        assert_eq!((changes.added.len(), changes.forgotten.len()), (2, 0));
+        source.handle_session(5);
+        source
+    }
+
+    /// Named in one request as new and as to be forgotten, a partition would be forgotten, and never read again.
+    #[test]
+    fn a_lane_that_takes_anothers_place_is_not_forgotten() {
+        let mut source = source();
+        let (name, id) = keys(7);
+        source.remove(&name, &id, 0, 1);
+        source.insert(name, id, 0, 3);
+        let changes = source.changes(true, |slot| Some(from(if slot == 3 { 9 } else { 0 }))).unwrap();
+        assert_eq!((changes.added, changes.forgotten), (vec![(3, from(9))], vec![]));
+        assert_eq!((source.asked(1), source.asked(3)), (None, Some(from(9))));
+    }
+
+    #[test]
+    fn a_topic_that_was_made_anew_is_another_one() {
+        let mut source = source();
+        let (name, id) = keys(7);
+        source.remove(&name, &id, 0, 1);
+        let (name, id) = keys(8);
+        source.insert(name, id, 0, 3);
+        let changes = source.changes(true, |_| Some(from(0))).unwrap();
+        assert_eq!((changes.added, changes.forgotten), (vec![(3, from(0))], vec![1]));
     }
 }

@@ -17,6 +17,17 @@ impl Throttle {
         Self { bytes_per_second: bytes_per_second.map(|rate| rate.max(1)), free_at_us: 0 }
     }
 
+    /// Another limit from now on. What has come is paid for at the new rate.
+    pub(super) fn set(&mut self, now: Now, bytes_per_second: Option<u64>) {
+        let owed_us = self.free_at_us.saturating_sub(now.mono_us);
+        let before = self.bytes_per_second;
+        *self = Self::new(bytes_per_second);
+        if let (Some(before), Some(rate)) = (before, self.bytes_per_second) {
+            let owed_us = u128::from(owed_us) * u128::from(before) / u128::from(rate);
+            self.free_at_us = now.mono_us.saturating_add(u64::try_from(owed_us).unwrap_or(u64::MAX));
+        }
+    }
+
     /// So many bytes came.
     pub(super) fn take(&mut self, now: Now, bytes: usize) {
         if let Some(rate) = self.bytes_per_second {
@@ -60,6 +71,19 @@ mod tests {
         throttle.take(at(9_000_000), 1_000);
         assert_eq!(throttle.poll_timeout(), Some(9_001_000), "what was not used is not saved up");
         assert_eq!(throttle.portion_bytes(), 100_000);
+    }
+
+    #[test]
+    fn what_is_owed_is_paid_at_the_new_rate() {
+        let mut throttle = Throttle::new(Some(1_000_000));
+        throttle.take(at(0), 2_000_000);
+        throttle.set(at(1_000_000), Some(4_000_000));
+        assert_eq!(throttle.poll_timeout(), Some(1_250_000));
+        throttle.set(at(1_000_000), None);
+        assert!(throttle.may_fetch(at(1_000_000)) && throttle.portion_bytes() == usize::MAX);
+        throttle.set(at(1_000_000), Some(10));
+        throttle.take(at(1_000_000), 20);
+        assert_eq!(throttle.poll_timeout(), Some(3_000_000));
     }
 
     #[test]

@@ -62,7 +62,7 @@ const OF_SHARDS: [OfShard; 14] = [
     ("connections_lost", "Connections lost", |shard| shard.connections_lost),
 ];
 
-const OF_LANES: [OfLane; 6] = [
+const OF_LANES: [OfLane; 7] = [
     ("partition_position", "First source offset that is not on the target", |lane, _| {
         lane.position.map(|at| at as f64)
     }),
@@ -78,6 +78,9 @@ const OF_LANES: [OfLane; 6] = [
     }),
     ("partition_stopped", "1 if it stands still for good", |lane, _| {
         Some(f64::from(u8::from(lane.stopped.is_some())))
+    }),
+    ("partition_paused", "1 if it is not read for now, because somebody wished so", |lane, _| {
+        Some(f64::from(u8::from(lane.is_paused())))
     }),
 ];
 
@@ -127,9 +130,14 @@ impl Collector for Figures {
             ("partitions", "Partitions of the link", Some(report.lanes.total as f64)),
             ("partitions_caught_up", "Of these, caught up with", Some(report.lanes.caught_up as f64)),
             ("partitions_stopped", "Of these, stopped for good", Some(report.lanes.stopped as f64)),
+            ("partitions_paused", "Of these, paused", Some(report.lanes.paused as f64)),
             ("topics_left_out", "Topics that match and are not mirrored", Some(watch.left_out.len() as f64)),
             ("problems", "What /health complains of", Some(watch.problem_count(*now) as f64)),
-            ("lag_records", "Offsets that are not mirrored yet", lag.map(|lag| lag.records as f64)),
+            (
+                "lag_records",
+                "Offsets that are not mirrored yet, without paused partitions",
+                lag.map(|lag| lag.records as f64),
+            ),
             (
                 "lag_bytes",
                 "The same in bytes, estimated",
@@ -213,6 +221,30 @@ mod tests {
             !text.contains(r#"twinlog_partition_position{link="east-west",topic="orders",partition="1"}"#)
         );
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    /// What Grafana and Prometheus are told to look for is there, all of it.
+    #[test]
+    fn dashboards_and_alerts_name_series_that_there_are() {
+        let text = text(&Arc::new(watch(vec![lane(0, 5, 9)])), at(0)).unwrap();
+        let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
+        let exported: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split(['{', ' ']).next())
+            .filter(|name| *name != "#")
+            .collect();
+        let files =
+            [include_str!("../../deploy/alerts.yaml"), include_str!("../../deploy/grafana-dashboard.json")];
+        for file in files {
+            let named: Vec<&str> = file
+                .match_indices("twinlog_")
+                .map(|(at, _)| file[at..].split(|c: char| !is_part(c)).next().unwrap_or_default())
+                .collect();
+            assert!(named.len() >= 8, "{named:?}");
+            for name in named {
+                assert!(exported.contains(&name), "{name} is not in\n{text}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Numbers about a running mirror, and how people like to read them.
 
+mod flight;
 mod heat;
 mod latency;
+pub mod live;
 pub mod metrics;
 mod report;
 mod stages;
@@ -9,9 +11,10 @@ mod timeline;
 pub mod units;
 mod watch;
 
+pub use flight::{Flight, Noted};
 pub use heat::{Heat, ROWS_PER_DECADE};
 pub use latency::{Latency, Percentiles};
 pub use report::{Counters, Lag, LaneCounts, Meter, Rates, Report};
 pub use stages::{Passage, Stage, StageFigures, Stages};
 pub use timeline::{Phase, Sample, Timeline};
-pub use watch::{LaneLook, Pulse, Watch};
+pub use watch::{LaneLook, Limits, Pulse, Watch};

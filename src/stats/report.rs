@@ -1,7 +1,7 @@
 //! How a running mirror is doing, and the lines that say so.
 
 use super::units;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl AddAssign for Counters {
 }
 
 /// How many lanes are in which state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaneCounts {
     /// All lanes of the link, stopped ones included.
     pub total: usize,
@@ -71,9 +71,11 @@ pub struct LaneCounts {
     pub caught_up: usize,
     /// Lanes that stand still for good.
     pub stopped: usize,
+    /// Lanes that are not read for now, because somebody wished so.
+    pub paused: usize,
 }
 
-/// How far the target is behind the source, all lanes together.
+/// How far the target is behind the source, all lanes together that are not paused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Lag {
     /// Offsets between the lanes' positions and the source's high watermarks.
@@ -173,6 +175,9 @@ impl Report {
         if self.lanes.stopped > 0 {
             speed += &format!(" | {} STOPPED", units::count(self.lanes.stopped as u64));
         }
+        if self.lanes.paused > 0 {
+            speed += &format!(" | {} paused", units::count(self.lanes.paused as u64));
+        }
         let lag = self.lag.map_or_else(|| "lag not known yet".into(), |lag| lag.line(rates.eta));
         (speed, lag)
     }
@@ -192,7 +197,7 @@ mod tests {
         Report {
             elapsed_us: second * 1_000_000,
             totals: Counters { bytes, records: bytes / 1000, cpu_us: bytes / 2000, ..Counters::default() },
-            lanes: LaneCounts { total: 8, caught_up: 3, stopped: 0 },
+            lanes: LaneCounts { total: 8, caught_up: 3, ..LaneCounts::default() },
             lag: Some(Lag { records: lag, bytes: Some(lag * 1000), ms: Some(2500) }),
             ..Report::default()
         }
@@ -219,10 +224,12 @@ mod tests {
         let (speed, lag) = last.lines(meter.rates(&last));
         assert_eq!(speed, "500 MB/s | 500,000 records/s | 3 of 8 lanes caught up");
         assert_eq!(lag, "behind: 1,000,000 records, ~1.00 GB, 2.50 s | caught up in 1.00 s");
-        let done =
-            Report { lanes: LaneCounts { total: 8, caught_up: 7, stopped: 1 }, ..report(2, 500_000_000, 0) };
+        let done = Report {
+            lanes: LaneCounts { total: 8, caught_up: 6, stopped: 1, paused: 1 },
+            ..report(2, 500_000_000, 0)
+        };
         let (speed, lag) = done.lines(Rates::default());
-        assert!(speed.contains("7 of 8") && speed.ends_with("1 STOPPED"), "{speed}");
+        assert!(speed.contains("6 of 8") && speed.ends_with("1 STOPPED | 1 paused"), "{speed}");
         assert_eq!(lag, "nothing behind");
     }
 

@@ -21,7 +21,7 @@ pub struct LaneLook {
     pub partition: i32,
     /// `identical`, `append` or `shared`.
     pub offsets: &'static str,
-    /// Where the lane's state machine is; `stream` in fair weather.
+    /// Where the lane's state machine is; `stream` in fair weather, `paused` when that is wished.
     pub state: &'static str,
     /// The first source offset that is not on the target. None: not known yet.
     pub position: Option<i64>,
@@ -36,6 +36,11 @@ pub struct LaneLook {
 }
 
 impl LaneLook {
+    /// Somebody wished that it is not read for now.
+    pub fn is_paused(&self) -> bool {
+        self.state == "paused"
+    }
+
     /// None until both ends are known.
     pub fn lag_records(&self) -> Option<u64> {
         let lag = self.source_end?.saturating_sub(self.position?);
@@ -68,6 +73,16 @@ pub struct Watch {
     pub left_out: Vec<(String, String)>,
     /// How long a lane may stand still before that is a problem.
     pub still_ms_max: u64,
+    pub limits: Limits,
+}
+
+/// What the link may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Memory for payloads.
+    pub buffer_bytes: u64,
+    /// The most that is read from the source in a second. None: no limit.
+    pub bytes_per_second: Option<u64>,
 }
 
 impl Watch {
@@ -88,31 +103,45 @@ impl Watch {
     }
 
     fn all_problems(&self, now: Now) -> impl Iterator<Item = String> {
-        let silent_ms = now.mono_us.saturating_sub(self.at.mono_us) / 1000;
+        self.lanes.iter().filter_map(|lane| self.lane_problem(lane)).chain(self.other_problems(now))
+    }
+
+    /// Those that are no partition's own.
+    pub fn other_problems(&self, now: Now) -> impl Iterator<Item = String> {
+        let silent_ms = self.silent_ms(now);
         let silent = (silent_ms > SILENT_MS_MAX).then(|| {
             format!(
                 "control has not said for {} how the link is: is a cluster out of reach?",
                 span(silent_ms)
             )
         });
-        let lanes = self.lanes.iter().filter_map(|lane| self.lane_problem(lane));
         let topics = self.left_out.iter().map(|(topic, why)| format!("{topic} is left out: {why}"));
-        silent.into_iter().chain(lanes).chain(topics)
+        silent.into_iter().chain(topics)
     }
 
     fn lane_problem(&self, lane: &LaneLook) -> Option<String> {
-        let LaneLook { topic, partition, state, still_ms, .. } = lane;
+        Some(format!("{}-{} {}", lane.topic, lane.partition, self.what_is_wrong_with(lane)?))
+    }
+
+    /// What a sick lane is to be complained of, its name left out.
+    pub fn what_is_wrong_with(&self, lane: &LaneLook) -> Option<String> {
         if let Some(why) = &lane.stopped {
-            return Some(format!("{topic}-{partition} has stopped: {why}"));
-        }
-        if *still_ms <= self.still_ms_max {
-            return None;
+            return Some(format!("has stopped: {why}"));
         }
         let behind = units::count(lane.lag_records().unwrap_or(0));
-        Some(format!(
-            "{topic}-{partition} is {behind} records behind and has not moved for {} (state {state})",
-            span(*still_ms)
-        ))
+        self.is_sick(lane).then(|| {
+            let (still, state) = (span(lane.still_ms), lane.state);
+            format!("is {behind} records behind and has not moved for {still} (state {state})")
+        })
+    }
+
+    pub fn is_sick(&self, lane: &LaneLook) -> bool {
+        lane.stopped.is_some() || lane.still_ms > self.still_ms_max
+    }
+
+    /// Since control last said how the link is.
+    pub fn silent_ms(&self, now: Now) -> u64 {
+        now.mono_us.saturating_sub(self.at.mono_us) / 1000
     }
 
     /// Every lane knows where it stands and where its source ends.
@@ -140,7 +169,7 @@ impl Pulse {
         let mut before = std::mem::take(&mut self.0);
         for lane in lanes {
             let key = (Arc::clone(&lane.topic), lane.partition);
-            let is_behind = lane.lag_records() != Some(0);
+            let is_behind = lane.lag_records() != Some(0) && !lane.is_paused();
             let since_us = match before.remove(&key) {
                 Some((position, since_us)) if is_behind && position == lane.position => since_us,
                 _ => now.mono_us,
@@ -189,6 +218,7 @@ pub(super) mod tests {
             lost_offsets: 0,
             left_out: Vec::new(),
             still_ms_max: Pulse::still_ms_max(30_000),
+            limits: Limits { buffer_bytes: 1 << 20, bytes_per_second: None },
         }
     }
 
@@ -211,6 +241,18 @@ pub(super) mod tests {
         assert_eq!(look(10_000, 12, 12), 0, "it has nothing to do");
         assert_eq!(look(50_000, 12, 12), 0);
         assert_eq!(look(51_000, 12, 13), 1_000, "it was not behind when it was last looked at");
+    }
+
+    #[test]
+    fn a_paused_lane_has_no_problem() {
+        let mut pulse = Pulse::default();
+        let mut look = |ms, state| {
+            let mut lanes = [LaneLook { state, ..lane(0, 5, 9) }];
+            pulse.feel(at(ms), &mut lanes);
+            watch(lanes.to_vec()).problem_count(at(0))
+        };
+        assert_eq!((look(0, "paused"), look(500_000, "paused"), look(501_000, "stream")), (0, 0, 0));
+        assert_eq!((look(550_000, "stream"), look(650_000, "stream")), (0, 1));
     }
 
     #[test]

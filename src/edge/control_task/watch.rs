@@ -2,31 +2,24 @@
 
 use super::Session;
 use crate::edge::clock;
-use crate::edge::http::Board;
 use crate::edge::runtime::ShardHandle;
 use crate::shard::{LaneId, LaneSnapshot, OffsetMode};
-use crate::stats::{LaneLook, Pulse, Report, Watch};
+use crate::stats::{LaneLook, Limits, Pulse, Report, Watch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(super) struct Watcher {
-    board: Arc<Board>,
-    pulse: Pulse,
-}
+#[derive(Default)]
+pub(super) struct Watcher(Pulse);
 
 impl Session<'_> {
-    /// Leaves a look at the link on the board, about once a second.
-    pub(in crate::edge) fn show_on(&mut self, board: &Arc<Board>) {
-        self.watcher = Some(Watcher { board: Arc::clone(board), pulse: Pulse::default() });
-    }
-
+    /// Leaves a look at the link on the board, too, if somebody may look there.
     pub(super) fn report_to(&mut self, observe: &mut dyn FnMut(&Report)) {
         let report = self.report();
         observe(&report);
         if let Some(mut watcher) = self.watcher.take() {
             let mut watch = self.watch(report);
-            watcher.pulse.feel(watch.at, &mut watch.lanes);
-            watcher.board.publish(watch);
+            watcher.0.feel(watch.at, &mut watch.lanes);
+            self.outside.board.publish(watch);
             self.watcher = Some(watcher);
         }
     }
@@ -48,6 +41,10 @@ impl Session<'_> {
             lost_offsets: lost.sum(),
             left_out: self.summary.problems.clone(),
             still_ms_max: Pulse::still_ms_max(self.config.zombie_bound_ms),
+            limits: Limits {
+                buffer_bytes: self.config.buffer_bytes as u64,
+                bytes_per_second: self.following.bytes_per_second(),
+            },
         }
     }
 
@@ -61,10 +58,11 @@ impl Session<'_> {
             .iter()
             .map(|(topic, partition, stop)| ((topic.as_str(), *partition), stop.to_string()))
             .collect();
-        let look = |(id, lane): (&LaneId, &super::Lane)| {
+        let look = |id: &LaneId| {
+            let lane = self.lanes.get(id)?;
             let seen = of_shards.get(id);
             let position = seen.map(|seen| seen.settled.source_offset);
-            LaneLook {
+            Some(LaneLook {
                 topic: Arc::clone(&lane.topic),
                 partition: lane.partition,
                 offsets: match lane.mode {
@@ -72,9 +70,13 @@ impl Session<'_> {
                     OffsetMode::Append => "append",
                     OffsetMode::Shared => "shared",
                 },
-                state: if lane.stopped { "stopped" } else { seen.map_or("waiting", |seen| seen.state) },
+                state: match () {
+                    () if lane.stopped => "stopped",
+                    () if lane.paused => "paused",
+                    () => seen.map_or("waiting", |seen| seen.state),
+                },
                 position: position.or(lane.checkpoint.map(|at| at.source_offset)).filter(|at| *at >= 0),
-                source_end: seen.map(|seen| seen.source_end).filter(|end| *end >= 0),
+                source_end: seen.map(|seen| self.ends.of(seen)).filter(|end| *end >= 0),
                 mirrored_timestamp_ms: seen.and_then(|seen| seen.settled_timestamp_ms),
                 still_ms: 0,
                 stopped: lane.stopped.then(|| {
@@ -83,8 +85,9 @@ impl Session<'_> {
                         .cloned()
                         .unwrap_or_else(|| "see the log".into())
                 }),
-            }
+            })
         };
-        self.lanes.iter().map(look).collect()
+        // By topic and partition.
+        self.ids.values().filter_map(look).collect()
     }
 }

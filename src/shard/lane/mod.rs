@@ -505,6 +505,7 @@ impl Lane {
             state: self.state_name(),
             settled: self.settled,
             source_end: self.source_end,
+            is_read: self.is_reading(),
             settled_timestamp_ms: (self.settled_timestamp_ms != i64::MIN)
                 .then_some(self.settled_timestamp_ms),
             batch_bytes_average: self.batch_bytes_average,

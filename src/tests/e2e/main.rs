@@ -26,6 +26,7 @@ mod both_directions;
 mod capacity;
 mod changing;
 mod chaos;
+mod control;
 mod exact;
 mod failover;
 mod groups;

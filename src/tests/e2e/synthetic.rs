@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// A synthetic cluster, and its bootstrap address.
-fn serve(port: u64, options: &[&str]) -> (Running, String) {
+pub fn serve(port: u64, options: &[&str]) -> (Running, String) {
     let port = port.to_string();
     let running = Twinlog::new(&["broker", "--port", &port]).with(options).start();
     let address = format!("127.0.0.1:{port}");
@@ -20,7 +20,7 @@ fn serve(port: u64, options: &[&str]) -> (Running, String) {
     (running, address)
 }
 
-fn base_port() -> u64 {
+pub fn base_port() -> u64 {
     crate::kafka::base_port() + 200
 }
 
@@ -157,7 +157,7 @@ fn a_mirror_can_be_watched() {
 }
 
 /// The answer to a GET, head and body.
-fn get(port: &str, path: &str) -> std::io::Result<String> {
+pub fn get(port: &str, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(format!("127.0.0.1:{port}"))?;
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();
@@ -218,7 +218,7 @@ fn librdkafka_works_with_the_synthetic_broker() {
     clean_end(running);
 }
 
-fn clean_end(mut running: Running) {
+pub fn clean_end(mut running: Running) {
     running.interrupt();
     let ended = running.end();
     assert!(matches!(ended.code, Some(0 | 130)), "{:?}: {}", ended.code, ended.text);

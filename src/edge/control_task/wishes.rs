@@ -1,0 +1,96 @@
+//! What is wished of the running link, carried out: lanes that are paused, and a limit that changes.
+
+use super::Session;
+use crate::edge::clock;
+use crate::edge::outside::{Outside, Wishes};
+use crate::shard::{Command, LaneId};
+use crate::stats::units;
+use std::sync::Arc;
+
+/// How often it is said that nothing but paused lanes is left to do.
+const REMIND_MS: u64 = 60_000;
+
+pub(super) struct Following {
+    /// As they were carried out last.
+    wishes: Arc<Wishes>,
+    remind_at_us: u64,
+}
+
+impl Following {
+    pub(super) fn new(outside: &Outside) -> Self {
+        Self { wishes: outside.controls.wishes(), remind_at_us: 0 }
+    }
+
+    pub(super) fn bytes_per_second(&self) -> Option<u64> {
+        self.wishes.bytes_per_second
+    }
+
+    /// Each shard has its even share.
+    pub(super) fn bytes_per_second_of_shard(&self, shards: usize) -> Option<u64> {
+        self.wishes.bytes_per_second.map(|rate| rate / shards.max(1) as u64)
+    }
+}
+
+impl Session<'_> {
+    pub(super) fn follow_wishes(&mut self) {
+        let wishes = self.outside.controls.wishes();
+        if Arc::ptr_eq(&wishes, &self.following.wishes) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.following.wishes, wishes);
+        if before.bytes_per_second != self.following.wishes.bytes_per_second {
+            let bytes_per_second = self.following.bytes_per_second_of_shard(self.shards.len());
+            self.tell_all(&Command::Throttle { bytes_per_second });
+            let limit = self.following.bytes_per_second().map(|rate| units::byte_rate(rate as f64));
+            self.note(
+                "control",
+                limit.map_or_else(|| "no limit any more".into(), |limit| format!("limit {limit}")),
+            );
+        }
+        let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
+        let changed: Vec<LaneId> = ids.into_iter().filter(|id| self.follow_wish(*id)).collect();
+        let (paused, resumed): (Vec<LaneId>, Vec<LaneId>) =
+            changed.into_iter().partition(|id| self.lanes.get(id).is_some_and(|lane| lane.paused));
+        self.note_all("control", &paused, "paused");
+        self.note_all("control", &resumed, "resumed");
+        self.following.remind_at_us = 0;
+    }
+
+    /// Tells the lane's shard if the lane is to be paused and is not, or the other way round. Returns whether it was so.
+    pub(super) fn follow_wish(&mut self, id: LaneId) -> bool {
+        let Some(lane) = self.lanes.get_mut(&id) else { return false };
+        let paused = self.following.wishes.pauses.is_paused(&lane.topic, lane.partition);
+        let is_news = lane.paused != paused;
+        if is_news {
+            lane.paused = paused;
+            self.shards[lane.shard].send(Command::Pause { lane: id, paused });
+        }
+        is_news
+    }
+
+    /// A mirror that is to end when it is caught up does not while lanes are paused that are not.
+    pub(super) fn remind_of_paused(&mut self) {
+        let now = clock::now();
+        if !self.config.until_caught_up || now.mono_us < self.following.remind_at_us {
+            return;
+        }
+        let mut waiting = self.lanes.values().filter(|lane| !lane.stopped && !lane.has_reached_goal());
+        let Some(first) = waiting.next().filter(|lane| lane.paused) else { return };
+        let (topic, partition) = (Arc::clone(&first.topic), first.partition);
+        let mut more = 0;
+        for lane in waiting {
+            if !lane.paused {
+                return;
+            }
+            more += 1;
+        }
+        self.following.remind_at_us = now.after_ms(REMIND_MS);
+        tracing::warn!(
+            "everything is caught up but {topic}-{partition}{}, which {} paused: --until-caught-up ends when {} resumed and caught \
+             up (twinlog control resume)",
+            if more > 0 { format!(" and {} more", units::count(more)) } else { String::new() },
+            if more > 0 { "are" } else { "is" },
+            if more > 0 { "they are" } else { "it is" },
+        );
+    }
+}

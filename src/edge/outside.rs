@@ -1,0 +1,100 @@
+//! What a running link shares with those who watch it. It outlives a session that has to begin anew, but not the process.
+
+use crate::config::Mirror;
+use crate::control::pauses::{Pattern, Pauses};
+use crate::stats::live::{Live, LiveLook};
+use crate::stats::{Flight, Noted, Watch};
+use crate::time::Now;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Events that are shown with every look.
+const EVENTS_SHOWN: usize = 40;
+
+#[derive(Debug)]
+pub struct Outside {
+    pub controls: Controls,
+    pub board: Board,
+    pub flight: Recorder,
+    /// Somebody may look at the board.
+    pub is_watched: bool,
+}
+
+/// What happened lately.
+#[derive(Debug, Default)]
+pub struct Recorder(Mutex<Flight>);
+
+/// Where control leaves the newest look at the link.
+#[derive(Debug, Default)]
+pub struct Board {
+    latest: Mutex<Option<Arc<Watch>>>,
+    live: Mutex<Live>,
+}
+
+impl Outside {
+    pub fn new(wishes: Wishes, is_watched: bool) -> Self {
+        let (board, flight) = (Board::default(), Recorder::default());
+        Self { controls: Controls(Mutex::new(Arc::new(wishes))), board, flight, is_watched }
+    }
+
+    /// What the configuration wishes at first.
+    pub fn of(config: &Mirror) -> Self {
+        let pauses = Pauses::configured(&config.pause);
+        Self::new(Wishes { pauses, bytes_per_second: config.max_rate_bytes }, config.listen.is_some())
+    }
+
+    pub fn live(&self, watch: &Watch, now: Now) -> LiveLook {
+        let events = self.flight.open().last(EVENTS_SHOWN);
+        lock(&self.board.live).look(watch, now, events)
+    }
+}
+
+impl Recorder {
+    pub fn open(&self) -> MutexGuard<'_, Flight> {
+        lock(&self.0)
+    }
+
+    pub fn note(&self, event: Noted) {
+        self.open().note(event);
+    }
+}
+
+impl Board {
+    pub fn publish(&self, watch: Watch) {
+        lock(&self.live).note(&watch);
+        *lock(&self.latest) = Some(Arc::new(watch));
+    }
+
+    pub fn latest(&self) -> Option<Arc<Watch>> {
+        lock(&self.latest).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What whoever watches wishes, all together.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    pub pauses: Pauses,
+    /// The most that is read from the source in a second, all shards together. None: no limit.
+    pub bytes_per_second: Option<u64>,
+}
+
+#[derive(Debug)]
+pub struct Controls(Mutex<Arc<Wishes>>);
+
+impl Controls {
+    pub fn wishes(&self) -> Arc<Wishes> {
+        Arc::clone(&lock(&self.0))
+    }
+
+    /// The error says why that cannot be.
+    pub fn set_paused(&self, pattern: Pattern, paused: bool) -> Result<(), String> {
+        Arc::make_mut(&mut lock(&self.0)).pauses.set(pattern, paused)
+    }
+
+    pub fn throttle(&self, bytes_per_second: Option<u64>) {
+        Arc::make_mut(&mut lock(&self.0)).bytes_per_second = bytes_per_second;
+    }
+}

@@ -1,0 +1,56 @@
+//! A running mirror, changed and watched by Twinlog's own commands.
+
+use crate::await_until;
+use crate::mirror::Twinlog;
+use crate::synthetic::{base_port, clean_end, get, serve};
+use std::time::Duration;
+
+#[test]
+#[ignore = "belongs to scripts/test e2e"]
+fn a_running_mirror_is_paused_resumed_and_throttled() {
+    let (source, from) = serve(base_port(), &[]);
+    let (target, to) = serve(base_port() + 10, &[]);
+    for topic in ["early", "late"] {
+        let load = ["load", "--target", &from, "--create", "--partitions", "2", "--rate", "1000000"];
+        let load = Twinlog::new(&load).with(&["--records", "20000", "--topic", topic]);
+        load.run().succeeded();
+    }
+    let token = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(token.path(), "0123456789abcdef\n").expect("a temporary file");
+    let token = token.path().display().to_string();
+    let port = (base_port() + 20).to_string();
+    let place = ["--at", port.as_str(), "--token-file", token.as_str()];
+    let mut mirror = Twinlog::mirror(&from, &to, "early|late")
+        .with(&["--listen", &port, "--control-token-file", &token, "--pause", "late"])
+        .until_caught_up()
+        .start();
+
+    let patience = Duration::from_secs(30);
+    await_until("nothing but what is paused is left", patience, || {
+        mirror.text().contains("ends when they are resumed")
+    });
+    let status = get(&port, "/status").expect("status");
+    assert_eq!(status.matches("\"state\":\"paused\"").count(), 2, "{status}");
+    assert!(get(&port, "/health").expect("health").contains("2 partitions are paused"));
+    assert!(get(&port, "/ready").expect("ready").contains("200 OK"));
+    let top = Twinlog::new(&["top", "--at", &port]).run().succeeded();
+    assert!(top.text.contains("late-1") && top.text.contains("2 paused"), "{}", top.text);
+
+    await_until("what piles up on the source is told", patience, || {
+        let lanes = get(&port, "/lanes").expect("lanes");
+        lanes.contains("\"topic\":\"late\"") && !lanes.contains("\"source_end\":null")
+    });
+    let change = |arguments: &[&str]| Twinlog::new(&["control"]).with(arguments).with(&place).run();
+    change(&["throttle", "--max-rate", "50MB/s"]).ended_with(0, &["50000000"]);
+    change(&["resume", "--topics", "late", "--partitions", "1"]).ended_with(0, &["\"matching\":1"]);
+    await_until("one partition is mirrored", patience, || {
+        get(&port, "/lanes?order=name").expect("lanes").matches("\"lag_records\":0").count() == 3
+    });
+    assert!(!mirror.has_ended(), "it waits for the other");
+    change(&["resume", "--topics", "la.*"]).succeeded();
+    mirror.end().ended_with(0, &["resumed over HTTP"]);
+    change(&["resume", "--topics", ".*"]).ended_with(1, &["--at is where the mirror listens"]);
+    Twinlog::new(&["verify", "--source", &from, "--target", &to, "--topics", "early|late"]).run().succeeded();
+    clean_end(source);
+    clean_end(target);
+}
