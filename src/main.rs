@@ -37,6 +37,13 @@ fn main() -> ExitCode {
         Command::Ledger(args) => commands::ledger(args),
         Command::Broker(args) => broker(args),
         Command::Sim(args) => Ok(sim(&args)),
+        Command::Completions(args) => {
+            args.write(&mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(args) => {
+            args.write(&mut std::io::stdout()).map(|()| ExitCode::SUCCESS).map_err(Failure::new)
+        }
         Command::Bench(args) => run_bench(args),
         Command::Load(args) => commands::load(*args),
         Command::Shape(args) => commands::shape(args),

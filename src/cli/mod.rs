@@ -17,6 +17,7 @@ mod perf_test;
 mod plan;
 mod schemas;
 mod shape;
+mod shell;
 mod sim;
 mod take_over;
 mod top;
@@ -36,6 +37,7 @@ pub use offsets::{OffsetsArgs, OffsetsCommand, TranslateArgs};
 pub use plan::PlanArgs;
 pub use schemas::SchemasArgs;
 pub use shape::{CaptureArgs, DiffArgs, ShapeArgs, ShapeCommand, ShowArgs};
+pub use shell::{CompletionsArgs, ManArgs};
 pub use sim::SimArgs;
 pub use take_over::TakeOverArgs;
 pub use top::TopArgs;
@@ -136,6 +138,10 @@ pub enum Command {
     /// leaders move, answers get lost, processes are killed. Then it checks that the target is what it should be. The same seed
     /// is the same run, on every machine.
     Sim(SimArgs),
+    /// Print what a shell needs to complete these commands and their flags.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for each command.
+    Man(ManArgs),
 }
 
 // The command-line library takes a bare `Vec` for an argument that may be given again.
