@@ -163,6 +163,7 @@ impl MirrorError {
             ledger::End::Lapsed => return None,
             ledger::End::Fenced => Self::Fenced { link },
             ledger::End::OtherClusters(pid) => {
+                let pid = *pid;
                 Self::OtherClusters { link, source_id: pid.source_cluster, target_id: pid.target_cluster }
             }
             ledger::End::OtherNames { before, now } => Self::OtherNames { link, before, now },

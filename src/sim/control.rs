@@ -189,7 +189,7 @@ impl World {
     }
 
     /// Lanes are spread over the shards.
-    fn place_of(&self, instance: usize, lane: LaneId) -> Place {
+    pub(super) fn place_of(&self, instance: usize, lane: LaneId) -> Place {
         Place { instance, shard: lane.0 as usize % self.plan.shards }
     }
 
@@ -420,7 +420,7 @@ impl World {
         }
     }
 
-    fn command_all(&mut self, instance: usize, command: Command) {
+    pub(super) fn command_all(&mut self, instance: usize, command: Command) {
         for shard in 0..self.instances[instance].slots.len() {
             self.command(Place { instance, shard }, command.clone());
         }

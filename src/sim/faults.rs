@@ -1,7 +1,7 @@
 //! What goes wrong, and how it heals. Which faults a run has is the [`plan`](super::plan)'s business.
 
 use crate::broker::Injection;
-use crate::shard::Side;
+use crate::shard::{Command, LaneId, Side};
 use crate::sim::plan::Fault;
 use crate::sim::world::{Broken, Moment, Relief, World};
 use kafka_protocol::error::ResponseError;
@@ -93,6 +93,7 @@ impl World {
                 self.target.cluster.deny(ApiKey::WriteTxnMarkers, None);
                 self.trace(|| "control records may not be written any more".to_owned());
             }
+            Fault::LanesPaused => self.pause_some_lanes(),
         }
         Ok(())
     }
@@ -358,6 +359,27 @@ impl World {
     }
 
     /// The process is suspended: nothing is read, written or timed until it goes on.
+    fn pause_some_lanes(&mut self) {
+        let Some(instance) = self.any_instance() else { return };
+        for partition in 0..self.reference.partitions.len() {
+            if self.chaos.percent(50) {
+                let paused = self.chaos.percent(50);
+                self.pause_lane(instance, partition, paused);
+            }
+        }
+        let bytes_per_second = self.chaos.pick(&[None, Some(10_000), Some(1_000_000)]);
+        self.command_all(instance, Command::Throttle { bytes_per_second });
+    }
+
+    fn pause_lane(&mut self, instance: usize, partition: usize, paused: bool) {
+        if self.instances[instance].slots.is_empty() {
+            return;
+        }
+        let lane = LaneId(partition as u32);
+        self.trace(|| format!("lane {partition} of instance {instance} is paused: {paused}"));
+        self.command(self.place_of(instance, lane), Command::Pause { lane, paused });
+    }
+
     fn pause_some_instance(&mut self) {
         let Some(instance) = self.any_instance() else { return };
         let until_us = self.now_us + self.chaos.below(self.pause_ms_max() * 1000 + 1);
@@ -419,8 +441,20 @@ impl World {
         for partition in 0..self.reference.partitions.len() {
             self.release_watermark(partition);
         }
+        self.resume_lanes();
         if self.instances_running() == 0 {
             self.start_instance();
+        }
+    }
+
+    fn resume_lanes(&mut self) {
+        if !self.plan.has(Fault::LanesPaused) {
+            return;
+        }
+        let bytes_per_second = self.plan.bytes_per_second;
+        for instance in 0..self.instances.len() {
+            (0..self.reference.partitions.len()).for_each(|lane| self.pause_lane(instance, lane, false));
+            self.command_all(instance, Command::Throttle { bytes_per_second });
         }
     }
 }

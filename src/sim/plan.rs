@@ -64,6 +64,8 @@ pub(super) enum Fault {
     FilledTwice,
     /// The right to append control records is taken away, for good: lanes go on by transactions, or stop at their next gap.
     FillDenied,
+    /// Somebody pauses and resumes lanes, and changes the limit.
+    LanesPaused,
 }
 
 const FAULTS: [Fault; 28] = [
@@ -254,6 +256,11 @@ impl Plan {
                 plan.faults.push((fault, fault_phase_ms / random.between(1, 12) + 1));
             }
         }
+        // Drawn apart, so that whatever else a seed means stays as it was.
+        let mut apart = Random::new(seed, "pauses");
+        if !calm && apart.percent(20) {
+            plan.faults.push((Fault::LanesPaused, fault_phase_ms / apart.between(1, 12) + 1));
+        }
         if plan.has(Fault::TargetTruncation) {
             // Where a commit was lost and something else stands in its place, only the instance that sees it happen can tell.
             plan.exactly_once = ExactlyOnce::Sequences;
@@ -345,7 +352,7 @@ mod tests {
     #[test]
     fn plans_repeat_and_every_fault_turns_up() {
         assert_eq!(format!("{:?}", Plan::of_seed(5)), format!("{:?}", Plan::of_seed(5)));
-        for fault in FAULTS {
+        for fault in FAULTS.into_iter().chain([Fault::LanesPaused]) {
             assert!((0..500).any(|seed| Plan::of_seed(seed).has(fault)), "{fault:?} is never on");
         }
     }

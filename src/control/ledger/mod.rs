@@ -177,7 +177,7 @@ pub enum End {
     /// The lock was not renewed for too long, or the broker lost its state: stop the lanes, and begin anew with a new ledger.
     Lapsed,
     /// The link's state topic belongs to another pair of clusters.
-    OtherClusters(DataPid),
+    OtherClusters(Box<DataPid>),
     /// The link has written under other names than those it is told now.
     OtherNames { before: TopicNames, now: TopicNames },
     /// The state topic cannot be understood.
@@ -629,7 +629,7 @@ impl Ledger {
         let same = (is_untold || pid.source_cluster == self.settings.source_cluster)
             && pid.target_cluster == self.settings.target_cluster;
         if !same {
-            return Some(End::OtherClusters(pid.clone()));
+            return Some(End::OtherClusters(Box::new(pid.clone())));
         }
         let (before, now) = (pid.names.clone(), self.settings.names.clone());
         (before != now).then_some(End::OtherNames { before, now })

@@ -10,8 +10,8 @@ use crate::time::Now;
 use serde::Serialize;
 use std::sync::Arc;
 
-pub(super) const PATHS: &str = "there are / (a page for people), /metrics (for Prometheus), /health and /ready, and as JSON /status, \
-                                /live, /lanes and /events\n";
+pub(super) const PATHS: &str = "there are / (a page for people), /metrics (for Prometheus), /health and /ready, and as JSON \
+                                /status, /live, /lanes and /events\n";
 /// Partitions that are listed, unless told otherwise, and at the most.
 const LISTED: (usize, usize) = (100, 1_000);
 

@@ -294,8 +294,8 @@ fn request(parsed: &httparse::Request<'_, '_>, mut body: Body) -> Result<(Reques
 fn write(stream: &mut TcpStream, until: Instant, answer: &Answer, has_body: bool) -> io::Result<()> {
     let Answer { code, content_type, headers, policy, body } = answer;
     let mut text = format!(
-        "HTTP/1.1 {code} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\nCache-Control: no-store\r\n\
-         X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n",
+        "HTTP/1.1 {code} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\
+         Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n",
         reason(*code),
         body.len(),
     );

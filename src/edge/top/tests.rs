@@ -44,16 +44,19 @@ fn key(code: KeyCode) -> KeyEvent {
 #[test]
 fn a_snapshot_says_it_in_plain_text() {
     let text = text::snapshot(&seen());
+    let squeezed: Vec<String> =
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let squeezed = squeezed.join("\n");
     for part in [
         "5.00 MB/s",
         "1,234 records behind, 2.50 s",
         "1 in need of attention",
         "clicks is left out",
-        "orders-2   stopped      7       7.00 s         5  has stopped: too large",
-        "orders-1   stream       0            -         5",
+        "orders-2 stopped 7 7.00 s 5 has stopped: too large",
+        "orders-1 stream 0 - 5",
         "and 297 more",
     ] {
-        assert!(text.contains(part), "{part} is not in\n{text}");
+        assert!(squeezed.contains(part), "{part} is not in\n{text}");
     }
     assert!(!text.contains('\x1b'), "{text:?}");
 }

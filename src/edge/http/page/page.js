@@ -5,7 +5,7 @@ const EVERY_MS = 1000;
 const LEGEND = [
   ['x', 'stopped'], ['s', 'stuck'], ['p', 'paused'], ['u', 'finding its place'], ['a', 'not behind'], ['b', 'behind ≤ 1 s'],
   ['c', 'behind ≤ 5 s'], ['d', 'behind ≤ 15 s'], ['e', 'behind ≤ 1 min'], ['f', 'behind ≤ 5 min'], ['g', 'behind ≤ 30 min'],
-  ['h', 'behind ≤ 3 h'], ['i', 'behind more, or for nobody knows how long'],
+  ['h', 'behind ≤ 3 h'], ['i', 'behind > 3 h, or not known for how long'],
 ];
 const HEAT_ROWS = ['none', '1 s', '5 s', '15 s', '1 min', '5 min', '30 min', '3 h', 'more'];
 
@@ -72,7 +72,7 @@ function figures() {
   } else {
     set('lag', look.lag_records === 0 ? 'nothing' : short(look.lag_records));
     const parts = look.lag_records === 0 ? [] : [look.lag_records === 1 ? 'record' : 'records'];
-    if (look.lag_records > 0 && look.lag_ms !== null) parts.push(span(look.lag_ms));
+    if (look.lag_records > 0 && look.lag_ms > 0) parts.push(span(look.lag_ms));
     if (look.eta_ms !== null) parts.push('caught up in ' + span(look.eta_ms));
     set('age', parts.join(' · '));
   }
