@@ -234,7 +234,7 @@ impl<'a> Look<'a> {
         let end = end.ok_or("the source does not say where it ends")?;
         let start = self.source.start_offsets(&place).get(&place[0]).copied();
         let start = start.ok_or("the source does not say where it begins")?;
-        // The tail's first record is no earlier than the first one of its time, and the other mirror did not claim more than it wrote.
+        // The tail's first record is no earlier than the first one of its time, and the other mirror claims no more than it wrote.
         let since = match with_times {
             true => self.source.offsets_since(&place, first_time_ms).get(&place[0]).copied().unwrap_or(start),
             false => start,

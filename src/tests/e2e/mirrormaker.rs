@@ -181,7 +181,8 @@ fn the_same_file_serves_mirror_maker_and_then_twinlog() {
     judge.create(&east.bootstrap, "orders", 2, 1, "");
     judge.produce(&east.bootstrap, "orders", 1, 1 << 20, "keys=true");
     let more = "topics = orders\nwest->east.enabled = false\nemit.heartbeats.enabled = false\n\
-                heartbeats.topic.replication.factor = 1\noffset-syncs.topic.replication.factor = 1\nstatus.storage.replication.factor = 1\n\
+                heartbeats.topic.replication.factor = 1\noffset-syncs.topic.replication.factor = 1\n\
+                status.storage.replication.factor = 1\n\
                 config.storage.replication.factor = 1\nsync.topic.acls.enabled = false\n";
     let (_kept, file) = both_ways(&east.bootstrap, &west.bootstrap, more);
     let class_path = script(&["classpath", &west.version]).expect("Kafka's jars");
