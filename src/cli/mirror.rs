@@ -157,7 +157,8 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     topic_configs_interval_ms: Option<u64>,
 
-    /// How often both clusters are asked for new topics, partitions and leaders, ms; after errors at once [default: 30000]
+    /// How often both clusters are asked for new topics, partitions and leaders, ms; after errors at once, and where the answer
+    /// takes long, seldomer [default: 5000]
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     metadata_refresh_ms: Option<u64>,
 

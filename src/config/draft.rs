@@ -190,7 +190,7 @@ impl Draft {
             sync_acls: self.sync_acls.unwrap_or_default(),
             principals: self.principals.unwrap_or_default(),
             topic_configs_interval_ms: self.topic_configs_interval_ms.unwrap_or(60_000),
-            metadata_refresh_ms: self.metadata_refresh_ms.unwrap_or(30_000),
+            metadata_refresh_ms: self.metadata_refresh_ms.unwrap_or(5_000),
             zombie_bound_ms: self.zombie_bound_ms.unwrap_or(30_000),
             fetch_bytes_max: self.fetch_bytes_max.unwrap_or(48 << 20),
             fetch_wait_ms: self.fetch_wait_ms.unwrap_or(500).try_into().unwrap_or(i32::MAX),
