@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 /// Records of a tail. That so many stand in a row twice, times included, is out of the question.
 pub const TAIL_RECORDS: usize = 100;
-/// A shorter row is believed only if it stands at one place of the source.
+/// A shorter row is believed only if it is all that there is of the tail, and stands at one place of the source.
 const SURE_RECORDS: usize = 16;
 
 /// A record's time, key, value and headers.
@@ -48,6 +48,10 @@ pub enum Found {
     Ambiguous {
         records: usize,
     },
+    /// Only so few stand in a row that others may have come between them.
+    Few {
+        records: usize,
+    },
     Nowhere,
 }
 
@@ -77,7 +81,7 @@ impl Search {
             self.passed.iter().rev().zip(self.tail.iter().rev()).take_while(|(one, other)| one == other);
         let records = same.count();
         let before = match self.found {
-            Found::Before { records, .. } | Found::Ambiguous { records } => records,
+            Found::Before { records, .. } | Found::Ambiguous { records } | Found::Few { records } => records,
             Found::Nowhere => 0,
         };
         if records > before {
@@ -95,7 +99,12 @@ impl Search {
     }
 
     pub fn found(&self) -> Found {
-        self.found
+        match self.found {
+            Found::Before { records, .. } if records < self.tail.len().min(SURE_RECORDS) => {
+                Found::Few { records }
+            }
+            found => found,
+        }
     }
 }
 
@@ -135,8 +144,10 @@ mod tests {
 
     #[test]
     fn what_was_doubled_before_the_end_does_not_matter() {
-        assert_eq!(search("abcdcd", "abcdefgh", false).0, before(104, 2));
-        assert_eq!(search("xxxg", "abcdefgh", false).0, before(107, 1));
+        let log: String = ('a'..='z').collect();
+        let doubled = format!("{}{}", &log[..20], &log[4..20]);
+        assert_eq!(search(&doubled, &log, false).0, before(120, 16));
+        assert_eq!(search("xxxg", "abcdefgh", false).0, Found::Few { records: 1 }, "whose are the others?");
     }
 
     #[test]

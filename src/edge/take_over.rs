@@ -14,7 +14,7 @@ use crate::control::take_over::{Found, Print, Search, TAIL_RECORDS, prints};
 use crate::control::topics;
 use crate::shard::{OffsetMode, Side};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -98,14 +98,27 @@ pub fn run(settings: &Settings, stop: &AtomicBool) -> Result<Outcome, TakeOverEr
             Err(why) => outcome.left_out.push((topic.clone(), *partition, why)),
         }
     }
+    leave_out_whole_topics(&mut outcome);
     let stood_us = began.after_ms(STILL_MS).saturating_sub(clock::now().mono_us);
     std::thread::sleep(Duration::from_micros(stood_us.min(STILL_MS * 1_000)));
     look.check_still(&ends)?;
-    if !settings.dry_run && !stop.load(Ordering::Relaxed) {
+    if !settings.dry_run && !outcome.partitions.is_empty() && !stop.load(Ordering::Relaxed) {
         look.write(&outcome.partitions)?;
         outcome.is_done = true;
     }
     Ok(outcome)
+}
+
+/// Where one partition's records are not found, the other mirror may have spread those of all: what is found of the topic proves
+/// nothing then.
+fn leave_out_whole_topics(outcome: &mut Outcome) {
+    let left: BTreeSet<String> = outcome.left_out.iter().map(|(topic, ..)| topic.clone()).collect();
+    let (out, kept) = std::mem::take(&mut outcome.partitions)
+        .into_iter()
+        .partition::<Vec<Taken>, _>(|taken| taken.found_by.is_some() && left.contains(&taken.topic));
+    outcome.partitions = kept;
+    let why = "another partition of the topic is left out, so the other mirror may have chosen partitions by itself";
+    outcome.left_out.extend(out.into_iter().map(|taken| (taken.topic, taken.partition, why.to_owned())));
 }
 
 struct Look<'a> {
@@ -195,6 +208,12 @@ impl<'a> Look<'a> {
                 return Err(format!(
                     "the target's last {records} records stand at several places of the source; say where the other mirror stood \
                      (--group, --offsets-file)"
+                ));
+            }
+            Found::Few { records } => {
+                return Err(format!(
+                    "of the target's last records only {records} stand in a row in the source's partition: the other mirror chose \
+                     partitions by itself, or did not keep their order; say where it stood (--group, --offsets-file)"
                 ));
             }
             Found::Nowhere => {
@@ -363,6 +382,7 @@ pub fn show(outcome: &Outcome, settings: &Settings) -> String {
     }
     let (count, link) = (outcome.partitions.len(), &settings.config.link);
     text += &match outcome.is_done {
+        _ if count == 0 => "nothing is taken over\n".into(),
         true => format!(
             "{count} partitions taken over by link {link}; start `twinlog mirror` with the same flags, then `twinlog verify`\n"
         ),

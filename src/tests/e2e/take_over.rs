@@ -131,8 +131,16 @@ fn by_its_own_account(pair: &mut Pair) {
     command(pair, "filed", &["mirror", "--until-caught-up"]).run().succeeded();
 }
 
-/// Nothing there, or nothing that the other mirror wrote.
+/// Nothing there, or nothing that the other mirror wrote; one partition that is as it was copied, beside one that is not.
 fn what_stands_in_the_way(pair: &mut Pair) {
+    pair.on_source("create", "spread 2 1");
+    pair.on_source("produce", "spread 1 200000 batch=4000");
+    pair.mirror("spread", "first").run().succeeded();
+    pair.on_source("produce", "spread 2 100000 batch=4000");
+    pair.on_target("produce", "spread 3 100000 batch=4000 only=1");
+    let take_over = ["take-over", "--topics", "spread", "--link", "second"];
+    let words = ["left out: spread-0: another partition", "left out: spread-1: ", "nothing is taken over"];
+    pair.twinlog(&take_over).run().ended_with(3, &words);
     pair.on_source("create", "alone 1 1");
     let take_over = ["take-over", "--topics", "alone", "--link", "alone"];
     pair.twinlog(&take_over).run().ended_with(1, &["nothing to take over", "--prefix"]);
