@@ -21,6 +21,8 @@ pub(super) type Slot = usize;
 
 /// The list of changed lanes is thinned out beyond this length, and some for every lane.
 const DIRTY_MAX: usize = 1024;
+/// The reading of no lane.
+const NOBODYS: u32 = u32::MAX;
 
 /// What a source connection waits for.
 pub(super) enum Tag {
@@ -265,7 +267,8 @@ impl Source {
         if let Some((.., before)) = place.map(|at| self.gone.swap_remove(at))
             && let Some(from) = self.session.partitions.remove(&before)
         {
-            self.session.partitions.insert(slot, from);
+            // What is under way was asked for where the other one stood, which means nothing to this one.
+            self.session.partitions.insert(slot, FetchFrom { reading: NOBODYS, ..from });
         }
         for topic in [name, id] {
             self.lanes.entry(topic).or_default().insert(partition, slot);
@@ -386,6 +389,8 @@ mod tests {
         let (name, id) = keys(7);
         source.remove(&name, &id, 0, 1);
         source.insert(name, id, 0, 3);
+        let asked = source.asked(3).map(|asked| asked.reading);
+        assert_ne!(asked, Some(from(0).reading), "the answer under way is none of its");
         let changes = source.changes(true, |slot| Some(from(if slot == 3 { 9 } else { 0 }))).unwrap();
         assert_eq!((changes.added, changes.forgotten), (vec![(3, from(9))], vec![]));
         assert_eq!((source.asked(1), source.asked(3)), (None, Some(from(9))));
