@@ -315,7 +315,7 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
     }
     if !mirror.both_directions.is_empty() && !mirror.target.names.is_identity() {
         return refuse(
-            "both-directions is for topics that have one name on both sides; leave prefix and rename out, or both-directions".into(),
+            "both-directions is for topics that have one name on both sides; leave out prefix and rename, or it".into(),
         );
     }
     if mirror.control_token_file.is_some() && mirror.listen.is_none() {

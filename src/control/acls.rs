@@ -1,7 +1,7 @@
 //! Access rules that stand on the source: which of them belong on the target, and as what.
 //!
-//! Rules about mirrored topics let the readers of one cluster read on the other. Those that let somebody write are another matter: a
-//! client that writes to a mirrored topic stops its partition, so they wait for a migration ([`SyncAcls::All`]).
+//! Rules about mirrored topics let the readers of one cluster read on the other. Those that let somebody write are another matter:
+//! a client that writes to a mirrored topic stops its partition, so they wait for a migration ([`SyncAcls::All`]).
 
 use super::finding::{About, Finding, Weight};
 use crate::config::{Mirror, SyncAcls};

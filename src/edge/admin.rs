@@ -1,5 +1,5 @@
-//! What control asks a cluster, one blocking question at a time: metadata, configs, new topics, offsets. Topics have the link's names
-//! here, and the cluster's only in requests and answers.
+//! What control asks a cluster, one blocking question at a time: metadata, configs, new topics, offsets. Topics have the link's
+//! names here, and the cluster's only in requests and answers.
 
 use super::client::{ANY_BROKER, ClientError, ClusterClient};
 use crate::config::{Cluster, Isolation, StartFrom, TopicNames};

@@ -71,8 +71,8 @@ pub fn run(settings: &Settings, stop: &AtomicBool) -> Result<Outcome, TakeOverEr
     let places = look.places()?;
     if places.is_empty() {
         return Err(TakeOverError::Refused(
-            "no matching topic exists on both clusters with records on the target, so there is nothing to take over; check --topics, \
-             --prefix and --rename. What is not on the target yet `twinlog mirror` begins by itself"
+            "no matching topic exists on both clusters with records on the target, so there is nothing to take over; check \
+             --topics, --prefix and --rename. What is not on the target yet `twinlog mirror` begins by itself"
                 .into(),
         ));
     }
