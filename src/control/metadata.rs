@@ -98,6 +98,11 @@ impl Observed {
         self
     }
 
+    /// A topic's id; nil where there is none.
+    pub fn topic_id(&self, topic: &str) -> Uuid {
+        self.topics.get(topic).map(|topic| topic.id).unwrap_or_default()
+    }
+
     /// Who leads a partition; nobody when it is not there.
     pub fn leader(&self, topic: &str, partition: i32) -> Partition {
         let partitions = self.topics.get(topic).map(|topic| &topic.partitions);

@@ -1,8 +1,8 @@
 //! A running mirror, spoken to through its listener.
 
+use super::http::read_token;
 use super::https;
 use crate::config::Secret;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -60,15 +60,5 @@ impl Remote {
         }
         let why: String = body.chars().filter(|c| !c.is_control()).take(300).collect();
         Err(format!("{url}: {status}: {why}"))
-    }
-}
-
-fn read_token(path: &Path) -> Result<Secret, String> {
-    let content = fs::read_to_string(path)
-        .map(Secret::from)
-        .map_err(|error| format!("cannot read the token file {}: {error}", path.display()))?;
-    match content.expose().trim() {
-        "" => Err(format!("the token file {} is empty", path.display())),
-        token => Ok(token.into()),
     }
 }

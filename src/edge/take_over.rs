@@ -295,13 +295,11 @@ impl<'a> Look<'a> {
     }
 
     fn write(&mut self, partitions: &[Taken]) -> Result<(), TakeOverError> {
-        let id = |admin: &Admin, topic: &str| {
-            admin.observed().topics.get(topic).map(|topic| topic.id).unwrap_or_default()
-        };
         let source_cluster = self.source.observed().cluster_id.clone();
         let mut held = HeldLink::take(&self.settings.config, &source_cluster)?;
         for taken in partitions {
-            let topic_ids = (id(&self.source, &taken.topic), id(&self.target, &taken.topic));
+            let topic_ids =
+                [&self.source, &self.target].map(|admin| admin.observed().topic_id(&taken.topic)).into();
             let begins_at = (taken.source_offset, taken.target_offset);
             held.ledger.go_on_behind_others(
                 &taken.topic,

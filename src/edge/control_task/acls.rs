@@ -13,9 +13,11 @@ use std::collections::BTreeSet;
 pub(super) struct AclSync {
     /// When to look next (steady clock, µs).
     at_us: u64,
+    /// Topics that are or were mirrored: one that a broker does not list for a moment keeps its rules.
+    topics: BTreeSet<String>,
     /// What was wanted at the last look, and stands on the target.
     before: Option<BTreeSet<Acl>>,
-    /// What the target does not let us change, which has been said.
+    /// What the target did not let us change at the last look, which has been said.
     refused: BTreeSet<Acl>,
     told_of_none: bool,
 }
@@ -44,8 +46,8 @@ impl Session<'_> {
             }
             return Ok(());
         };
-        let topics = self.lanes.values().map(|lane| lane.topic.to_string()).collect();
-        let mut wanted = wanted(self.config, &source, &topics);
+        self.acl_sync.topics.extend(self.lanes.values().map(|lane| lane.topic.to_string()));
+        let mut wanted = wanted(self.config, &source, &self.acl_sync.topics);
         let changes = changes(self.acl_sync.before.as_ref(), &wanted, &target);
         let on_target = |error| (Side::Target, error);
         let not_created = acls::create(&mut self.target, &changes.create).map_err(on_target)?;
@@ -58,17 +60,19 @@ impl Session<'_> {
         {
             tracing::info!("access rule taken back on the target: {acl}");
         }
+        let mut refused = BTreeSet::new();
         for (acl, code, said) in not_created.into_iter().chain(not_deleted) {
-            // What is still to be taken back is so at the next look, too.
-            wanted.insert(acl.clone());
             if !self.acl_sync.refused.contains(&acl) {
                 let (name, advice) = (error::name(code), error::advice(code));
                 tracing::warn!(
                     "the target does not let its access rules be changed: {acl}: {name}: {advice} {said}"
                 );
-                self.acl_sync.refused.insert(acl);
             }
+            refused.insert(acl);
         }
+        // What is still to be taken back is so at the next look, too.
+        wanted.extend(refused.iter().cloned());
+        self.acl_sync.refused = refused;
         self.acl_sync.before = Some(wanted);
         Ok(())
     }

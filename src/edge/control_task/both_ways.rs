@@ -1,6 +1,7 @@
 //! Other links that write to the source: what they wrote is not sent back to where it came from.
 
 use super::{Lane, Session};
+use crate::control::offsets;
 use crate::control::planner::Action;
 use crate::edge::admin::AdminError;
 use crate::edge::{clock, ledger_io};
@@ -48,8 +49,8 @@ impl Session<'_> {
     /// Whether the action is worth it: a topic that would be left out at once is not created first.
     pub(super) fn may_act(&mut self, action: &Action) -> bool {
         let Action::CreateTopic { name, .. } = action else { return true };
-        let is_shared = self.config.both_directions.iter().any(|pattern| pattern.is_match(name));
-        let mode = if is_shared { OffsetMode::Shared } else { OffsetMode::Append };
+        // Where it begins makes no difference to that.
+        let mode = offsets::choose(self.config, name, self.cannot_fill.as_deref(), 0).mode;
         let problem = self.flows(name, mode).err();
         problem.map(|problem| self.give_up(name, problem)).is_none()
     }

@@ -167,9 +167,6 @@ fn places(
     }
     let names: Vec<(String, i32)> = failovers.keys().cloned().collect();
     let (primary_ends, standby_ends) = (primary.end_offsets(&names), standby.end_offsets(&names));
-    let id = |admin: &Admin, topic: &str| {
-        admin.observed().topics.get(topic).map(|topic| topic.id).unwrap_or_default()
-    };
     let mut places = BTreeMap::new();
     for (name, failover) in failovers {
         let ends = primary_ends.get(&name).zip(standby_ends.get(&name));
@@ -180,7 +177,7 @@ fn places(
             ))
         })?;
         let mode = forward.ledger.mode(&name.0, name.1).unwrap_or_default();
-        let topic_ids = (id(primary, &name.0), id(standby, &name.0));
+        let topic_ids = (primary.observed().topic_id(&name.0), standby.observed().topic_id(&name.0));
         places.insert(name, Place { failover, mode, primary_end, standby_end, topic_ids });
     }
     Ok(places)

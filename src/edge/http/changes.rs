@@ -129,7 +129,8 @@ fn is_same(named: &[u8], token: &[u8]) -> bool {
     named.iter().zip(token.iter()).fold(0, |different, (one, other)| different | (one ^ other)) == 0
 }
 
-fn read_token(path: &Path) -> Result<Secret, String> {
+/// The token that both sides name: who listens, and who asks.
+pub fn read_token(path: &Path) -> Result<Secret, String> {
     let failed = |problem: &str| format!("the token file {}: {problem}", path.display());
     let content = Secret::from(fs::read_to_string(path).map_err(|error| failed(&error.to_string()))?);
     match content.expose().trim() {

@@ -11,6 +11,7 @@ mod server;
 mod tests;
 
 pub use changes::Changes;
+pub(super) use changes::read_token;
 
 use super::outside::Outside;
 use page::Page;
