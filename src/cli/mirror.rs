@@ -116,6 +116,25 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "N", value_parser = text::replication_factor, help_heading = "How")]
     replication_factor: Option<i16>,
 
+    /// auto: several instances, each started like this one with the same --link, share the link's partitions, and take over from
+    /// each other; one: this process mirrors them all. See README, Several instances [default: one]
+    #[arg(long, value_name = "HOW", value_parser = text::instances, help_heading = "Several instances")]
+    instances: Option<bool>,
+
+    /// In how many parts the link's partitions are divided; each part runs on one core of one instance. The same for all
+    /// instances, and for good [default: 16]
+    #[arg(long, value_name = "N", value_parser = text::parts, help_heading = "Several instances")]
+    parts: Option<u32>,
+
+    /// What this instance is called; no two running ones may have one name [default: the host's name]
+    #[arg(long, value_name = "NAME", value_parser = text::instance, help_heading = "Several instances")]
+    instance: Option<String>,
+
+    /// Others run the parts of an instance that the target has not heard of for so long, ms. The brokers'
+    /// group.min.session.timeout.ms is the least [default: 10000]
+    #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Several instances")]
+    instance_timeout_ms: Option<u64>,
+
     /// Serve /metrics (for Prometheus), /health, /ready and /status over HTTP: a port of this machine's loopback, or IP:PORT.
     /// Everybody who reaches it may look; what is shown are names of topics and figures. See `twinlog control`
     #[arg(long, value_name = "PORT", value_parser = text::listen, help_heading = "Watching")]
@@ -261,6 +280,10 @@ impl MirrorArgs {
             listen: self.listen,
             control_token_file: self.control_token_file,
             pause: some_of(self.pause),
+            instances: self.instances,
+            parts: self.parts,
+            instance: self.instance,
+            instance_timeout_ms: self.instance_timeout_ms,
             ..Draft::default()
         };
         Ok(self.groups.draft().or(flags).or(self.link.draft()?))

@@ -11,6 +11,7 @@ use twinlog::edge::mirror::{MirrorError, Summary};
 use twinlog::edge::progress::Progress;
 use twinlog::edge::signals::{INTERRUPTED, Stop};
 use twinlog::edge::{self, links, logging, plan};
+use twinlog::stats::Report;
 
 /// Of several links the worst one's exit code counts: what comes later here is worse.
 const WORSE: [u8; 6] = [0, INTERRUPTED, SOME_STOPPED, 4, 2, 1];
@@ -73,7 +74,11 @@ fn start(args: MirrorArgs) -> Result<(Vec<Mirror>, LogFormat), Failure> {
 
 fn one(config: &Mirror, stop: &Stop, format: LogFormat) -> Result<u8, Failure> {
     let mut progress = Progress::new(format);
-    let result = edge::mirror::run(config, stop.flag(), &mut |report| progress.show(report));
+    let mut observe = |report: &Report| progress.show(report);
+    let result = match &config.instances {
+        Some(instances) => edge::instances::run(config, instances, stop.flag(), &mut observe),
+        None => edge::mirror::run(config, stop.flag(), &mut observe),
+    };
     progress.finish();
     let summary = result.map_err(of_mirror)?;
     summary.show(format);

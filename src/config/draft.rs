@@ -2,8 +2,8 @@
 
 use super::placeholder::Machine;
 use super::{
-    Address, Cluster, ExactlyOnce, Isolation, LargeGaps, Merge, Mirror, Mover, Offsets, OnLoss, Oversize,
-    Properties, Security, StartFrom, SyncAcls, TopicNames, Transform, text,
+    Address, Cluster, ExactlyOnce, Instances, Isolation, LargeGaps, Merge, Mirror, Mover, Offsets, OnLoss,
+    Oversize, Properties, Security, StartFrom, SyncAcls, TopicNames, Transform, share, text,
 };
 use crate::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 use regex::Regex;
@@ -64,6 +64,11 @@ pub struct Draft {
     /// Only a file has these.
     pub transforms: Option<Vec<Transform>>,
     pub principals: Option<BTreeMap<String, String>>,
+    /// Whether instances share the link, and what they are told then.
+    pub instances: Option<bool>,
+    pub parts: Option<u32>,
+    pub instance: Option<String>,
+    pub instance_timeout_ms: Option<u64>,
     pub log_format: Option<LogFormat>,
 }
 
@@ -140,12 +145,17 @@ impl Draft {
             pause: self.pause.or(other.pause),
             transforms: self.transforms.or(other.transforms),
             principals: self.principals.or(other.principals),
+            instances: self.instances.or(other.instances),
+            parts: self.parts.or(other.parts),
+            instance: self.instance.or(other.instance),
+            instance_timeout_ms: self.instance_timeout_ms.or(other.instance_timeout_ms),
             log_format: self.log_format.or(other.log_format),
         }
     }
 
     /// The whole, with defaults for what nobody said, and with the relations between the parts checked.
     pub fn build(self) -> Result<Mirror, ConfigError> {
+        let instances = self.instances()?;
         let link = self.link.unwrap_or_else(|| "mirror".into());
         let names = TopicNames::new(self.prefix, self.rename.unwrap_or_default())
             .map_err(|problem| ConfigError(format!("prefix and rename: {problem}")))?;
@@ -200,6 +210,8 @@ impl Draft {
             control_token_file: self.control_token_file,
             pause: self.pause.unwrap_or_default(),
             transforms: self.transforms.unwrap_or_default(),
+            instances,
+            share: None,
         };
         check(&mirror)?;
         if mirror.has_tls() {
@@ -207,6 +219,28 @@ impl Draft {
             mirror.mover = Mover::Copy;
         }
         Ok(mirror)
+    }
+
+    fn instances(&self) -> Result<Option<Instances>, ConfigError> {
+        if !self.instances.unwrap_or(false) {
+            let unused = [
+                ("parts", self.parts.is_some()),
+                ("instance", self.instance.is_some()),
+                ("instance-timeout-ms", self.instance_timeout_ms.is_some()),
+            ];
+            return match unused.iter().find(|(_, is_said)| *is_said) {
+                Some((key, _)) => Err(ConfigError(format!(
+                    "{key} is for a link that several instances share; add --instances auto, or set mirror.instances in the config \
+                     file"
+                ))),
+                None => Ok(None),
+            };
+        }
+        Ok(Some(Instances {
+            parts: self.parts.unwrap_or(share::PARTS),
+            name: self.instance.clone(),
+            timeout_ms: self.instance_timeout_ms.unwrap_or(10_000),
+        }))
     }
 
     /// What a file of Kafka's client settings says about one cluster: `bootstrap.servers`, and how it is spoken to.
@@ -282,6 +316,9 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
             mirror.buffer_bytes
         ));
     }
+    if let Some(instances) = &mirror.instances {
+        check_instances(mirror, instances)?;
+    }
     if mirror.fetch_bytes_max < 1 << 10 || mirror.fetch_bytes_max > crate::limits::FETCH_ANSWER_BYTES_MAX / 2
     {
         return refuse(format!("fetch-bytes-max is {}; it must be 1KiB to 512MiB", mirror.fetch_bytes_max));
@@ -327,6 +364,23 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
         return refuse(
             "zombie-bound-ms, metadata-refresh-ms and groups-interval-ms must be more than 0".into(),
         );
+    }
+    Ok(())
+}
+
+fn check_instances(mirror: &Mirror, instances: &Instances) -> Result<(), ConfigError> {
+    let each = mirror.buffer_bytes / instances.parts as usize;
+    if each < BUFFER_BYTES_MIN {
+        return Err(ConfigError(format!(
+            "buffer-bytes is {}, which leaves {each} to each of {} parts; the least is {BUFFER_BYTES_MIN} (4MiB) for each",
+            mirror.buffer_bytes, instances.parts
+        )));
+    }
+    if mirror.until_caught_up {
+        return Err(ConfigError(
+            "until-caught-up is for a mirror that ends, and instances that share a link stay for each other; leave out one of the two"
+                .into(),
+        ));
     }
     Ok(())
 }

@@ -127,6 +127,10 @@ const KEYS: &[Key] = keys! {
     mirror."listen" => listen: scalar, text::listen;
     mirror."control-token-file" => control_token_file: string, text::file;
     mirror."pause" => pause: list, text::patterns;
+    mirror."instances" => instances: string, text::instances;
+    mirror."parts" => parts: integer, text::parts;
+    mirror."instance" => instance: string, text::instance;
+    mirror."instance-timeout-ms" => instance_timeout_ms: integer, text::milliseconds;
     mirror."log-format" => log_format: string, log_format;
 };
 

@@ -11,6 +11,7 @@ mod properties;
 mod registry;
 mod secret;
 pub mod security;
+pub mod share;
 pub mod text;
 pub mod transforms;
 
@@ -23,6 +24,7 @@ pub use properties::Properties;
 pub use registry::{Registry, RegistryLogin};
 pub use secret::Secret;
 pub use security::Security;
+pub use share::{Instances, Share};
 pub use transforms::Transform;
 
 use std::collections::BTreeMap;
@@ -269,6 +271,10 @@ pub struct Mirror {
     pub pause: Vec<regex::Regex>,
     /// What is changed of records on their way. Of several that match a topic the first applies.
     pub transforms: Vec<Transform>,
+    /// Other instances run parts of the link. None: this process alone runs the whole.
+    pub instances: Option<Instances>,
+    /// This is one part of a link. None: it is all of it.
+    pub share: Option<Share>,
 }
 
 impl Mirror {
@@ -280,6 +286,29 @@ impl Mirror {
     /// Which of the transforms that is.
     pub fn transform_at(&self, topic: &str) -> Option<usize> {
         self.transforms.iter().position(|each| each.topics.iter().any(|pattern| pattern.is_match(topic)))
+    }
+
+    /// One part of this link, on these cores. Memory is the link's, so each part has its even share of it.
+    pub fn part(&self, share: Share, cores: Vec<usize>) -> Self {
+        let parts = share.parts.max(1);
+        Self {
+            link: share::link_of_part(&self.link, share.part),
+            cores,
+            buffer_bytes: self.buffer_bytes / parts as usize,
+            instances: None,
+            share: Some(share),
+            ..self.clone()
+        }
+    }
+
+    /// Whether the partition is to be mirrored by this part of the link.
+    pub fn has_share_in(&self, topic: &str, partition: i32) -> bool {
+        self.share.is_none_or(|share| share.has(topic, partition))
+    }
+
+    /// Whether this part of the link sees to what all parts have in common.
+    pub fn leads(&self) -> bool {
+        self.share.is_none_or(Share::leads)
     }
 
     /// Whether bytes of either cluster have to be decrypted or encrypted.

@@ -2,6 +2,7 @@
 //! Every error is one sentence that can follow "invalid value: ".
 
 use super::names::{TopicNames, check_topic_name};
+use super::share::{PARTS_MAX, part_in};
 use super::{
     Address, ExactlyOnce, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss, Oversize,
     StartFrom, SyncAcls,
@@ -303,10 +304,50 @@ pub fn link(text: &str) -> Result<String, String> {
             "`{bad}` may not stand in a link's name; allowed are letters, digits, `.`, `_` and `-`"
         ));
     }
+    if part_in(text).is_some() {
+        return Err(format!(
+            "`{text}` is what a part of a link is called (see --instances); choose another name"
+        ));
+    }
     if text.len() > longest {
         return Err(format!("a link's name may have {longest} characters, this one has {}", text.len()));
     }
     Ok(text.into())
+}
+
+/// `auto`, or `one`. Whether instances share the link.
+pub fn instances(text: &str) -> Result<bool, String> {
+    match text {
+        "auto" => Ok(true),
+        "one" => Ok(false),
+        _ => Err(format!("`{text}` is none of: auto, one")),
+    }
+}
+
+/// In how many parts a link is divided.
+pub fn parts(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(parts @ 1..=PARTS_MAX) => Ok(parts),
+        _ => Err(format!("`{text}` is not a number from 1 to {PARTS_MAX}")),
+    }
+}
+
+/// What an instance is called: what a topic may be called, too (Kafka checks `group.instance.id` like that).
+pub fn instance(text: &str) -> Result<String, String> {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match text {
+        "" | "." | ".." => Err(format!("`{text}` cannot be an instance's name")),
+        _ if text.len() > TOPIC_NAME_BYTES_MAX => Err(format!(
+            "an instance's name may have {TOPIC_NAME_BYTES_MAX} characters, this one has {}",
+            text.len()
+        )),
+        _ => match text.chars().find(|c| !is_legal(*c)) {
+            Some(bad) => Err(format!(
+                "`{bad}` may not stand in an instance's name; allowed are letters, digits, `.`, `_` and `-`"
+            )),
+            None => Ok(text.into()),
+        },
+    }
 }
 
 /// What stands before topics' names on the target.

@@ -7,6 +7,7 @@ pub mod configs;
 pub mod finding;
 pub mod forecast;
 pub mod groups;
+pub mod instances;
 pub mod ledger;
 pub mod metadata;
 pub mod offset_map;

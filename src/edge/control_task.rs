@@ -87,6 +87,8 @@ pub(super) struct Session<'a> {
     /// Partitions that had a lane before, whose requests may still be under way.
     former: BTreeSet<(Arc<str>, i32)>,
     source_configs: BTreeMap<String, TopicConfigs>,
+    /// Topics that are on both sides, whichever part of the link mirrors their partitions.
+    topics: BTreeSet<Arc<str>>,
     /// Topics that were created, and when that was first tried (steady clock, µs).
     created: BTreeMap<String, u64>,
     /// Source partitions that are to be mirrored and can be.
@@ -184,12 +186,18 @@ impl<'a> Session<'a> {
                  DESCRIBE_CONFIGS on the cluster); every partition is mirrored with one batch in flight"
             );
         }
+        if config.share.is_none()
+            && ledger_io::ledgers_of(&target, &config.link).iter().any(|name| *name != config.link)
+        {
+            return Err(MirrorError::Divided { link: config.link.clone() });
+        }
         let cannot_fill = patiently(Side::Target, stop, || target.cannot_fill())?;
         let cluster_ids = (source_id.clone(), target_id.clone());
         let ledger = Ledger::new(ledger::Settings {
             source_cluster: source_id,
             target_cluster: target_id,
             names: config.target.names.clone(),
+            parts: config.share.map(|share| share.parts),
             instance: uuid_from_clock(),
             zombie_bound_ms: config.zombie_bound_ms,
             producer_id_expiration_ms: expiration_ms,
@@ -213,6 +221,7 @@ impl<'a> Session<'a> {
             missed: BTreeSet::new(),
             former: BTreeSet::new(),
             source_configs: BTreeMap::new(),
+            topics: BTreeSet::new(),
             created: BTreeMap::new(),
             expected: 0,
             cannot_fill,
@@ -236,7 +245,7 @@ impl<'a> Session<'a> {
             outside: Arc::clone(outside),
             notes: notes::Notes::default(),
             ends: ends::Ends::default(),
-            following: wishes::Following::new(outside),
+            following: wishes::Following::new(outside, config.share),
             zombies_until_us: 0,
             ledger_retry_us: 0,
             observe_at_us: 0,
@@ -291,7 +300,9 @@ impl<'a> Session<'a> {
         session.effects();
         session.observe_first(stop)?;
         session.observed_once = true;
-        plan::say(config, expiration_ms, session.begun());
+        if config.leads() {
+            plan::say(config, expiration_ms, session.begun());
+        }
         session.start_groups()?;
         Ok(session)
     }
@@ -320,7 +331,7 @@ impl<'a> Session<'a> {
             if now.mono_us >= self.observe_at_us && drain_until_us.is_none() {
                 self.observe()?;
             }
-            if drain_until_us.is_none() {
+            if drain_until_us.is_none() && self.config.leads() {
                 self.sync_configs();
                 self.sync_acls();
             }
@@ -778,7 +789,7 @@ impl Lane {
 }
 
 /// Tries until it goes well or the patience for a start is over. Errors that time does not heal are not tried again.
-fn patiently<T>(
+pub(super) fn patiently<T>(
     side: Side,
     stop: &AtomicBool,
     mut attempt: impl FnMut() -> Result<T, AdminError>,

@@ -4,6 +4,7 @@ use super::admin::{Admin, AdminError, check};
 use super::client::ANY_BROKER;
 use super::clock;
 use super::coordinators::{self, TRANSACTION_KEY, topic_name};
+use crate::config::share;
 use crate::control::ledger::{self, Ledger, Peers, StateRecord, Todo, decode_batches};
 use crate::error;
 use crate::time::Now;
@@ -104,19 +105,42 @@ pub(super) fn read_peers(admin: &mut Admin, peers: &mut Peers) -> Result<(), Adm
     Ok(())
 }
 
-/// The link's memory as it is now, read without taking the lock. None: the link never wrote to this cluster.
+/// The names under which the link keeps ledgers on the target: its own, or those of its parts. Empty: it never wrote there.
+pub(super) fn ledgers_of(target: &Admin, link: &str) -> Vec<String> {
+    let there = target.observed().topics.values().filter(|topic| topic.error == 0);
+    let names = there.filter_map(|topic| topic.name.strip_prefix(ledger::STATE_TOPIC_PREFIX));
+    let mut found: Vec<(Option<u32>, String)> = names
+        .filter_map(|name| match share::part_in(name) {
+            Some((whole, part)) => (whole == link).then(|| (Some(part), name.to_owned())),
+            None => (name == link).then(|| (None, name.to_owned())),
+        })
+        .collect();
+    found.sort();
+    // A link is either whole or divided; if a topic of the other kind was left behind, the whole counts.
+    let is_whole = found.first().is_some_and(|(part, _)| part.is_none());
+    found.into_iter().take(if is_whole { 1 } else { usize::MAX }).map(|(_, name)| name).collect()
+}
+
+/// The link's memory as it is now, of all its parts together, read without taking a lock. None: the link never wrote to this
+/// cluster.
 pub(super) fn read_ledger(
     target: &mut Admin,
     link: &str,
     settings: ledger::Settings,
 ) -> Result<Option<Ledger>, AdminError> {
-    let topic = ledger::state_topic(link);
-    if target.observed().topics.get(&topic).is_none_or(|topic| topic.error != 0) {
+    let links = ledgers_of(target, link);
+    if links.is_empty() {
         return Ok(None);
     }
-    let mut ledger = Ledger::new(settings);
-    if let Some(todo @ Todo::Read { .. }) = ledger.poll(clock::now()) {
-        LedgerIo::new(link).carry_out(clock::now, target, &mut ledger, todo)?;
+    let mut records = Vec::new();
+    for link in &links {
+        records.extend(read_state(target, &ledger::state_topic(link), 0)?.0);
+    }
+    let parts =
+        links.iter().any(|name| name != link).then_some(u32::try_from(links.len()).unwrap_or(u32::MAX));
+    let mut ledger = Ledger::new(ledger::Settings { parts, ..settings });
+    if let Some(Todo::Read { .. }) = ledger.poll(clock::now()) {
+        ledger.on_read(clock::now(), &records, 0, true);
     }
     Ok(Some(ledger))
 }

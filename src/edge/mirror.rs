@@ -2,11 +2,12 @@
 
 use super::admin::AdminError;
 pub use super::control_task::TellTimings;
+pub(super) use super::control_task::patiently;
 use super::control_task::{End, Session};
 use super::http::{Changes, Listener};
 use super::outside::Outside;
 use super::runtime::{self, RuntimeError};
-use crate::config::{LogFormat, Mirror, TopicNames};
+use crate::config::{LogFormat, Mirror, TopicNames, share};
 use crate::control::ledger;
 use crate::error;
 use crate::shard::{LossCause, Side, Stop};
@@ -98,6 +99,15 @@ impl Summary {
         })
     }
 
+    /// Adds what another part of the same link came to, but for its report.
+    pub(super) fn add(&mut self, other: Self) {
+        self.stopped.extend(other.stopped);
+        self.lost.extend(other.lost);
+        let new = other.problems.into_iter().filter(|problem| !self.problems.contains(problem));
+        let new: Vec<_> = new.collect();
+        self.problems.extend(new);
+    }
+
     pub(super) fn note_stop(&mut self, topic: &str, partition: i32, stop: Stop) {
         tracing::error!(topic, partition, kind = ?stop.kind, "the lane has stopped: {stop}");
         self.stopped.push((topic.to_owned(), partition, stop));
@@ -141,6 +151,25 @@ pub enum MirrorError {
          choose another --link, which begins anew"
     )]
     OtherNames { link: String, before: TopicNames, now: TopicNames },
+    #[error(
+        "link `{link}` is divided in {}, and is told {}. Tell it what it was told before; or choose another --link, and let `twinlog \
+         take-over` find where the target stands",
+        in_parts(*before),
+        in_parts(*now)
+    )]
+    OtherParts { link: String, before: Option<u32>, now: Option<u32> },
+    #[error(
+        "link `{link}` has been run whole, by one process (topic __twinlog.{link} on the target), and cannot be divided among \
+         instances. Choose another --link for them, and let `twinlog take-over` find where the target stands"
+    )]
+    Undivided { link: String },
+    #[error(
+        "link `{link}` is divided among instances (topics __twinlog.{link}.part-N on the target): add --instances auto, with the \
+         same --parts"
+    )]
+    Divided { link: String },
+    #[error("{0}")]
+    Group(String),
     #[error("cannot listen on {address}: {cause}; choose another --listen, or leave it out")]
     Listen { address: SocketAddr, cause: String },
     #[error("control-token-file: {0}")]
@@ -167,12 +196,25 @@ impl MirrorError {
                 Self::OtherClusters { link, source_id: pid.source_cluster, target_id: pid.target_cluster }
             }
             ledger::End::OtherNames { before, now } => Self::OtherNames { link, before, now },
+            ledger::End::OtherParts { before, now } => {
+                let link = share::part_in(&link).map_or(link.as_str(), |(whole, _)| whole).to_owned();
+                Self::OtherParts { link, before, now }
+            }
             ledger::End::Unreadable(cause) => Self::Ledger { link, cause },
             ledger::End::Refused(code) => {
                 let cause = format!("{}: {}", error::name(code), error::advice(code));
                 Self::Ledger { link, cause }
             }
         })
+    }
+
+    /// Whether the same may go well a little later.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Cluster { error, .. } => error.is_passing() && !error.is_denied(),
+            Self::Ledger { .. } => true,
+            _ => false,
+        }
     }
 
     /// The process's exit code: 2 for what the user asked for, 4 for being fenced, 1 for the rest.
@@ -183,12 +225,20 @@ impl MirrorError {
             | Self::TokenFile(_)
             | Self::NoTopics(_)
             | Self::OtherClusters { .. }
-            | Self::OtherNames { .. } => 2,
+            | Self::OtherNames { .. }
+            | Self::OtherParts { .. }
+            | Self::Undivided { .. }
+            | Self::Divided { .. }
+            | Self::Group(_) => 2,
             Self::Runtime(RuntimeError::NoSuchCore { .. } | RuntimeError::CoreTwice { .. }) => 2,
             Self::Fenced { .. } => 4,
             _ => 1,
         }
     }
+}
+
+fn in_parts(parts: Option<u32>) -> String {
+    parts.map_or("no parts".into(), |parts| format!("{parts} parts"))
 }
 
 fn name(side: Side) -> &'static str {
@@ -226,14 +276,29 @@ pub fn run_timed(
         );
     }
     let outside = Arc::new(Outside::of(config));
-    let listen = |address| {
-        let changes =
-            Changes::new(&outside, config.control_token_file.clone()).map_err(MirrorError::TokenFile)?;
-        Listener::start(address, &outside, changes).map_err(|cause| MirrorError::Listen { address, cause })
-    };
-    let _listener = config.listen.map(listen).transpose()?;
+    let _listener = listen(config, &outside)?;
+    sessions(config, &cores, stop, observe, timings, &outside)
+}
+
+/// Serves what is to be seen of the link over HTTP, if so configured, until it is dropped.
+pub(super) fn listen(config: &Mirror, outside: &Arc<Outside>) -> Result<Option<Listener>, MirrorError> {
+    let Some(address) = config.listen else { return Ok(None) };
+    let changes = Changes::new(outside, config.control_token_file.clone()).map_err(MirrorError::TokenFile)?;
+    let listener = Listener::start(address, outside, changes);
+    listener.map(Some).map_err(|cause| MirrorError::Listen { address, cause })
+}
+
+/// One session after the other, each with the lock taken anew.
+pub(super) fn sessions(
+    config: &Mirror,
+    cores: &[usize],
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(&Report),
+    timings: Option<&TellTimings>,
+    outside: &Arc<Outside>,
+) -> Result<Summary, MirrorError> {
     loop {
-        let session = Session::start(config, &cores, stop, timings.cloned(), &outside)?;
+        let session = Session::start(config, cores, stop, timings.cloned(), outside)?;
         match session.run(stop, observe)? {
             End::Done(summary) => return Ok(summary),
             // Takes the lock anew; what was sent meanwhile is found by asking.

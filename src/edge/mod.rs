@@ -24,6 +24,7 @@ mod held_link;
 mod hlog;
 mod http;
 mod https;
+pub mod instances;
 pub mod ledger_io;
 pub mod links;
 pub mod load;

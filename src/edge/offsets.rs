@@ -42,6 +42,7 @@ impl LinkState {
             source_cluster: String::new(),
             target_cluster: String::new(),
             names: target.names.clone(),
+            parts: None,
             instance: String::new(),
             zombie_bound_ms: 1,
             producer_id_expiration_ms: None,

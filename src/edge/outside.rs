@@ -12,9 +12,9 @@ const EVENTS_SHOWN: usize = 40;
 
 #[derive(Debug)]
 pub struct Outside {
-    pub controls: Controls,
+    pub controls: Arc<Controls>,
     pub board: Board,
-    pub flight: Recorder,
+    pub flight: Arc<Recorder>,
     /// Somebody may look at the board.
     pub is_watched: bool,
 }
@@ -32,8 +32,14 @@ pub struct Board {
 
 impl Outside {
     pub fn new(wishes: Wishes, is_watched: bool) -> Self {
-        let (board, flight) = (Board::default(), Recorder::default());
-        Self { controls: Controls(Mutex::new(Arc::new(wishes))), board, flight, is_watched }
+        let controls = Arc::new(Controls(Mutex::new(Arc::new(wishes))));
+        Self { controls, board: Board::default(), flight: Arc::default(), is_watched }
+    }
+
+    /// For a part of the link: what is wished and what happened is the whole link's, the look at it its own.
+    pub fn of_part(&self) -> Self {
+        let (controls, flight) = (Arc::clone(&self.controls), Arc::clone(&self.flight));
+        Self { controls, board: Board::default(), flight, is_watched: self.is_watched }
     }
 
     /// What the configuration wishes at first.

@@ -112,6 +112,7 @@ impl<'a> Look<'a> {
             source_cluster: self.source.observed().cluster_id.clone(),
             target_cluster: self.target.observed().cluster_id.clone(),
             names: config.target.names.clone(),
+            parts: None,
             instance: String::new(),
             zombie_bound_ms: config.zombie_bound_ms,
             producer_id_expiration_ms: None,

@@ -301,7 +301,7 @@ impl<'a> Look<'a> {
             let topic_ids =
                 [&self.source, &self.target].map(|admin| admin.observed().topic_id(&taken.topic)).into();
             let begins_at = (taken.source_offset, taken.target_offset);
-            held.ledger.go_on_behind_others(
+            held.ledger(&taken.topic, taken.partition).go_on_behind_others(
                 &taken.topic,
                 taken.partition,
                 topic_ids,

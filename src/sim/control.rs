@@ -111,6 +111,7 @@ impl World {
                 source_cluster: "source".to_owned(),
                 target_cluster: "target".to_owned(),
                 names: Default::default(),
+                parts: None,
                 instance: format!("instance {instance}"),
                 zombie_bound_ms: self.plan.zombie_bound_ms,
                 producer_id_expiration_ms: self.known_expiration_ms(),

@@ -17,4 +17,4 @@ pub use latency::{Latency, Percentiles};
 pub use report::{Counters, Lag, LaneCounts, Meter, Rates, Report};
 pub use stages::{Passage, Stage, StageFigures, Stages};
 pub use timeline::{Phase, Sample, Timeline};
-pub use watch::{LaneLook, Limits, Pulse, Watch};
+pub use watch::{InstanceLook, LaneLook, Limits, Pulse, Watch};

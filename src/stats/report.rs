@@ -163,6 +163,20 @@ impl Meter {
 }
 
 impl Report {
+    /// Adds what another part of the same link has done, whose shards have work of their own.
+    pub fn add(&mut self, other: &Self) {
+        self.totals += other.totals;
+        self.lanes.total += other.lanes.total;
+        self.lanes.caught_up += other.lanes.caught_up;
+        self.lanes.stopped += other.lanes.stopped;
+        self.lanes.paused += other.lanes.paused;
+        self.lag = self.lag.zip(other.lag).map(|(one, other)| Lag {
+            records: one.records + other.records,
+            bytes: one.bytes.zip(other.bytes).map(|(one, other)| one + other).or(one.bytes).or(other.bytes),
+            ms: one.ms.max(other.ms),
+        });
+    }
+
     /// How it goes: how fast, and how far behind, each short enough for a line of a narrow terminal.
     pub fn lines(&self, rates: Rates) -> (String, String) {
         let mut speed = format!(

@@ -74,6 +74,19 @@ pub struct Watch {
     /// How long a lane may stand still before that is a problem.
     pub still_ms_max: u64,
     pub limits: Limits,
+    /// Where instances share the link: what this one has of it, and all figures are of that.
+    pub instance: Option<InstanceLook>,
+}
+
+/// An instance of a link that several run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct InstanceLook {
+    pub name: String,
+    /// The parts that it runs, and how many the link has.
+    pub parts: Vec<u32>,
+    pub of_parts: u32,
+    /// What keeps it from hearing of the others.
+    pub trouble: Option<String>,
 }
 
 /// What the link may use.
@@ -86,6 +99,20 @@ pub struct Limits {
 }
 
 impl Watch {
+    /// Adds another part of the same link. The lanes are in the order of topics and partitions after [`Self::sort`].
+    pub fn add(&mut self, other: &Self) {
+        self.at = self.at.min(other.at);
+        self.lanes.extend(other.lanes.iter().cloned());
+        self.lost_offsets += other.lost_offsets;
+        let new = other.left_out.iter().filter(|problem| !self.left_out.contains(problem));
+        let new: Vec<_> = new.cloned().collect();
+        self.left_out.extend(new);
+    }
+
+    pub fn sort(&mut self) {
+        self.lanes.sort_by(|one, other| (&one.topic, one.partition).cmp(&(&other.topic, other.partition)));
+    }
+
     /// What is not as it should be, in words that name the partition; empty when all is well. Of very many only the first are told.
     pub fn problems(&self, now: Now) -> Vec<String> {
         let mut problems = self.all_problems(now);
@@ -115,8 +142,10 @@ impl Watch {
                 span(silent_ms)
             )
         });
+        let alone = self.instance.as_ref().and_then(|instance| instance.trouble.as_ref());
+        let alone = alone.map(|why| format!("the group of this link's instances cannot be reached: {why}"));
         let topics = self.left_out.iter().map(|(topic, why)| format!("{topic} is left out: {why}"));
-        silent.into_iter().chain(topics)
+        silent.into_iter().chain(alone).chain(topics)
     }
 
     fn lane_problem(&self, lane: &LaneLook) -> Option<String> {
@@ -219,6 +248,7 @@ pub(super) mod tests {
             left_out: Vec::new(),
             still_ms_max: Pulse::still_ms_max(30_000),
             limits: Limits { buffer_bytes: 1 << 20, bytes_per_second: None },
+            instance: None,
         }
     }
 

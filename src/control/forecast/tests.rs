@@ -21,6 +21,7 @@ impl World {
             source_cluster: "A".into(),
             target_cluster: "B".into(),
             names: Default::default(),
+            parts: None,
             instance: "i".into(),
             zombie_bound_ms: 1,
             producer_id_expiration_ms: None,

@@ -7,6 +7,7 @@
 //! | `{"t":"lane","topic":T,"partition":N}` | [`LaneValue`]: a lane's runs and its checkpoint, whole |
 //! | `{"t":"runs","topic":T,"partition":N,"id":I,"chunk":K}` | [`Runs`]: older runs of a lane into the topic with this id |
 //! | `{"t":"failover","topic":T,"partition":N}` | [`Failover`]: clients write to the target since then, the link does not |
+//! | `{"t":"topic","topic":T}` | the first part of a divided link has seen the topic on both sides: it is the link's to grow |
 //! | `{"t":"upstream","topic":T}` | ids of the clusters that the topic's records come from, if there are more than the source |
 //! | `{"t":"loss","topic":T,"partition":N,"from":O}` | [`Loss`]: source records that are not on the target, and why |
 //!
@@ -32,6 +33,7 @@ pub enum Key {
     Runs { topic: String, partition: i32, id: String, chunk: u32 },
     Loss { topic: String, partition: i32, from: i64 },
     Failover { topic: String, partition: i32 },
+    Topic { topic: String },
     Upstream { topic: String },
 }
 
@@ -71,9 +73,18 @@ pub struct DataPid {
     /// What the target calls the link's topics.
     #[serde(default, skip_serializing_if = "TopicNames::is_identity")]
     pub names: TopicNames,
+    /// In how many parts the link is divided of which this is one; None: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<u32>,
 }
 
 impl DataPid {
+    /// Another part of the same link writes with those: for looks at the whole.
+    pub(super) fn join(&mut self, other: Self) {
+        self.transactional_pids.push(other.producer_id);
+        self.transactional_pids.extend(other.transactional_pids);
+    }
+
     /// Whether records with this producer id are the link's.
     pub fn writes(&self, producer_id: i64) -> bool {
         self.producer_id == producer_id || self.transactional_pids.contains(&producer_id)

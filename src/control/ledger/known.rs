@@ -7,6 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Ledger {
+    /// In how many parts the link is divided, once it has written.
+    pub fn parts(&self) -> Option<u32> {
+        self.data_pid.as_ref()?.parts
+    }
+
     /// What the target calls the link's topics, once it has written.
     pub fn names(&self) -> Option<&TopicNames> {
         self.data_pid.as_ref().map(|pid| &pid.names)
@@ -14,7 +19,8 @@ impl Ledger {
 
     /// Whether the link has ever begun to write to the topic.
     pub fn knows(&self, topic: &str) -> bool {
-        self.lanes.iter().any(|((name, _), lane)| &**name == topic && lane.is_begun())
+        self.topics.contains(topic)
+            || self.lanes.iter().any(|((name, _), lane)| &**name == topic && lane.is_begun())
     }
 
     /// The gap ledger: topic, partition, first offset, and the rest.

@@ -95,6 +95,8 @@ pub struct Settings {
     pub target_cluster: String,
     /// What the target calls the link's topics.
     pub names: TopicNames,
+    /// In how many parts the link is divided of which this is one; None: it is not.
+    pub parts: Option<u32>,
     /// A name that no other instance ever had.
     pub instance: String,
     pub zombie_bound_ms: u64,
@@ -180,6 +182,8 @@ pub enum End {
     OtherClusters(Box<DataPid>),
     /// The link has written under other names than those it is told now.
     OtherNames { before: TopicNames, now: TopicNames },
+    /// The link was divided in another number of parts, which may not change.
+    OtherParts { before: Option<u32>, now: Option<u32> },
     /// The state topic cannot be understood.
     Unreadable(String),
     /// The target refuses the ledger's records with this error code, and will again.
@@ -220,6 +224,8 @@ pub struct Ledger {
     /// The gap ledger: by topic, partition and first offset.
     losses: BTreeMap<(String, i32, i64), Loss>,
     failovers: BTreeMap<(String, i32), Failover>,
+    /// What the first part of a divided link has seen on both sides.
+    topics: BTreeSet<String>,
     /// By topic; none for those whose records come from the source alone.
     upstream: BTreeMap<String, BTreeSet<String>>,
     /// Records to be appended as they are.
@@ -300,6 +306,7 @@ impl Ledger {
             ids: BTreeMap::new(),
             losses: BTreeMap::new(),
             failovers: BTreeMap::new(),
+            topics: BTreeSet::new(),
             upstream: BTreeMap::new(),
             notes: VecDeque::new(),
             sent_us: 0,
@@ -400,6 +407,7 @@ impl Ledger {
             source_cluster: self.settings.source_cluster.clone(),
             target_cluster: self.settings.target_cluster.clone(),
             names: self.settings.names.clone(),
+            parts: self.settings.parts,
         });
         self.phase = Phase::Publishing;
     }
@@ -546,6 +554,13 @@ impl Ledger {
         self.failovers.insert((topic.to_owned(), partition), failover);
     }
 
+    /// The topic is on both sides, and the link is to mirror it: from now on it is one of those that it [`Self::knows`].
+    pub fn adopt(&mut self, topic: &str) {
+        if self.topics.insert(topic.to_owned()) {
+            self.notes.push_back((json(&Key::Topic { topic: topic.to_owned() }), Some(json(&true))));
+        }
+    }
+
     /// Notes the clusters that a topic's records come from, for links that go on from the target.
     pub fn set_upstream(&mut self, topic: &str, clusters: BTreeSet<String>) {
         let clusters = Some(clusters).filter(|clusters| clusters.len() > 1);
@@ -632,7 +647,11 @@ impl Ledger {
             return Some(End::OtherClusters(Box::new(pid.clone())));
         }
         let (before, now) = (pid.names.clone(), self.settings.names.clone());
-        (before != now).then_some(End::OtherNames { before, now })
+        if before != now {
+            return Some(End::OtherNames { before, now });
+        }
+        let (before, now) = (pid.parts, self.settings.parts);
+        (before != now).then_some(End::OtherParts { before, now })
     }
 
     /// Takes one record of the log into the state.
@@ -654,7 +673,11 @@ impl Ledger {
             }
             Key::Pid => {
                 if let Some(value) = value {
-                    self.data_pid = Some(serde_json::from_slice(value).map_err(unreadable)?);
+                    let pid: DataPid = serde_json::from_slice(value).map_err(unreadable)?;
+                    match &mut self.data_pid {
+                        Some(known) if known.producer_id != pid.producer_id => known.join(pid),
+                        known => *known = Some(pid),
+                    }
                 }
             }
             Key::Lane { topic, partition } => {
@@ -687,6 +710,10 @@ impl Ledger {
                     }
                 }
             }
+            Key::Topic { topic } => match value {
+                None => drop(self.topics.remove(&topic)),
+                Some(_) => drop(self.topics.insert(topic)),
+            },
             Key::Upstream { topic } => {
                 match value {
                     None => drop(self.upstream.remove(&topic)),

@@ -48,7 +48,7 @@ impl Peer {
                 Some(clusters) => drop(self.upstream.insert(topic, clusters)),
                 None => drop(self.upstream.remove(&topic)),
             },
-            Key::Owner { .. } | Key::Runs { .. } | Key::Loss { .. } => {}
+            Key::Owner { .. } | Key::Runs { .. } | Key::Loss { .. } | Key::Topic { .. } => {}
         }
     }
 

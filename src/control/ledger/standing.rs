@@ -87,6 +87,7 @@ pub(in crate::control) mod tests {
             source_cluster: "A".into(),
             target_cluster: "B".into(),
             names: Default::default(),
+            parts: None,
             instance: "i".into(),
             zombie_bound_ms: 1,
             producer_id_expiration_ms: None,

@@ -57,6 +57,7 @@ fn settings(instance: &str) -> Settings {
         source_cluster: "A".into(),
         target_cluster: "B".into(),
         names: TopicNames::default(),
+        parts: None,
         instance: instance.into(),
         zombie_bound_ms: ZOMBIE_BOUND_MS,
         producer_id_expiration_ms: Some(86_400_000),

@@ -46,7 +46,7 @@ impl Session<'_> {
             }
             return Ok(());
         };
-        self.acl_sync.topics.extend(self.lanes.values().map(|lane| lane.topic.to_string()));
+        self.acl_sync.topics.extend(self.topics.iter().map(ToString::to_string));
         let mut wanted = wanted(self.config, &source, &self.acl_sync.topics);
         let changes = changes(self.acl_sync.before.as_ref(), &wanted, &target);
         let on_target = |error| (Side::Target, error);

@@ -1,6 +1,7 @@
 //! Looks at both clusters, and does what follows from it: topics that are created or grown, lanes that are taken up.
 
 use super::{RETRY_MS, Session, patiently_of_both};
+use crate::config::Share;
 use crate::control::configs::unfit;
 use crate::control::planner::{self, Action, LanePlan};
 use crate::control::topics;
@@ -9,6 +10,7 @@ use crate::edge::mirror::MirrorError;
 use crate::edge::{clock, plan};
 use crate::shard::{Command, Side};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// A topic that was created and is still not listed after this time is one that this user may not see.
@@ -76,12 +78,20 @@ impl Session<'_> {
             self.source_configs.extend(self.source.topic_configs(unknown).map_err(from_source)?);
         }
         self.look_upstream().map_err(from_source)?;
-        let plan = self.plan();
+        let mut plan = self.plan();
+        if !self.config.leads() {
+            // The first part sees to topics and tells of their problems. What is to be done, it will have in a moment.
+            if !plan.actions.is_empty() {
+                self.observe_at_us = clock::now().after_ms(RETRY_MS * 5);
+            }
+            plan.actions.clear();
+            plan.problems.clear();
+        }
         let mut acted = false;
         for action in &plan.actions {
             acted |= self.may_act(action) && self.act(action, is_first).map_err(from_target)?;
         }
-        let plan = if acted {
+        let mut plan = if acted {
             // Until every broker knows of the new partitions.
             self.observe_at_us = clock::now().after_ms(RETRY_MS);
             self.target.observe().map_err(from_target)?;
@@ -101,20 +111,27 @@ impl Session<'_> {
                 self.summary.problems.push((problem.topic.clone(), problem.message.clone()));
             }
         }
-        if is_first {
+        self.topics = plan.lanes.iter().map(|lane| Arc::clone(&lane.topic)).collect();
+        if self.config.share.is_some_and(Share::leads) {
+            // It need not have a partition of each.
+            self.topics.iter().for_each(|topic| self.ledger.adopt(topic));
+        }
+        if is_first && self.config.leads() {
             self.warn_of_unfit(&plan.lanes).map_err(from_target)?;
             plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             if selected.is_empty() {
                 tracing::warn!("{}; waiting for one", topics::no_match(self.config, self.source.observed()));
             }
         }
+        plan.lanes.retain(|lane| self.config.has_share_in(&lane.topic, lane.partition));
         self.tell_brokers();
         self.stop_circles();
         self.take_up(&plan.lanes);
         let is_left_out = |topic: &str| self.summary.problems.iter().any(|(left_out, _)| left_out == topic);
         let topics = selected.iter().filter(|topic| !is_left_out(topic));
-        let partitions = topics.filter_map(|topic| self.source.observed().topics.get(topic));
-        self.expected = partitions.map(|topic| topic.partitions.len()).sum();
+        let topics = topics.filter_map(|topic| self.source.observed().topics.get(topic));
+        let partitions = topics.flat_map(|topic| (0..).zip(&topic.partitions).map(|(n, _)| (&topic.name, n)));
+        self.expected = partitions.filter(|(topic, n)| self.config.has_share_in(topic, *n)).count();
         Ok(())
     }
 

@@ -45,6 +45,7 @@ impl Session<'_> {
                 buffer_bytes: self.config.buffer_bytes as u64,
                 bytes_per_second: self.following.bytes_per_second(),
             },
+            instance: None,
         }
     }
 

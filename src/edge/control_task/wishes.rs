@@ -1,6 +1,7 @@
 //! What is wished of the running link, carried out: lanes that are paused, and a limit that changes.
 
 use super::Session;
+use crate::config::Share;
 use crate::edge::clock;
 use crate::edge::outside::{Outside, Wishes};
 use crate::shard::{Command, LaneId};
@@ -13,12 +14,15 @@ const REMIND_MS: u64 = 60_000;
 pub(super) struct Following {
     /// As they were carried out last.
     wishes: Arc<Wishes>,
+    /// Parts of the link, which all have an even share of its rate.
+    parts: u64,
     remind_at_us: u64,
 }
 
 impl Following {
-    pub(super) fn new(outside: &Outside) -> Self {
-        Self { wishes: outside.controls.wishes(), remind_at_us: 0 }
+    pub(super) fn new(outside: &Outside, share: Option<Share>) -> Self {
+        let parts = share.map_or(1, |share| u64::from(share.parts));
+        Self { wishes: outside.controls.wishes(), parts, remind_at_us: 0 }
     }
 
     pub(super) fn bytes_per_second(&self) -> Option<u64> {
@@ -27,7 +31,7 @@ impl Following {
 
     /// Each shard has its even share.
     pub(super) fn bytes_per_second_of_shard(&self, shards: usize) -> Option<u64> {
-        self.wishes.bytes_per_second.map(|rate| rate / shards.max(1) as u64)
+        self.wishes.bytes_per_second.map(|rate| rate / (shards.max(1) as u64 * self.parts))
     }
 }
 

@@ -109,6 +109,8 @@ pub fn back(
         groups: Vec::new(),
         // They are for what comes from the old primary.
         transforms: Vec::new(),
+        // However the forward link is divided, this process brings everything back.
+        instances: None,
         until_caught_up: !settings.follow,
         // What is back is the old primary's clients' again, so this link is done with it.
         hand_over: !settings.follow,
@@ -221,9 +223,10 @@ fn prepare(
     let mut held = HeldLink::take(reverse, standby_id)?;
     for ((topic, partition), place) in places {
         let begins_at = (place.failover.target_offset, place.primary_end);
-        if held.ledger.mirrored_to(topic, *partition).is_some_and(|offset| offset >= begins_at.0) {
+        let ledger = held.ledger(topic, *partition);
+        if ledger.mirrored_to(topic, *partition).is_some_and(|offset| offset >= begins_at.0) {
             // A failback that was interrupted goes on.
-            held.ledger.take_back(topic, *partition);
+            ledger.take_back(topic, *partition);
             continue;
         }
         let mode = match begins_at.0 == begins_at.1 {
@@ -231,7 +234,7 @@ fn prepare(
             false => OffsetMode::Append,
         };
         let topic_ids = (place.topic_ids.1, place.topic_ids.0);
-        held.ledger.go_on_behind_others(topic, *partition, topic_ids, mode, begins_at);
+        ledger.go_on_behind_others(topic, *partition, topic_ids, mode, begins_at);
     }
     Ok(held.release()?)
 }
@@ -249,7 +252,7 @@ fn finish(
         let Ok(primary_end) = returned.ledger.target_of(topic, *partition, standby_end) else { continue };
         let mode = if primary_end == standby_end { place.mode } else { OffsetMode::Append };
         let ends = (primary_end, standby_end);
-        held.ledger.go_on_behind_others(topic, *partition, place.topic_ids, mode, ends);
+        held.ledger(topic, *partition).go_on_behind_others(topic, *partition, place.topic_ids, mode, ends);
     }
     Ok(held.release()?)
 }

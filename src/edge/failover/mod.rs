@@ -11,7 +11,7 @@ use super::admin::Admin;
 use super::held_link::HeldLink;
 use super::mirror::{self, MirrorError};
 use super::offsets::{LinkState, OffsetsError};
-use super::{clock, usage};
+use super::{clock, instances, usage};
 use crate::config::Mirror;
 use crate::control::ledger::Failover;
 use crate::control::topics::is_selected;
@@ -94,7 +94,12 @@ pub fn over(
         Kind::Controlled | Kind::Drill => {
             let config =
                 Mirror { until_caught_up: true, hand_over: kind == Kind::Controlled, ..config.clone() };
-            let summary = mirror::run(&config, stop, observe)?;
+            let state = LinkState::read(&config.target, &config.link, &config.client_id, timeout_of(&config));
+            let parts = state.ok().and_then(|state| state.ledger.parts());
+            let summary = match parts {
+                Some(parts) => instances::run_all(&config, parts, stop, observe)?,
+                None => mirror::run(&config, stop, observe)?,
+            };
             let stopped =
                 summary.stopped.iter().map(|(topic, partition, stop)| format!("{topic}-{partition}: {stop}"));
             let problems = summary.problems.iter().map(|(topic, problem)| format!("{topic}: {problem}"));
@@ -125,12 +130,15 @@ pub fn over(
     })
 }
 
+fn timeout_of(config: &Mirror) -> Duration {
+    Duration::from_millis(config.request_timeout_ms)
+}
+
 type Positions = BTreeMap<(String, i32), (i64, i64)>;
 
 /// Where the link's partitions stand, offsets on the source and on the target; and which do not stand anywhere, and why.
 fn mirrored(config: &Mirror) -> Result<(Positions, Vec<String>), FailoverError> {
-    let timeout = Duration::from_millis(config.request_timeout_ms);
-    let state = LinkState::read(&config.target, &config.link, &config.client_id, timeout)?;
+    let state = LinkState::read(&config.target, &config.link, &config.client_id, timeout_of(config))?;
     let (mut positions, mut left_out) = (Positions::new(), Vec::new());
     for (topic, partition) in state.ledger.partitions().filter(|(topic, _)| is_selected(config, topic)) {
         let place = (topic.to_owned(), partition);
@@ -149,8 +157,7 @@ fn mirrored(config: &Mirror) -> Result<(Positions, Vec<String>), FailoverError> 
 
 /// Takes the lock, waits until nothing of the old owner can arrive any more, and marks the partitions where the target stands.
 fn force(config: &Mirror) -> Result<Positions, FailoverError> {
-    let timeout = Duration::from_millis(config.request_timeout_ms);
-    let state = LinkState::read(&config.target, &config.link, &config.client_id, timeout)?;
+    let state = LinkState::read(&config.target, &config.link, &config.client_id, timeout_of(config))?;
     let source_cluster = state.ledger.source_cluster().unwrap_or_default().to_owned();
     let mut held = HeldLink::take(config, &source_cluster)?;
     let wait_us = held.zombies_until_us.saturating_sub(clock::now().mono_us);
@@ -162,7 +169,6 @@ fn force(config: &Mirror) -> Result<Positions, FailoverError> {
         std::thread::sleep(Duration::from_micros(wait_us));
     }
     let places: Vec<(String, i32)> = held
-        .ledger
         .partitions()
         .filter(|(topic, _)| is_selected(config, topic))
         .map(|(topic, partition)| (topic.to_owned(), partition))
@@ -172,9 +178,10 @@ fn force(config: &Mirror) -> Result<Positions, FailoverError> {
     let mut positions = Positions::new();
     for (topic, partition) in places {
         let Some(&target_offset) = ends.get(&(topic.clone(), partition)) else { continue };
-        let Some(source_offset) = held.ledger.reached(&topic, partition, target_offset) else { continue };
+        let ledger = held.ledger(&topic, partition);
+        let Some(source_offset) = ledger.reached(&topic, partition, target_offset) else { continue };
         let failover = Failover { source_offset, target_offset, is_forced: true, at_ms };
-        held.ledger.fail_over(&topic, partition, failover);
+        ledger.fail_over(&topic, partition, failover);
         positions.insert((topic, partition), (source_offset, target_offset));
     }
     held.release()?;

@@ -37,6 +37,7 @@ fn watch(stopped: Option<&str>) -> Watch {
         left_out: Vec::new(),
         still_ms_max: Pulse::still_ms_max(0),
         limits: Limits::default(),
+        instance: None,
     }
 }
 

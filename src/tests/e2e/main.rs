@@ -30,6 +30,7 @@ mod control;
 mod exact;
 mod failover;
 mod groups;
+mod instances;
 mod judge;
 mod kafka;
 mod kerberos;

@@ -99,8 +99,21 @@ impl Running {
 
     /// SIGINT, as Ctrl-C sends it.
     pub fn interrupt(&self) {
+        self.signal("-INT");
+    }
+
+    /// Stands still until [`Self::thaw`], as a machine that hangs.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &pid]).status().expect("kill");
+        let sent = Command::new("kill").args([signal, &pid]).status().expect("kill");
         assert!(sent.success(), "{} had ended:\n{}", self.command, self.text());
     }
 
