@@ -20,7 +20,7 @@ use super::admin::{Admin, AdminError};
 use super::clock;
 use super::groups::GroupTask;
 use super::ledger_io::{self, LedgerIo};
-use super::mirror::{MirrorError, Summary};
+use super::mirror::{self, MirrorError, Summary};
 use super::outside::Outside;
 use super::plan;
 use super::recipes::Recipes;
@@ -186,11 +186,7 @@ impl<'a> Session<'a> {
                  DESCRIBE_CONFIGS on the cluster); every partition is mirrored with one batch in flight"
             );
         }
-        if config.share.is_none()
-            && ledger_io::ledgers_of(&target, &config.link).iter().any(|name| *name != config.link)
-        {
-            return Err(MirrorError::Divided { link: config.link.clone() });
-        }
+        mirror::check_division(config, &target)?;
         let cannot_fill = patiently(Side::Target, stop, || target.cannot_fill())?;
         let cluster_ids = (source_id.clone(), target_id.clone());
         let ledger = Ledger::new(ledger::Settings {

@@ -2,7 +2,10 @@
 
 use super::admin::{Admin, AdminError};
 use super::ledger_io::{self, LedgerIo, create_state_topic};
-use super::{clock, mirror::MirrorError};
+use super::{
+    clock,
+    mirror::{self, MirrorError},
+};
 use crate::config::{Mirror, share};
 use crate::control::ledger::{self, Effect, End, Ledger};
 use crate::shard::Side;
@@ -34,7 +37,10 @@ impl HeldLink {
         let mut target = Admin::new(&config.target, &config.client_id, timeout);
         let on_target = |error: AdminError| MirrorError::Cluster { side: Side::Target, error };
         let target_cluster = target.observe().map_err(on_target)?.cluster_id.clone();
-        let links = links_to_hold(config, &target)?;
+        if config.instances.is_some() {
+            mirror::check_division(config, &target)?;
+        }
+        let links = links_to_hold(config, &target);
         let parts = config.instances.as_ref().map(|instances| instances.parts);
         let parts = parts.or(links.first().filter(|link| **link != config.link).map(|_| count(&links)));
         let producer_id_expiration_ms = target.producer_id_expiration_ms().map_err(on_target)?;
@@ -89,19 +95,12 @@ fn count<T>(all: &[T]) -> u32 {
 }
 
 /// The ledgers that are there; of a link that never wrote, those that it is to have.
-fn links_to_hold(config: &Mirror, target: &Admin) -> Result<Vec<String>, MirrorError> {
-    let known = ledger_io::ledgers_of(target, &config.link);
-    let link = &config.link;
-    let wanted: Vec<String> = match &config.instances {
+fn links_to_hold(config: &Mirror, target: &Admin) -> Vec<String> {
+    let (link, known) = (&config.link, ledger_io::ledgers_of(target, &config.link));
+    match &config.instances {
         Some(instances) => (0..instances.parts).map(|part| share::link_of_part(link, part)).collect(),
-        None => vec![link.clone()],
-    };
-    let is_whole = known.first() == Some(link);
-    match () {
-        () if known.is_empty() => Ok(wanted),
-        () if config.instances.is_some() && is_whole => Err(MirrorError::Undivided { link: link.clone() }),
-        () if config.instances.is_some() => Ok(wanted),
-        () => Ok(known),
+        None if known.is_empty() => vec![link.clone()],
+        None => known,
     }
 }
 

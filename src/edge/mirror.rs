@@ -1,10 +1,11 @@
 //! One link at work: shards and control together, from the start to the summary.
 
-use super::admin::AdminError;
+use super::admin::{Admin, AdminError};
 pub use super::control_task::TellTimings;
 pub(super) use super::control_task::patiently;
 use super::control_task::{End, Session};
 use super::http::{Changes, Listener};
+use super::ledger_io;
 use super::outside::Outside;
 use super::runtime::{self, RuntimeError};
 use crate::config::{LogFormat, Mirror, TopicNames, share};
@@ -286,6 +287,17 @@ pub(super) fn listen(config: &Mirror, outside: &Arc<Outside>) -> Result<Option<L
     let changes = Changes::new(outside, config.control_token_file.clone()).map_err(MirrorError::TokenFile)?;
     let listener = Listener::start(address, outside, changes);
     listener.map(Some).map_err(|cause| MirrorError::Listen { address, cause })
+}
+
+/// A link is run whole or in parts, once and for all: its ledgers are where the other kind would not look.
+pub(super) fn check_division(config: &Mirror, target: &Admin) -> Result<(), MirrorError> {
+    let known = ledger_io::ledgers_of(target, &config.link);
+    let (is_whole, link) = (known.contains(&config.link), config.link.clone());
+    match (&config.instances, config.share) {
+        (Some(_), _) if is_whole => Err(MirrorError::Undivided { link }),
+        (None, None) if !known.is_empty() && !is_whole => Err(MirrorError::Divided { link }),
+        _ => Ok(()),
+    }
 }
 
 /// One session after the other, each with the lock taken anew.

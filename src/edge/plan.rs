@@ -5,7 +5,7 @@ mod ask;
 
 use super::admin::{Admin, AdminError};
 use super::groups::{Answers, Asked, GroupSync};
-use super::mirror::MirrorError;
+use super::mirror::{self, MirrorError};
 use super::{acls, clock, ledger_io};
 use crate::config::{Isolation, Mirror, SyncAcls};
 use crate::control::acls::{changes, planned, wanted};
@@ -86,6 +86,7 @@ impl<'a> Look<'a> {
         if let Some(kafka) = look.target.too_old().map_err(on(Side::Target))? {
             return Err(MirrorError::TargetTooOld { kafka });
         }
+        mirror::check_division(config, &look.target)?;
         if topics::select(config, look.source.observed()).is_empty() && config.until_caught_up {
             return Err(MirrorError::NoTopics(topics::no_match(config, look.source.observed())));
         }

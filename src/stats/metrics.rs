@@ -131,6 +131,16 @@ impl Collector for Figures {
             ("partitions_caught_up", "Of these, caught up with", Some(report.lanes.caught_up as f64)),
             ("partitions_stopped", "Of these, stopped for good", Some(report.lanes.stopped as f64)),
             ("partitions_paused", "Of these, paused", Some(report.lanes.paused as f64)),
+            (
+                "parts",
+                "Parts of the link that this instance runs, where instances share it",
+                watch.instance.as_ref().map(|instance| instance.parts.len() as f64),
+            ),
+            (
+                "parts_of_link",
+                "Parts that the link has, where instances share it",
+                watch.instance.as_ref().map(|instance| f64::from(instance.of_parts)),
+            ),
             ("topics_left_out", "Topics that match and are not mirrored", Some(watch.left_out.len() as f64)),
             ("problems", "What /health complains of", Some(watch.problem_count(*now) as f64)),
             (

@@ -275,6 +275,57 @@ fn other_names_on_the_target_are_refused_before_anybody_is_locked_out() {
 }
 
 #[test]
+fn a_link_keeps_its_number_of_parts() {
+    let mut target = Target::new();
+    let divided = |parts| Settings { parts, ..settings("a") };
+    open_with(&mut target, divided(Some(4)), at_ms(0));
+    for now in [None, Some(5)] {
+        let lock = target.lock;
+        let (_, effects) = open_with(&mut target, divided(now), at_ms(10));
+        assert_eq!(effects, [Effect::Ended(End::OtherParts { before: Some(4), now })]);
+        assert_eq!(target.lock, lock, "nobody is locked out");
+    }
+    let (ledger, effects) = open_with(&mut target, divided(Some(4)), at_ms(20));
+    assert!(matches!(effects[0], Effect::Open { .. }));
+    assert_eq!(ledger.parts(), Some(4));
+}
+
+/// The first part of a link need not have a partition of each topic that it sees to.
+#[test]
+fn a_topic_that_was_adopted_is_known_to_every_later_owner() {
+    let mut target = Target::new();
+    let (mut first, _) = open(&mut target, "a", at_ms(0));
+    assert!(!first.knows("t"));
+    first.adopt("t");
+    settle_down(&mut target, &mut first, at_ms(1));
+    let (second, _) = open(&mut target, "b", at_ms(2));
+    assert!(second.knows("t") && !second.knows("u"));
+}
+
+#[test]
+fn the_parts_of_a_link_can_be_looked_at_together() {
+    let mut looked = Ledger::new(Settings { parts: Some(2), ..settings("look") });
+    let mut pids = Vec::new();
+    let mut records = Vec::new();
+    for (topic, first_pid) in [("t", 5_000), ("u", 6_000)] {
+        let mut target = Target { next_pid: first_pid, ..Target::new() };
+        let (mut part, effects) =
+            open_with(&mut target, Settings { parts: Some(2), ..settings("a") }, at_ms(0));
+        let Effect::Open { producer_id, .. } = effects[0] else { panic!("{effects:?}") };
+        pids.push(producer_id);
+        part.go_on_behind_others(topic, 0, (Uuid::nil(), Uuid::nil()), OffsetMode::Append, (7, 9));
+        part.release();
+        settle_down(&mut target, &mut part, at_ms(1));
+        records.append(&mut target.log);
+    }
+    assert!(matches!(looked.poll(at_ms(2)), Some(Todo::Read { .. })));
+    looked.on_read(at_ms(2), &records, 0, true);
+    assert_eq!(looked.poll_effect(), None);
+    assert_eq!(looked.partitions().collect::<Vec<_>>(), [("t", 0), ("u", 0)]);
+    assert!(pids.into_iter().all(|pid| looked.is_ours(pid)));
+}
+
+#[test]
 fn checkpoints_are_written_together_and_drop_the_runs_before_them() {
     let mut target = Target::new();
     let (mut ledger, _) = open(&mut target, "a", at_ms(0));

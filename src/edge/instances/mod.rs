@@ -10,11 +10,10 @@ mod running;
 
 use super::admin::Admin;
 use super::clock;
-use super::ledger_io;
 use super::mirror::{self, MirrorError, Summary};
 use super::outside::Outside;
 use super::runtime;
-use crate::config::{Instances, Mirror, share};
+use crate::config::{Instances, Mirror};
 use crate::shard::Side;
 use crate::stats::{InstanceLook, Report};
 use group::{Heard, Membership};
@@ -40,7 +39,7 @@ pub fn run(
     let cores = runtime::choose_cores(&config.cores)?;
     let outside = Arc::new(Outside::of(config));
     let _listener = mirror::listen(config, &outside)?;
-    check_undivided(config, stop)?;
+    check_division(config, stop)?;
     let name = instances.name.clone().unwrap_or_else(host_name);
     tracing::info!(instance = name, parts = instances.parts, "joining the instances of link {}", config.link);
     let membership = Membership::start(config, instances, &name).map_err(MirrorError::Thread)?;
@@ -200,9 +199,8 @@ impl Instance<'_> {
                 None => tracing::info!("the group of this link's instances is back"),
             }
         }
-        if self.outside.is_watched
-            && let Some(mut watch) = self.running.watch(report)
-        {
+        if self.outside.is_watched {
+            let mut watch = self.running.watch(report);
             watch.instance = Some(InstanceLook {
                 name: self.name.clone(),
                 parts: self.running.parts().into_iter().collect(),
@@ -228,16 +226,11 @@ impl Instance<'_> {
     }
 }
 
-/// A link that was run whole has its positions where its parts would not look.
-fn check_undivided(config: &Mirror, stop: &AtomicBool) -> Result<(), MirrorError> {
+fn check_division(config: &Mirror, stop: &AtomicBool) -> Result<(), MirrorError> {
     let timeout = Duration::from_millis(config.request_timeout_ms.min(10_000));
     let mut target = Admin::new(&config.target, &config.client_id, timeout);
     mirror::patiently(Side::Target, stop, || target.observe().map(drop))?;
-    let known = ledger_io::ledgers_of(&target, &config.link);
-    match known.iter().any(|name| share::part_in(name).is_none()) {
-        true => Err(MirrorError::Undivided { link: config.link.clone() }),
-        false => Ok(()),
-    }
+    mirror::check_division(config, &target)
 }
 
 fn host_name() -> String {

@@ -4,7 +4,7 @@ use crate::config::{Mirror, Share};
 use crate::edge::clock;
 use crate::edge::mirror::{MirrorError, Summary, sessions};
 use crate::edge::outside::Outside;
-use crate::stats::{Counters, Lag, Limits, Report, Watch};
+use crate::stats::{Counters, Lag, Limits, Pulse, Report, Watch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -125,14 +125,32 @@ impl Running {
         all
     }
 
-    /// The same lane by lane. None: nothing runs that has been looked at.
-    pub(super) fn watch(&self, report: Report) -> Option<Watch> {
+    /// The same lane by lane.
+    pub(super) fn watch(&self, report: Report) -> Watch {
         let mut looks = self.running.values().filter_map(|part| part.outside.board.latest());
-        let mut all = Watch::clone(&*looks.next()?);
+        let mut all = looks.next().map_or_else(|| self.idle(), |look| Watch::clone(&look));
         looks.for_each(|look| all.add(&look));
         all.sort();
         let limits = Limits { buffer_bytes: self.config.buffer_bytes as u64, ..all.limits };
-        Some(Watch { link: self.config.link.clone(), report, limits, ..all })
+        Watch { link: self.config.link.clone(), report, limits, ..all }
+    }
+
+    /// An instance that has no part, or none that has looked yet.
+    fn idle(&self) -> Watch {
+        Watch {
+            version: env!("CARGO_PKG_VERSION"),
+            link: self.config.link.clone(),
+            source_cluster: String::new(),
+            target_cluster: String::new(),
+            at: clock::now(),
+            report: Report::default(),
+            lanes: Vec::new(),
+            lost_offsets: 0,
+            left_out: Vec::new(),
+            still_ms_max: Pulse::still_ms_max(self.config.zombie_bound_ms),
+            limits: Limits { buffer_bytes: 0, bytes_per_second: self.config.max_rate_bytes },
+            instance: None,
+        }
     }
 }
 

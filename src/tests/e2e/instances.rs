@@ -61,7 +61,7 @@ fn instances_share_a_link_and_take_over() {
         let bootstrap = pair.source.bootstrap.clone();
         move || {
             let mut judge = Judge::start();
-            let options = format!("codec=lz4 rate={}", load_bytes() / 40);
+            let options = format!("codec=lz4 rate={}", load_bytes() / 30);
             judge.produce(&bootstrap, "busy", 1, load_bytes(), &options)
                 + judge.produce(&bootstrap, "small", 2, 200_000, "batch=2000")
         }
@@ -123,7 +123,7 @@ fn instances_share_a_link_and_take_over() {
     two.running.interrupt();
     again.running.interrupt();
     let failover = ["failover", "--topics", "busy|small|late", "--link", "shared"];
-    pair.twinlog(&failover).run().ended_with(0, &["busy-7", "small-0", "late-2"]);
+    pair.twinlog(&failover).run().ended_with(0, &["12 partitions handed over"]);
 }
 
 fn ends(judge: &mut Judge, bootstrap: &str, topic: &str) -> i64 {
