@@ -4,6 +4,7 @@ mod capacity;
 mod config;
 mod control;
 mod mirror;
+mod news;
 mod schemas;
 mod shape;
 mod take_over;

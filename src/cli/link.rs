@@ -5,7 +5,7 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use twinlog::config::{ClusterName, ConfigError, Draft, LogFormat, text};
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct LinkArgs {
     /// Cluster to read from: some of its brokers
     #[arg(long, value_name = "HOST:PORT[,…]", value_parser = text::addresses, help_heading = "What to mirror")]
@@ -73,6 +73,11 @@ impl LinkArgs {
             (self.config.is_some(), "--config"),
         ];
         given.into_iter().find_map(|(is_given, flag)| is_given.then_some(flag))
+    }
+
+    /// The files that these flags name: the config file first.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.config, &self.source_config, &self.target_config].into_iter().flatten()
     }
 
     /// The flags over the clusters' files over the config file. Reads the files.

@@ -13,7 +13,7 @@ use twinlog::config::{
 };
 use twinlog::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = MIRROR_AFTER_HELP)]
 pub struct MirrorArgs {
     #[command(flatten)]
@@ -243,6 +243,11 @@ impl MirrorArgs {
             return Err(ConfigError("--link names one link, and there are several; leave it out".into()));
         }
         Ok(share(&flags, flows))
+    }
+
+    /// The files that all this is read from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.link.files().chain(self.mirror_maker.files()).cloned().collect()
     }
 
     /// The flags over the config file. Reads the file.

@@ -7,7 +7,7 @@ use twinlog::config::ConfigError;
 use twinlog::config::mirrormaker::{self, File, Flow, MirrorMaker1};
 use twinlog::config::placeholder::Machine;
 
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct MirrorMakerArgs {
     /// MirrorMaker 2's configuration, connect-mirror-maker.properties: each flow that it enables becomes a link, all of them in
     /// this process. They share the cores and --buffer-bytes; --listen counts upwards, a port for each. `twinlog config import`
@@ -76,6 +76,11 @@ pub struct MirrorMakerArgs {
 }
 
 impl MirrorMakerArgs {
+    /// The files that these flags name.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.file, &self.consumer_config, &self.producer_config].into_iter().flatten()
+    }
+
     /// The links that were asked for in MirrorMaker's ways; None: none were. Reads the files.
     pub fn flows(self) -> Result<Option<Vec<Flow>>, ConfigError> {
         if let Some(path) = &self.file {

@@ -1,5 +1,6 @@
 //! `twinlog mirror` and `twinlog plan`: one link, or those of MirrorMaker's configuration side by side.
 
+use super::news::News;
 use super::of_mirror;
 use crate::cli::{AskedLink, MirrorArgs, PlanArgs};
 use crate::{Failure, SOME_STOPPED};
@@ -17,13 +18,20 @@ use twinlog::stats::Report;
 const WORSE: [u8; 6] = [0, INTERRUPTED, SOME_STOPPED, 4, 2, 1];
 
 pub fn mirror(args: MirrorArgs) -> Result<ExitCode, Failure> {
-    let (configs, format) = start(args)?;
-    let stop = Stop::on_signals().map_err(Failure::new)?;
-    let exit_code = match configs.as_slice() {
-        [config] => one(config, &stop, format)?,
-        several => side_by_side(several, &stop, format),
-    };
-    Ok(ExitCode::from(exit_code))
+    let again = args.clone();
+    let (mut configs, format) = start(args)?;
+    let news = News::default();
+    let stop = news.clone().listen(again).map_err(Failure::new)?;
+    loop {
+        let exit_code = match configs.as_slice() {
+            [config] => one(config, &stop, format)?,
+            several => side_by_side(several, &stop, format),
+        };
+        match news.take().filter(|_| stop.begins_again()) {
+            Some(links) => configs = links,
+            None => return Ok(ExitCode::from(exit_code)),
+        }
+    }
 }
 
 pub fn plan(args: PlanArgs) -> Result<ExitCode, Failure> {

@@ -1,5 +1,6 @@
 //! What the user meant, validated. How it was typed (flags, TOML, properties) is the business of the files beside this one.
 
+mod changes;
 mod codec;
 mod draft;
 mod file;
@@ -15,6 +16,7 @@ pub mod share;
 pub mod text;
 pub mod transforms;
 
+pub use changes::changes;
 pub use codec::Codec;
 pub use draft::{ClusterName, ConfigError, Draft, LogFormat};
 pub use file::keys;

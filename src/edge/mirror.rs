@@ -7,6 +7,7 @@ use super::control_task::{End, Session};
 use super::http::{Changes, Listener};
 use super::ledger_io;
 use super::outside::Outside;
+use super::recipes::Recipes;
 use super::runtime::{self, RuntimeError};
 use crate::config::{LogFormat, Mirror, TopicNames, share};
 use crate::control::ledger;
@@ -247,6 +248,12 @@ fn name(side: Side) -> &'static str {
         Side::Source => "source",
         Side::Target => "target",
     }
+}
+
+/// Whether a mirror with this configuration can begin at all, as far as that can be told without asking a cluster.
+pub fn check(config: &Mirror) -> Result<(), MirrorError> {
+    runtime::choose_cores(&config.cores)?;
+    Recipes::load(config).map(drop).map_err(MirrorError::Transform)
 }
 
 /// Mirrors until everything is caught up with (if so configured), `stop` is set, or it cannot go on. `observe` is called about

@@ -1,6 +1,6 @@
-//! Ctrl-C and SIGTERM: the first asks for a clean stop, the second ends the process.
+//! Ctrl-C and SIGTERM: the first asks for a clean stop, the second ends the process. SIGHUP: the configuration is read again.
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::Arc;
@@ -24,16 +24,33 @@ pub struct Stop {
 impl Stop {
     /// Listens to SIGINT and SIGTERM from now on. The second of them exits at once with [`INTERRUPTED`].
     pub fn on_signals() -> io::Result<Self> {
+        Self::listen(&[SIGINT, SIGTERM], || false)
+    }
+
+    /// The same, and to SIGHUP: if `is_news` then says so, what runs is to end and to begin again, see [`Self::begins_again`].
+    pub fn on_signals_or_news(is_news: impl FnMut() -> bool + Send + 'static) -> io::Result<Self> {
+        Self::listen(&[SIGINT, SIGTERM, SIGHUP], is_news)
+    }
+
+    fn listen(signals: &[i32], mut is_news: impl FnMut() -> bool + Send + 'static) -> io::Result<Self> {
         let stop = Self::default();
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let mut signals = Signals::new(signals)?;
         let heard = stop.clone();
         thread::Builder::new().name("signals".into()).spawn(move || {
             let mut first: Option<Instant> = None;
             for signal in signals.forever() {
+                if signal == SIGHUP {
+                    if first.is_none() && is_news() {
+                        heard.signal.store(signal, Ordering::Relaxed);
+                        heard.asked.store(true, Ordering::Release);
+                    }
+                    continue;
+                }
                 if first.get_or_insert_with(Instant::now).elapsed() > SAME_WISH {
                     std::process::exit(i32::from(INTERRUPTED));
                 }
-                if !heard.was_asked() {
+                let is_last_word = heard.signal.load(Ordering::Relaxed) != SIGHUP;
+                if !(heard.was_asked() && is_last_word) {
                     heard.signal.store(signal, Ordering::Relaxed);
                     heard.asked.store(true, Ordering::Release);
                     tracing::info!("stopping cleanly; once more, and the process ends at once");
@@ -51,6 +68,17 @@ impl Stop {
     /// A signal has come.
     pub fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
+    }
+
+    /// Whether what was asked to stop is only to begin again. From then on nothing is asked.
+    pub fn begins_again(&self) -> bool {
+        self.asked.store(false, Ordering::Release);
+        let is_it = self.signal.compare_exchange(SIGHUP, 0, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        // Ctrl-C may have come meanwhile, and counts.
+        if !is_it && self.signal.load(Ordering::Acquire) != 0 {
+            self.asked.store(true, Ordering::Release);
+        }
+        is_it
     }
 
     /// It was Ctrl-C, not SIGTERM, which is how service managers end what has done its duty.
@@ -73,5 +101,16 @@ mod tests {
         }
         signal_hook::low_level::raise(SIGTERM).unwrap();
         assert!(!stop.was_interrupt());
+        assert!(!stop.begins_again() && stop.was_asked(), "it is to end");
+    }
+
+    #[test]
+    fn news_are_a_stop_that_is_no_end() {
+        let stop = Stop::default();
+        assert!(!stop.begins_again() && !stop.was_asked());
+        stop.signal.store(SIGHUP, Ordering::Relaxed);
+        stop.asked.store(true, Ordering::Relaxed);
+        assert!(stop.begins_again() && !stop.was_asked());
+        assert!(!stop.begins_again(), "once");
     }
 }

@@ -54,3 +54,48 @@ fn a_running_mirror_is_paused_resumed_and_throttled() {
     clean_end(source);
     clean_end(target);
 }
+
+/// What is wrong changes nothing; what is right is in force without a restart of the process.
+#[test]
+#[ignore = "belongs to scripts/test e2e"]
+fn a_configuration_is_read_again_while_the_mirror_runs() {
+    let (source, from) = serve(base_port(), &[]);
+    let (target, to) = serve(base_port() + 10, &[]);
+    for topic in ["one", "two"] {
+        let load = ["load", "--target", &from, "--create", "--rate", "1000000", "--records", "20000", "--topic", topic];
+        Twinlog::new(&load).run().succeeded();
+    }
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
+    let write = |mirror: &str| {
+        let text = format!("[source]\nbootstrap = '{from}'\n[target]\nbootstrap = '{to}'\n[mirror]\n{mirror}\n");
+        std::fs::write(file.path(), text).expect("a temporary file");
+    };
+    let path = file.path().display().to_string();
+    let port = (base_port() + 20).to_string();
+    write("topics = 'one'");
+    let mut mirror = Twinlog::new(&["mirror", "--config", &path, "--listen", &port]).start();
+    let patience = Duration::from_secs(30);
+    let is_mirrored = |topic: &str| {
+        let lanes = get(&port, "/lanes?order=name").unwrap_or_default();
+        lanes.contains(&format!("\"topic\":\"{topic}\"")) && lanes.contains("\"lag_records\":0")
+    };
+    await_until("the first topic is mirrored", patience, || is_mirrored("one"));
+
+    for (wrong, said) in [("topics = 'one'\ntopcis = 'two'", "did you mean `topics`?"), ("topics = '('", "not taken")] {
+        write(wrong);
+        mirror.hang_up();
+        await_until("it is said what is wrong", patience, || mirror.text().contains(said));
+    }
+    assert!(!mirror.has_ended() && is_mirrored("one"), "{}", mirror.text());
+    write("topics = 'one'");
+    mirror.hang_up();
+    await_until("nothing is new", patience, || mirror.text().contains("the configuration is as it was"));
+    write("topics = ['one', 'two']\nmax-rate = '50MB/s'");
+    mirror.hang_up();
+    await_until("the second topic is mirrored", patience, || is_mirrored("two"));
+    mirror.interrupt();
+    mirror.end().ended_with(130, &["configuration: mirror.topics: one -> one,two", "configuration: mirror.max-rate: 50MB/s, new"]);
+    Twinlog::new(&["verify", "--source", &from, "--target", &to, "--topics", "one|two"]).run().succeeded();
+    clean_end(source);
+    clean_end(target);
+}

@@ -111,6 +111,11 @@ impl Running {
         self.signal("-CONT");
     }
 
+    /// The configuration is to be read again.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
     fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status().expect("kill");
