@@ -1,5 +1,7 @@
 //! What no compiler checks about this source: lengths, words that must not stay, and which folder may use which.
 
+mod deploy;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -158,10 +160,10 @@ fn rust_sources() -> Vec<Source> {
 
 fn all_texts() -> Vec<Source> {
     let mut found = rust_sources();
-    for folder in ["scripts", "perf", ".ci"] {
+    for folder in ["scripts", "perf", ".ci", "deploy"] {
         collect(
             &root().join(folder),
-            &["", "sh", "md", "xml", "java", "json", "csv", "py", "properties"],
+            &["", "sh", "md", "xml", "java", "json", "csv", "py", "properties", "toml", "yaml", "service"],
             &mut found,
         );
     }
