@@ -4,7 +4,7 @@ use super::admin::{Admin, AdminError};
 use super::groups::{Answers, Asked};
 use super::ledger_io;
 use crate::config::{Cluster, TopicNames};
-use crate::control::ledger::{self, Ledger, state_topic};
+use crate::control::ledger::{self, Effect, End, Ledger, state_topic};
 use std::time::Duration;
 
 /// Why the link's state cannot be had.
@@ -21,6 +21,8 @@ pub enum OffsetsError {
         "link `{link}` has written to the target's topics with {before}, and this command is told {now}; tell it the same"
     )]
     OtherNames { link: String, before: TopicNames, now: TopicNames },
+    #[error("the link's state (topic __twinlog.{link} on the target) cannot be read: {cause}")]
+    Unreadable { link: String, cause: String },
 }
 
 /// What a link's state topic said when it was read.
@@ -49,7 +51,13 @@ impl LinkState {
             shards: 0,
         };
         let ledger = ledger_io::read_ledger(&mut admin, link, settings)?;
-        let ledger = ledger.ok_or_else(|| OffsetsError::NoLink(state_topic(link)))?;
+        let mut ledger = ledger.ok_or_else(|| OffsetsError::NoLink(state_topic(link)))?;
+        while let Some(effect) = ledger.poll_effect() {
+            // That this is about other clusters is nothing: nobody said which they are.
+            if let Effect::Ended(End::Unreadable(cause)) = effect {
+                return Err(OffsetsError::Unreadable { link: link.to_owned(), cause });
+            }
+        }
         match ledger.names().filter(|before| **before != target.names) {
             Some(before) => {
                 let (link, before, now) = (link.to_owned(), before.clone(), target.names.clone());
