@@ -122,7 +122,7 @@ pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
 }
 
 /// Which consumer groups a command is about.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct GroupArgs {
     /// Consumer groups whose committed offsets are mirrored: regular expressions that match the whole name [default: none]
     #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "Consumer groups")]

@@ -89,7 +89,10 @@ mod tests {
         };
         let before = files("[mirror]\nmax-rate = '1MB/s'\n", "ssl.key.password=old\n");
         let now = files("[mirror]\nmax-rate = '2MB/s'\n", "ssl.key.password=new\n");
-        assert_eq!(differences(&before, &now), ["mirror.max-rate: 1MB/s -> 2MB/s", "b.properties has changed"]);
+        assert_eq!(
+            differences(&before, &now),
+            ["mirror.max-rate: 1MB/s -> 2MB/s", "b.properties has changed"]
+        );
         assert!(differences(&now, &now).is_empty());
     }
 }

@@ -55,7 +55,8 @@ fn flatten(name: &str, value: &DeValue<'_>, found: &mut BTreeMap<String, String>
             }
         }
         value => {
-            let text = list(value).unwrap_or_else(|_| value.as_bool().map_or("?".into(), |on| on.to_string()));
+            let text =
+                list(value).unwrap_or_else(|_| value.as_bool().map_or("?".into(), |on| on.to_string()));
             found.insert(name.to_owned(), text);
         }
     }

@@ -62,12 +62,24 @@ fn a_configuration_is_read_again_while_the_mirror_runs() {
     let (source, from) = serve(base_port(), &[]);
     let (target, to) = serve(base_port() + 10, &[]);
     for topic in ["one", "two"] {
-        let load = ["load", "--target", &from, "--create", "--rate", "1000000", "--records", "20000", "--topic", topic];
+        let load = [
+            "load",
+            "--target",
+            &from,
+            "--create",
+            "--rate",
+            "1000000",
+            "--records",
+            "20000",
+            "--topic",
+            topic,
+        ];
         Twinlog::new(&load).run().succeeded();
     }
     let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
     let write = |mirror: &str| {
-        let text = format!("[source]\nbootstrap = '{from}'\n[target]\nbootstrap = '{to}'\n[mirror]\n{mirror}\n");
+        let text =
+            format!("[source]\nbootstrap = '{from}'\n[target]\nbootstrap = '{to}'\n[mirror]\n{mirror}\n");
         std::fs::write(file.path(), text).expect("a temporary file");
     };
     let path = file.path().display().to_string();
@@ -81,7 +93,9 @@ fn a_configuration_is_read_again_while_the_mirror_runs() {
     };
     await_until("the first topic is mirrored", patience, || is_mirrored("one"));
 
-    for (wrong, said) in [("topics = 'one'\ntopcis = 'two'", "did you mean `topics`?"), ("topics = '('", "not taken")] {
+    for (wrong, said) in
+        [("topics = 'one'\ntopcis = 'two'", "did you mean `topics`?"), ("topics = '('", "not taken")]
+    {
         write(wrong);
         mirror.hang_up();
         await_until("it is said what is wrong", patience, || mirror.text().contains(said));
@@ -94,7 +108,10 @@ fn a_configuration_is_read_again_while_the_mirror_runs() {
     mirror.hang_up();
     await_until("the second topic is mirrored", patience, || is_mirrored("two"));
     mirror.interrupt();
-    mirror.end().ended_with(130, &["configuration: mirror.topics: one -> one,two", "configuration: mirror.max-rate: 50MB/s, new"]);
+    mirror.end().ended_with(
+        130,
+        &["configuration: mirror.topics: one -> one,two", "configuration: mirror.max-rate: 50MB/s, new"],
+    );
     Twinlog::new(&["verify", "--source", &from, "--target", &to, "--topics", "one|two"]).run().succeeded();
     clean_end(source);
     clean_end(target);
