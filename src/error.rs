@@ -5,6 +5,9 @@
 /// To a question for times, of a topic whose records (message format 0) have none.
 pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
 
+/// This user may not do that with the topic.
+pub const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+
 /// The transaction before is not quite over.
 pub const CONCURRENT_TRANSACTIONS: i16 = 51;
 

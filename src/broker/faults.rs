@@ -101,6 +101,20 @@ impl Cluster {
         self.faults.denied.push((api, topic.map(str::to_owned)));
     }
 
+    /// How large a topic's batches may be.
+    pub fn max_message_bytes(&self, topic: &str) -> Option<usize> {
+        let key = self.topics.key(topic, 0)?;
+        Some(self.topics.get(key.topic)?.config.max_message_bytes())
+    }
+
+    /// Somebody changes how large a topic's batches may be.
+    pub fn set_max_message_bytes(&mut self, topic: &str, bytes: usize) {
+        let topic = self.topics.key(topic, 0).and_then(|key| self.topics.get_mut(key.topic));
+        if let Some(Err(bad)) = topic.map(|topic| topic.config.set("max.message.bytes", &bytes.to_string())) {
+            tracing::debug!("{bad}");
+        }
+    }
+
     /// The next `times` markers that WriteTxnMarkers asks for in this partition are appended twice and answered with
     /// NETWORK_EXCEPTION, as if somebody between had asked again because the broker failed between append and answer.
     pub fn repeat_markers(&mut self, topic: &str, partition: i32, times: u32) {

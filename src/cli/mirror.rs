@@ -92,7 +92,8 @@ pub struct MirrorArgs {
     merge: Option<Merge>,
 
     /// When a batch is larger than the target's topic takes (max.message.bytes): split (its records go in smaller batches; one
-    /// record alone that is too large stops its partition), or halt (that partition stops, with the cause) [default: split]
+    /// record alone that is too large stops its partition), raise (that setting is raised for it, never above the source's; where
+    /// the target does not allow it, split), or halt (that partition stops, with the cause) [default: split]
     #[arg(long, value_name = "POLICY", value_parser = text::oversize, help_heading = "How")]
     oversize: Option<Oversize>,
 

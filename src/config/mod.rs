@@ -140,6 +140,8 @@ pub enum Oversize {
     /// Sends its records in smaller ones, until a single record is too large: then it stops.
     #[default]
     Split,
+    /// Has the target's topic take it, up to what the source's topic takes; where that cannot be, as `Split`.
+    Raise,
     /// Stops, with the cause; the others go on.
     Halt,
 }

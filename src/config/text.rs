@@ -246,12 +246,13 @@ pub fn merge(text: &str) -> Result<Merge, String> {
     }
 }
 
-/// `split` or `halt`.
+/// `split`, `raise` or `halt`.
 pub fn oversize(text: &str) -> Result<Oversize, String> {
     match text {
         "split" => Ok(Oversize::Split),
+        "raise" => Ok(Oversize::Raise),
         "halt" => Ok(Oversize::Halt),
-        _ => Err(format!("`{text}` is none of: split, halt")),
+        _ => Err(format!("`{text}` is none of: split, raise, halt")),
     }
 }
 

@@ -8,6 +8,7 @@
 //! future are rare, and a lane that meets one says what to set.
 
 use super::finding::{Finding, Weight};
+use crate::config::Oversize;
 use kafka_protocol::messages::DescribeConfigsResponse;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
@@ -25,7 +26,7 @@ pub const BROKER_RESOURCE: i8 = 4;
 
 const COMPRESSION: &str = "compression.type";
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
-const MESSAGE_BYTES: &str = "max.message.bytes";
+pub const MESSAGE_BYTES: &str = "max.message.bytes";
 const OLDEST: &str = "message.timestamp.before.max.ms";
 const YOUNGEST: &str = "message.timestamp.after.max.ms";
 const CLEANUP: &str = "cleanup.policy";
@@ -60,6 +61,11 @@ impl TopicConfigs {
             configs.add(&config.name, value, config.config_source);
         }
         (!configs.effective.is_empty()).then_some(configs)
+    }
+
+    /// What is in force of a setting that is a number.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        self.effective.get(name)?.parse().ok()
     }
 
     fn add(&mut self, name: &str, value: &str, config_source: i8) {
@@ -158,7 +164,7 @@ fn is_tiering(name: &str) -> bool {
 
 /// What of a target topic's settings stands in the way of a faithful copy. Worth asking for new topics too, as what is not set
 /// on a topic comes from its brokers.
-pub fn unfit(topic: &str, source: &TopicConfigs, target: &TopicConfigs) -> Vec<Finding> {
+pub fn unfit(topic: &str, source: &TopicConfigs, target: &TopicConfigs, oversize: Oversize) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut say = |weight, text: String| findings.push(Finding::of_topic(weight, topic, text));
     let on_target = |name: &str| target.effective.get(name).map(String::as_str);
@@ -176,16 +182,25 @@ pub fn unfit(topic: &str, source: &TopicConfigs, target: &TopicConfigs) -> Vec<F
         );
         say(Weight::Warning, text);
     }
-    let number = |configs: &TopicConfigs, name: &str| configs.effective.get(name)?.parse::<i64>().ok();
+    let number = TopicConfigs::number;
     if let (Some(source_bytes), Some(target_bytes)) =
         (number(source, MESSAGE_BYTES), number(target, MESSAGE_BYTES))
         && target_bytes < source_bytes
     {
         let text = format!(
-            "topic {topic} on the target has {MESSAGE_BYTES}={target_bytes}, less than the source's {source_bytes}: a larger \
-             batch is split (unless --oversize halt), and a larger record will stop its partition; raise it"
+            "topic {topic} on the target has {MESSAGE_BYTES}={target_bytes}, less than the source's {source_bytes}: "
         );
-        say(Weight::Warning, text);
+        let (weight, then) = match oversize {
+            Oversize::Split => (
+                Weight::Warning,
+                "a larger batch is split (--oversize), and a larger record will stop its partition; raise it",
+            ),
+            Oversize::Raise => (Weight::Note, "it is raised when a larger batch comes (--oversize raise)"),
+            Oversize::Halt => {
+                (Weight::Warning, "a larger batch will stop its partition (--oversize halt); raise it")
+            }
+        };
+        say(weight, text + then);
     }
     if let Some(bound_ms) = number(target, OLDEST).filter(|bound_ms| *bound_ms != i64::MAX) {
         let text = format!(
@@ -303,11 +318,13 @@ mod tests {
             entry("max.message.bytes", "1000", 5),
         ]);
         let source = configs(vec![entry("max.message.bytes", "2000", 5)]);
-        let sentences = unfit("t", &source, &target);
+        let sentences = unfit("t", &source, &target, Oversize::Split);
         assert_eq!(sentences.len(), 2, "{sentences:?}");
         assert_eq!((sentences[0].weight, sentences[1].weight), (Weight::Warning, Weight::Warning));
         assert!(sentences[1].text.contains("max.message.bytes=1000, less than the source's 2000"));
-        assert!(unfit("t", &target, &source).is_empty());
+        let raised = &unfit("t", &source, &target, Oversize::Raise)[1];
+        assert!(raised.weight == Weight::Note && raised.text.contains("it is raised when"), "{raised:?}");
+        assert!(unfit("t", &target, &source, Oversize::Raise).is_empty());
     }
 
     #[test]
@@ -336,10 +353,10 @@ mod tests {
             entry("message.timestamp.after.max.ms", "3600000", 5),
         ]);
         let weights: Vec<Weight> =
-            unfit("t", &source, &target).iter().map(|finding| finding.weight).collect();
+            unfit("t", &source, &target, Oversize::Split).iter().map(|finding| finding.weight).collect();
         assert_eq!(weights, [Weight::Stops, Weight::Note, Weight::Stops]);
-        assert!(unfit("t", &target, &source).is_empty());
-        assert!(unfit("t", &source, &source).is_empty());
+        assert!(unfit("t", &target, &source, Oversize::Split).is_empty());
+        assert!(unfit("t", &source, &source, Oversize::Split).is_empty());
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod offsets;
 pub mod pauses;
 pub mod planner;
 pub mod reading;
+pub mod room;
 pub mod schemas;
 pub mod take_over;
 pub mod topics;

@@ -9,6 +9,7 @@ mod ends;
 mod groups;
 mod notes;
 mod observing;
+mod room;
 mod transactions;
 mod twin;
 mod watch;
@@ -117,6 +118,7 @@ pub(super) struct Session<'a> {
     groups: Option<GroupTask>,
     config_sync: self::configs::ConfigSync,
     acl_sync: acls::AclSync,
+    room: room::Room,
     recipes: Recipes,
     /// What is shared with those who watch the link; the watcher is None where nobody can.
     outside: Arc<Outside>,
@@ -236,6 +238,7 @@ impl<'a> Session<'a> {
             groups: None,
             config_sync: self::configs::ConfigSync::default(),
             acl_sync: acls::AclSync::default(),
+            room: room::Room::default(),
             recipes,
             watcher: outside.is_watched.then(watch::Watcher::default),
             outside: Arc::clone(outside),
@@ -316,6 +319,7 @@ impl<'a> Session<'a> {
             self.answer_transactions();
             self.answer_groups();
             self.answer_writers();
+            self.make_room();
             self.follow_wishes();
             let now = clock::now();
             if let Some(ended) = self.ended.take() {
@@ -687,6 +691,7 @@ impl<'a> Session<'a> {
                     );
                 }
             }
+            Event::RoomWanted { lane, batch_bytes } => self.want_room(lane, batch_bytes),
             Event::Repacking { lane: id, what } => {
                 if let Some(lane) = self.lanes.get(&id) {
                     self.note_of(id, "repacking", &what.to_string());

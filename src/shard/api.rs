@@ -219,6 +219,12 @@ pub enum Command {
         lane: LaneId,
         paused: bool,
     },
+    /// The answer to [`Event::RoomWanted`]: the target's topic takes batches of that size by now, or its brokers will in a moment;
+    /// or it will not.
+    Room {
+        lane: LaneId,
+        is_made: bool,
+    },
     /// The most to fetch in a second from now on, instead of what the settings say. None: no limit.
     Throttle {
         bytes_per_second: Option<u64>,
@@ -257,6 +263,8 @@ pub enum Event {
     /// The target takes none of the lane's batches for now, with this error code of Kafka's; the lane tries again by itself.
     /// Told once for each code, until a batch is taken.
     Refused { lane: LaneId, code: i16 },
+    /// The target's topic is to take batches of so many bytes. The lane waits for [`Command::Room`].
+    RoomWanted { lane: LaneId, batch_bytes: usize },
     /// Batches of the lane are put together anew from now on, or no more.
     Repacking { lane: LaneId, what: Repacking },
     /// A broker could not be reached or spoken to; the shard tries again by itself.
@@ -276,6 +284,8 @@ pub enum Repacking {
     NotMerging,
     /// The target refused one of `batch_bytes`: those of more than `split_bytes` are split.
     Splitting { batch_bytes: usize, split_bytes: usize },
+    /// The target refused one of `batch_bytes` though its topic's max.message.bytes is larger: it is as if it had not been raised.
+    RaisedInVain { batch_bytes: usize },
 }
 
 impl std::fmt::Display for Repacking {
@@ -293,6 +303,11 @@ impl std::fmt::Display for Repacking {
                 f,
                 "the target takes no batch of {batch_bytes} bytes (its max.message.bytes is smaller than the source's): those of \
                  more than {split_bytes} are split (--oversize)"
+            ),
+            Self::RaisedInVain { batch_bytes } => write!(
+                f,
+                "the target takes no batch of {batch_bytes} bytes though its max.message.bytes allows it by now: batches are split \
+                 instead (--oversize)"
             ),
         }
     }

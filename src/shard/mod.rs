@@ -258,6 +258,12 @@ impl Shard {
             Command::Gaps(done) => self.handle_gaps(now, done),
             Command::Remove { lane } => self.remove(now, lane),
             Command::Pause { lane, paused } => self.pause(now, lane, paused),
+            Command::Room { lane, is_made } => {
+                if let Some(&slot) = self.slots.get(&lane) {
+                    self.lanes[slot].lane.handle_room(now, is_made);
+                    self.refresh(now, slot);
+                }
+            }
             Command::Throttle { bytes_per_second } => self.throttle.set(now, bytes_per_second),
             Command::Drain => {
                 self.draining = true;

@@ -1,7 +1,7 @@
 //! Control of one instance, reduced to its errands: it opens the ledger, hands lanes and leaders to the shards, and makes
 //! runs, checkpoints and losses durable. The ledger is the real one; its requests go to the simulated target.
 
-use crate::config::{Isolation, Oversize, StartFrom};
+use crate::config::{Isolation, StartFrom};
 use crate::control::ledger::{self, Effect, Ledger};
 use crate::control::transactions::{Coordination, Done, Step};
 use crate::shard::{Command, Event, LaneId, LaneStart, Settings, Shard, Side, StopKind};
@@ -252,6 +252,14 @@ impl World {
             Event::Lost { lane, from_offset, to_offset, cause } => {
                 instance.ledger.lost(now, lane, from_offset, to_offset, cause);
             }
+            Event::RoomWanted { lane, batch_bytes } => {
+                let (place, is_made) = (self.place_of(index, lane), self.plan.makes_room);
+                if is_made {
+                    let topic = self.reference.partitions[lane.0 as usize].topic.clone();
+                    self.make_room(&topic, batch_bytes);
+                }
+                self.command(place, Command::Room { lane, is_made });
+            }
             Event::CaughtUp { .. } | Event::Refused { .. } | Event::Repacking { .. } => {}
             Event::BrokerTrouble { .. } | Event::Timed(_) => {}
             Event::Drained => {
@@ -362,7 +370,7 @@ impl World {
             transactional_id: String::new(),
             on_loss: self.plan.on_loss,
             merge: self.plan.merge,
-            oversize: Oversize::Split,
+            oversize: self.plan.oversize,
         };
         let shards = self.plan.shards;
         self.instances[index].phase = Phase::Running;

@@ -2,7 +2,7 @@
 //!
 //! Each run enables a random subset of the faults (swarm testing): a fault that is always on hides what others would show.
 
-use crate::config::{ExactlyOnce, LargeGaps, Merge, Mover, OnLoss};
+use crate::config::{ExactlyOnce, LargeGaps, Merge, Mover, OnLoss, Oversize};
 use crate::limits::RUNS_AHEAD_MAX;
 use crate::sim::network::Weather;
 use crate::sim::random::Random;
@@ -140,6 +140,11 @@ pub(super) struct Plan {
     pub(super) denies_deletes: bool,
     pub(super) on_loss: OnLoss,
     pub(super) merge: Merge,
+    /// The size of batches that the target's topics take, if that is less than what comes; and what becomes of larger ones.
+    pub(super) target_batch_bytes_max: Option<usize>,
+    pub(super) oversize: Oversize,
+    /// Control may change that.
+    pub(super) makes_room: bool,
     /// Batches written to each source partition, and the typical time between two of them.
     pub(super) batches: usize,
     pub(super) batch_gap_ms: u64,
@@ -202,6 +207,9 @@ impl Plan {
             denies_deletes: random.percent(5),
             on_loss: random.pick(&[OnLoss::RecordAndContinue, OnLoss::RecordAndContinue, OnLoss::Halt]),
             merge: Merge::Auto,
+            target_batch_bytes_max: None,
+            oversize: Oversize::Split,
+            makes_room: false,
             batches: random.between(5, 60) as usize,
             batch_gap_ms: random.between(1, 400),
             backlog_percent: random.pick(&[0, 50, 100]),

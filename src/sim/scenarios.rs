@@ -11,6 +11,8 @@ use crate::sim::world::World;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ApiKey;
 
+mod oversize;
+
 /// A world in which nothing goes wrong by itself, with one instance running.
 fn world(change: impl FnOnce(&mut Plan)) -> World {
     let mut plan = Plan::quiet();

@@ -53,12 +53,26 @@ impl World {
             plan,
         };
         world.deny_rights();
+        if let Some(bytes) = world.plan.target_batch_bytes_max {
+            for (topic, _) in world.reference.topics() {
+                world.target.cluster.set_max_message_bytes(&topic, bytes);
+            }
+        }
         world.write_backlog();
         for place in 0..world.plan.faults.len() {
             let first_ms = world.chaos.below(world.plan.faults[place].1 + 1);
             world.schedule(world.now_us + first_ms * 1000, Moment::Strike(place));
         }
         world
+    }
+
+    /// The target's topic takes batches of that size from now on, if it did not before.
+    pub(super) fn make_room(&mut self, topic: &str, batch_bytes: usize) {
+        let before = self.target.cluster.max_message_bytes(topic);
+        self.trace(|| format!("{topic} takes batches of {batch_bytes} bytes instead of {before:?}"));
+        if before.is_some_and(|before| before < batch_bytes) {
+            self.target.cluster.set_max_message_bytes(topic, batch_bytes);
+        }
     }
 
     fn deny_rights(&mut self) {

@@ -272,7 +272,7 @@ impl Work<'_> {
         if let (Some(source), Some(target)) =
             (self.facts.source.configs.get(name), self.facts.target.configs.get(name))
         {
-            self.findings.extend(configs::unfit(name, source, target));
+            self.findings.extend(configs::unfit(name, source, target, self.config.oversize));
             let twin = self.facts.target.observed.topics.get(name).filter(|_| self.config.sync_topic_configs);
             let planned =
                 twin.and_then(|twin| config_sync::planned(name, source, target, twin.replication_factor()));

@@ -4,7 +4,7 @@
 //! authorizer allows everything.
 
 use crate::config::security::{Login, Tls};
-use crate::config::{Cluster, ExactlyOnce, Mirror, Offsets, Security};
+use crate::config::{Cluster, ExactlyOnce, Mirror, Offsets, Oversize, Security};
 use crate::control::finding::{About, Finding, Weight, names};
 use crate::control::ledger::{STATE_TOPIC_PREFIX, state_topic, transactional_id};
 use std::collections::{BTreeMap, BTreeSet};
@@ -171,6 +171,12 @@ fn target_topics(config: &Mirror, target: &Side<'_>) -> Vec<Option<Finding>> {
             Operation::AlterConfigs,
             Weight::Warning,
             "settings that change on the source stay as they are on the target",
+        ),
+        target.topics(
+            &|topic| config.oversize == Oversize::Raise && is_mirrored(topic),
+            Operation::AlterConfigs,
+            Weight::Warning,
+            "batches that the target finds too large are split instead of its max.message.bytes being raised",
         ),
         target.topics(
             &is_mirrored,

@@ -141,7 +141,7 @@ impl Session<'_> {
         let configs = self.target.topic_configs(topics)?;
         for (topic, target) in &configs {
             let Some(source) = self.source_configs.get(topic) else { continue };
-            unfit(topic, source, target).iter().for_each(plan::log);
+            unfit(topic, source, target, self.config.oversize).iter().for_each(plan::log);
         }
         Ok(())
     }

@@ -12,7 +12,6 @@ use crate::time::Now;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 const POLICY_VIOLATION: i16 = 44;
 /// Time between two rounds of deleting what the source has no more.
 const TRIM_PAUSE_MS: u64 = 500;
@@ -111,7 +110,7 @@ impl Session<'_> {
                 // Offsets are the same all the same.
                 let name = error::name(code);
                 let advice = match code {
-                    TOPIC_AUTHORIZATION_FAILED => {
+                    error::TOPIC_AUTHORIZATION_FAILED => {
                         "grant the mirror's principal DELETE on the target's topics"
                     }
                     POLICY_VIOLATION => {

@@ -38,7 +38,7 @@ use crate::wire::batch::BatchHeader;
 use crate::wire::codec::Compression;
 use crate::wire::produce::Payload;
 use gaps::{Filling, GapsClaim};
-use packing::Merging;
+use packing::{Merging, Room};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use transactions::{Part, Stamping};
@@ -250,6 +250,7 @@ pub(super) struct Lane {
     /// Batches for which the lane copies.
     rough_batches: u32,
     merging: Merging,
+    room: Room,
     /// Its records are changed; and how they are compressed then, unless as they came.
     is_changed: bool,
     compression: Option<Compression>,
@@ -341,6 +342,7 @@ impl Lane {
             trimmed: 0,
             rough_batches: 0,
             merging: Merging::new(merge),
+            room: Room::default(),
             is_changed: start.recipe.is_some(),
             compression: start.recipe.as_ref().and_then(|recipe| recipe.compression()),
             split_bytes: if start.recipe.is_some() { CHANGED_BYTES_MAX } else { usize::MAX },
@@ -383,6 +385,7 @@ impl Lane {
         };
         asking
             && !self.is_asking
+            && !self.awaits_control()
             && self.in_flight.is_empty()
             && self.filling.is_none()
             && self.gaps_claim != GapsClaim::Wanted

@@ -3,17 +3,19 @@
 //! **Merging.** A Produce request carries one batch of a partition, and only so many requests are under way at a time. A source
 //! whose batches hold a record or two can come faster than that. Then what has piled up travels together.
 //!
-//! **Splitting.** A target whose `max.message.bytes` is smaller than the source's takes a large batch in pieces.
+//! **Splitting.** A target whose `max.message.bytes` is smaller than the source's takes a large batch in pieces, unless that
+//! setting is raised ([`Room`]).
 //!
 //! **Changing.** Topics with transforms are opened whole (`crate::records`).
 //!
 //! But for that the records are the same, in the same order and with the same offsets; only where batches begin is not. It costs
 //! opening them, so it is done where it is needed.
 
-use super::{Lane, ROUGH_BATCHES, Sent};
+use super::{ASK_AGAIN_MS, Lane, ROUGH_BATCHES, Sent};
 use crate::config::{Merge, Oversize};
 use crate::limits::{BATCH_HEADER_BYTES, MERGED_BYTES};
 use crate::shard::api::{Event, Repacking, Settings};
+use crate::time::Now;
 use crate::wire::batch::BatchHeader;
 use crate::wire::rebuild::Packing;
 use std::collections::VecDeque;
@@ -26,6 +28,14 @@ const SMALL_BATCH_BYTES: usize = 8 << 10;
 const FEW_BATCHES: u32 = 4;
 /// ...so many times in a row needs it no more.
 const FEW_ANSWERS: u32 = 500;
+
+/// The code of a batch that is larger than the topic's `max.message.bytes`. (The other one for large batches is about its
+/// `segment.bytes`, which Kafka's `UnifiedLog.append` looks at afterwards: more room would not help.)
+const MESSAGE_TOO_LARGE: i16 = 10;
+/// Brokers hear of a topic's new setting from the controller, a moment after it was changed. So long a batch may still be refused,
+/// and is sent again this often.
+const ROOM_PATIENCE_MS: u64 = 10_000;
+const ROOM_AGAIN_MS: u64 = 250;
 
 impl Lane {
     /// Whether this batch is to be taken apart, whatever the state of its offsets.
@@ -72,8 +82,45 @@ impl Lane {
         }
     }
 
+    /// The target takes no batch as large as this one. It goes again later (returned is when, in ms), in one piece or in several.
+    /// None: it cannot be made smaller, or may not.
+    pub(super) fn fit(
+        &mut self,
+        now: Now,
+        code: i16,
+        sent: Sent,
+        settings: &Settings,
+        events: &mut VecDeque<Event>,
+    ) -> Option<u64> {
+        if settings.oversize == Oversize::Raise && code == MESSAGE_TOO_LARGE {
+            match self.room.wish(now, sent.bytes) {
+                Wish::Ask => {
+                    events.push_back(Event::RoomWanted { lane: self.id, batch_bytes: sent.bytes });
+                    return Some(ASK_AGAIN_MS);
+                }
+                Wish::Wait => return Some(ROOM_AGAIN_MS),
+                Wish::InVain => {
+                    let what = Repacking::RaisedInVain { batch_bytes: sent.bytes };
+                    events.push_back(Event::Repacking { lane: self.id, what });
+                }
+                Wish::Refused => {}
+            }
+        }
+        self.split(sent, settings, events).then_some(ASK_AGAIN_MS)
+    }
+
+    /// Control's answer to the wish for room.
+    pub(in crate::shard) fn handle_room(&mut self, now: Now, is_made: bool) {
+        self.room.answer(now, is_made);
+    }
+
+    /// Whether the lane waits for an answer of control's before anything is asked or sent.
+    pub(super) fn awaits_control(&self) -> bool {
+        self.room.asked_bytes.is_some()
+    }
+
     /// The target takes no batch as large as this one. False: it cannot be made smaller, or may not.
-    pub(super) fn split(&mut self, sent: Sent, settings: &Settings, events: &mut VecDeque<Event>) -> bool {
+    fn split(&mut self, sent: Sent, settings: &Settings, events: &mut VecDeque<Event>) -> bool {
         if settings.oversize == Oversize::Halt || sent.count == 1 {
             return false;
         }
@@ -81,6 +128,57 @@ impl Lane {
         let what = Repacking::Splitting { batch_bytes: sent.bytes, split_bytes: self.split_bytes };
         events.push_back(Event::Repacking { lane: self.id, what });
         true
+    }
+}
+
+/// What the lane knows of how large a batch the target's topic may be made to take.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// Control was asked for so much, and has not answered.
+    asked_bytes: Option<usize>,
+    /// There is room for so much, or will be by then (µs).
+    made_bytes: usize,
+    by_us: u64,
+    /// There will be none for so much or more.
+    refused_bytes: Option<usize>,
+}
+
+/// What becomes of a batch that was refused for its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// Control is to be asked for room.
+    Ask,
+    /// There will be room in a moment.
+    Wait,
+    /// There should be room by now. Told once.
+    InVain,
+    Refused,
+}
+
+impl Room {
+    fn wish(&mut self, now: Now, batch_bytes: usize) -> Wish {
+        if self.refused_bytes.is_some_and(|refused| batch_bytes >= refused) {
+            return Wish::Refused;
+        }
+        if batch_bytes > self.made_bytes {
+            self.asked_bytes = Some(batch_bytes);
+            return Wish::Ask;
+        }
+        if now.mono_us < self.by_us {
+            return Wish::Wait;
+        }
+        self.refused_bytes = Some(batch_bytes);
+        Wish::InVain
+    }
+
+    fn answer(&mut self, now: Now, is_made: bool) {
+        let Some(asked) = self.asked_bytes.take() else { return };
+        if is_made {
+            self.made_bytes = self.made_bytes.max(asked);
+            self.by_us = now.after_ms(ROOM_PATIENCE_MS);
+        } else {
+            self.refused_bytes = Some(self.refused_bytes.map_or(asked, |refused| refused.min(asked)));
+        }
     }
 }
 
@@ -149,6 +247,22 @@ mod tests {
         assert!(merging.begins(WAITING_MIN, 200));
         assert!(!merging.ends(1, 2 * SMALL_BATCH_BYTES - 1), "not at once where it began");
         assert!(merging.ends(1, 2 * SMALL_BATCH_BYTES) && !merging.is_on);
+    }
+
+    #[test]
+    fn room_is_asked_for_once_waited_for_and_given_up() {
+        let at = |ms: u64| Now { mono_us: ms * 1_000, wall_ms: 0 };
+        let mut room = Room::default();
+        assert_eq!(room.wish(at(0), 500), Wish::Ask);
+        room.answer(at(1), true);
+        assert_eq!(room.wish(at(2), 400), Wish::Wait, "brokers may not know it yet");
+        assert_eq!(room.wish(at(3), 600), Wish::Ask, "a larger one");
+        room.answer(at(4), false);
+        assert_eq!((room.wish(at(5), 600), room.wish(at(5), 700)), (Wish::Refused, Wish::Refused));
+        assert_eq!(room.wish(at(6), 550), Wish::Ask);
+        room.answer(at(7), true);
+        assert_eq!(room.wish(at(8 + ROOM_PATIENCE_MS), 550), Wish::InVain);
+        assert_eq!(room.wish(at(9 + ROOM_PATIENCE_MS), 550), Wish::Refused, "that is told once");
     }
 
     #[test]

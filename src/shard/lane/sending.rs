@@ -188,13 +188,17 @@ impl Lane {
                 self.settle(now, sent, base_offset, settings, events);
                 false
             }
-            ErrorVerdict::Stop(StopKind::BatchTooLarge) if self.split(sent, settings, events) => {
-                self.doubt();
-                self.hold(now, ASK_AGAIN_MS);
-                false
-            }
             ErrorVerdict::Stop(kind) => {
-                self.stop(kind, self.refused(code), events);
+                let fits_ms = (kind == StopKind::BatchTooLarge)
+                    .then(|| self.fit(now, code, sent, settings, events))
+                    .flatten();
+                match fits_ms {
+                    Some(ms) => {
+                        self.doubt();
+                        self.hold(now, ms);
+                    }
+                    None => self.stop(kind, self.refused(code), events),
+                }
                 false
             }
             ErrorVerdict::Damaged if self.damaged == Some(sent.number) => {

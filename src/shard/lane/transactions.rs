@@ -171,7 +171,10 @@ impl Lane {
     /// Waits to be taken in. The other question is whether its position is known.
     pub(in crate::shard) fn wants_part(&self) -> Option<bool> {
         let part = self.part.as_ref().filter(|_| self.state == State::Enlist)?;
-        let is_ready = self.in_flight.is_empty() && self.numbering.is_confirmed() && self.target.broker >= 0;
+        let is_ready = self.in_flight.is_empty()
+            && self.numbering.is_confirmed()
+            && self.target.broker >= 0
+            && !self.awaits_control();
         is_ready.then_some(part.is_positioned)
     }
 

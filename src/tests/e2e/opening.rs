@@ -17,6 +17,7 @@ fn batches_are_opened_where_it_helps() {
             ("small batches are merged", small_batches_are_merged),
             ("a killed mirror goes on merging", a_killed_mirror_goes_on_merging),
             ("large batches are split", large_batches_are_split),
+            ("the target takes larger batches", the_target_takes_larger_batches),
         ],
     );
 }
@@ -74,4 +75,30 @@ fn large_batches_are_split(pair: &mut Pair) {
     assert_eq!(pair.on_source("read", "pieces"), pair.on_target("read", "pieces"));
     let halting = pair.mirror("whole", "whole").with(&["--oversize", "halt"]);
     halting.run().ended_with(3, &["whole", "max.message.bytes"]);
+}
+
+fn the_target_takes_larger_batches(pair: &mut Pair) {
+    pair.on_source("create", "roomy 2 1 max.message.bytes=800000");
+    pair.on_source("produce", "roomy 1 3000000 batch=400000");
+    pair.on_target("create", "roomy 2 1 max.message.bytes=100000");
+    let raising = pair.mirror("roomy", "roomy").with(&["--oversize", "raise"]);
+    let planned =
+        pair.twinlog(&["plan", "--topics", "roomy", "--link", "roomy", "--oversize", "raise"]).run();
+    planned.ended_with(0, &["max.message.bytes=100000", "it is raised when a larger batch comes"]);
+    let ended = raising.run();
+    assert!(!ended.text.contains("are split"), "{}", ended.text);
+    let told = ended.text.matches("is raised from 100000 to").count();
+    assert!((1..=2).contains(&told), "{}", ended.text);
+    ended.succeeded();
+    // Batches are the same, too; one setting is not.
+    assert_eq!(pair.on_source("read", "roomy"), pair.on_target("read", "roomy"));
+
+    // The source takes less by now than its batches have.
+    pair.on_source("create", "lowered 1 1");
+    pair.on_source("produce", "lowered 1 3000000 batch=400000");
+    pair.on_target("create", "lowered 1 1 max.message.bytes=100000");
+    pair.on_source("alter", "lowered max.message.bytes=200000");
+    let ended = pair.mirror("lowered", "lowered").with(&["--oversize", "raise"]).run();
+    ended.ended_with(0, &["is not raised for it", "takes 200000 by now", "are split"]);
+    assert_eq!(pair.on_source("read", "lowered"), pair.on_target("read", "lowered"));
 }
