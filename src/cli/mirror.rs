@@ -97,6 +97,12 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "POLICY", value_parser = text::oversize, help_heading = "How")]
     oversize: Option<Oversize>,
 
+    /// A topic of the target for records that would stop their partition for good: one that is larger than the target takes, one that
+    /// a transform fails on, or a batch that is damaged at the source. Each goes there with headers that say where it comes from and
+    /// why, and the partition goes on. Made if it is not there [default: the partition stops]
+    #[arg(long, value_name = "TOPIC", value_parser = text::dead_letter, help_heading = "How")]
+    dead_letter: Option<String>,
+
     /// How payloads travel: auto, copy (through memory), splice (inside the kernel) [default: auto]
     #[arg(long, value_name = "MOVER", value_parser = text::mover, help_heading = "How")]
     mover: Option<Mover>,
@@ -268,6 +274,7 @@ impl MirrorArgs {
             on_loss: self.on_loss,
             merge: self.merge,
             oversize: self.oversize,
+            dead_letter: self.dead_letter,
             groups_interval_ms: self.groups_interval_ms,
             until_caught_up: self.until_caught_up.then_some(true),
             mover: self.mover,

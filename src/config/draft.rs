@@ -37,6 +37,7 @@ pub struct Draft {
     pub on_loss: Option<OnLoss>,
     pub merge: Option<Merge>,
     pub oversize: Option<Oversize>,
+    pub dead_letter: Option<String>,
     pub groups: Option<Vec<Regex>>,
     pub groups_exclude: Option<Vec<Regex>>,
     pub groups_rewind: Option<bool>,
@@ -119,6 +120,7 @@ impl Draft {
             on_loss: self.on_loss.or(other.on_loss),
             merge: self.merge.or(other.merge),
             oversize: self.oversize.or(other.oversize),
+            dead_letter: self.dead_letter.or(other.dead_letter),
             groups: self.groups.or(other.groups),
             groups_exclude: self.groups_exclude.or(other.groups_exclude),
             groups_rewind: self.groups_rewind.or(other.groups_rewind),
@@ -185,6 +187,7 @@ impl Draft {
             on_loss: self.on_loss.unwrap_or_default(),
             merge: self.merge.unwrap_or_default(),
             oversize: self.oversize.unwrap_or_default(),
+            dead_letter: self.dead_letter,
             groups: self.groups.unwrap_or_default(),
             groups_exclude: self.groups_exclude.unwrap_or_default(),
             groups_rewind: self.groups_rewind.unwrap_or(false),
@@ -350,6 +353,18 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
                 .into(),
         );
     }
+    if let Some(dead_letter) = &mirror.dead_letter
+        && let Some(topic) = mirror.target.names.in_link(dead_letter)
+        && (topic != dead_letter
+            || mirror.topics.iter().any(|pattern| text::typed(pattern).replace('\\', "") == topic))
+        && mirror.topics.iter().any(|pattern| pattern.is_match(topic))
+        && !mirror.exclude.iter().any(|pattern| pattern.is_match(topic))
+    {
+        return refuse(format!(
+            "dead-letter {dead_letter} is what the mirrored topic {topic} is called on the target; dead letters need a topic of \
+             their own"
+        ));
+    }
     if !mirror.both_directions.is_empty() && !mirror.target.names.is_identity() {
         return refuse(
             "both-directions is for topics that have one name on both sides; leave out prefix and rename, or it".into(),
@@ -430,6 +445,17 @@ mod tests {
         assert!(missing.0.contains("--target") && missing.0.contains("target.bootstrap"), "{missing}");
         let same = Draft { target: text::addresses("a:1").ok(), ..enough() }.build().unwrap_err();
         assert!(same.0.contains("a:1"), "{same}");
+        let odd = |topics: &str, prefix: &str| Draft {
+            topics: text::patterns(topics).ok(),
+            prefix: Some(prefix.into()),
+            dead_letter: Some("e.odd".into()),
+            ..enough()
+        };
+        let mirrored = odd(r"o.*", "e.").build().unwrap_err();
+        assert!(mirrored.0.contains("what the mirrored topic odd is called on the target"), "{mirrored}");
+        assert!(odd(r"e\.odd", "").build().is_err() && odd("e.odd", "").build().is_err(), "named in full");
+        let left_out = odd(".*", "").build().unwrap();
+        assert!(left_out.dead_letter.is_some() && odd("o.*", "f.").build().is_ok());
         let small = Draft { buffer_bytes: Some(5), ..enough() }.build().unwrap_err();
         assert!(small.0.contains("buffer-bytes"), "{small}");
         let mut spliced = Draft { mover: Some(Mover::Splice), ..enough() };

@@ -103,6 +103,7 @@ const KEYS: &[Key] = keys! {
     mirror."on-loss" => on_loss: string, text::on_loss;
     mirror."merge" => merge: string, text::merge;
     mirror."oversize" => oversize: string, text::oversize;
+    mirror."dead-letter" => dead_letter: string, text::dead_letter;
     mirror."groups" => groups: list, text::patterns;
     mirror."groups-exclude" => groups_exclude: list, text::patterns;
     mirror."groups-rewind" => groups_rewind: boolean, text::boolean;
@@ -317,6 +318,7 @@ mod tests {
             on-loss = "record-and-continue"
             merge = "never"
             oversize = "halt"
+            dead-letter = "odd"
             groups = "g.*"
             groups-exclude = "gx"
             groups-rewind = true
@@ -363,6 +365,7 @@ mod tests {
         assert_eq!((mirror.groups_rewind, mirror.groups_interval_ms), (true, 77));
         assert_eq!(mirror.on_loss, OnLoss::RecordAndContinue);
         assert_eq!((mirror.merge, mirror.oversize), (Merge::Never, Oversize::Halt));
+        assert_eq!(mirror.dead_letter.as_deref(), Some("odd"));
         assert_eq!((mirror.gap_offsets_max, mirror.seed_offsets_max), (5, 6));
         assert_eq!((mirror.gap_transactions_max, mirror.large_gaps), (7, LargeGaps::AbortedRecords));
         assert_eq!((mirror.mover, mirror.cores), (Mover::Splice, vec![0, 2]));

@@ -226,6 +226,8 @@ pub struct Mirror {
     pub merge: Merge,
     /// What becomes of a batch that is larger than the target's topic takes.
     pub oversize: Oversize,
+    /// The target's topic for what would stop its partition for good. None: it stops.
+    pub dead_letter: Option<String>,
     /// Consumer groups whose committed offsets are mirrored, and which of them are not.
     pub groups: Vec<regex::Regex>,
     pub groups_exclude: Vec<regex::Regex>,

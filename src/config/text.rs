@@ -256,6 +256,15 @@ pub fn oversize(text: &str) -> Result<Oversize, String> {
     }
 }
 
+/// A topic's name that is no link's state.
+pub fn dead_letter(text: &str) -> Result<String, String> {
+    check_topic_name(text)?;
+    match text.starts_with(STATE_TOPIC_PREFIX) {
+        true => Err(format!("{STATE_TOPIC_PREFIX} stands before the topics in which links keep their state")),
+        false => Ok(text.to_owned()),
+    }
+}
+
 /// `halt` or `aborted-records`.
 pub fn large_gaps(text: &str) -> Result<LargeGaps, String> {
     match text {

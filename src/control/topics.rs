@@ -13,7 +13,9 @@ pub(super) const NAMES_SHOWN: usize = 10;
 /// Topics that Kafka or its tools keep for themselves (internal, or `__` in front) are
 /// mirrored only when a pattern is literally their name, and Twinlog's own state never is.
 pub fn select<'a>(config: &Mirror, source: &'a Observed) -> Vec<&'a Topic> {
-    select_by(&config.topics, &config.exclude, source)
+    let mut selected = select_by(&config.topics, &config.exclude, source);
+    selected.retain(|topic| !is_dead_letters(config, &topic.name));
+    selected
 }
 
 /// The same for patterns that are no mirror's.
@@ -21,10 +23,18 @@ pub fn select_by<'a>(topics: &[Regex], exclude: &[Regex], source: &'a Observed) 
     source.topics.values().filter(|topic| is_wanted(topics, exclude, topic)).collect()
 }
 
+/// Where the topic would be on the target, dead letters are.
+fn is_dead_letters(config: &Mirror, name: &str) -> bool {
+    config
+        .dead_letter
+        .as_deref()
+        .is_some_and(|dead_letter| config.target.names.on_cluster(name) == dead_letter)
+}
+
 /// Whether the configuration asks for a topic of this name, which is known to be mirrored.
 pub fn is_selected(config: &Mirror, name: &str) -> bool {
     let is_in = |list: &[Regex]| list.iter().any(|pattern| pattern.is_match(name));
-    is_in(&config.topics) && !is_in(&config.exclude)
+    is_in(&config.topics) && !is_in(&config.exclude) && !is_dead_letters(config, name)
 }
 
 fn is_wanted(topics: &[Regex], exclude: &[Regex], topic: &Topic) -> bool {
@@ -58,12 +68,17 @@ fn is_literally(pattern: &Regex, name: &str) -> bool {
 pub fn left_out<'a>(config: &Mirror, source: &'a Observed) -> Vec<(&'a str, &'static str)> {
     let why = |topic: &Topic| match () {
         () if is_ours(topic) => "a link keeps its own state in it",
+        () if is_dead_letters(config, &topic.name) => {
+            "its name on the target is that of the dead letters' topic"
+        }
         () if config.exclude.iter().any(|pattern| pattern.is_match(&topic.name)) => "it is excluded",
         () => "internal topics are mirrored only when they are named in full",
     };
     let matching = source.topics.values().filter(|topic| is_matched(config, topic));
     matching
-        .filter(|topic| !is_wanted(&config.topics, &config.exclude, topic))
+        .filter(|topic| {
+            !is_wanted(&config.topics, &config.exclude, topic) || is_dead_letters(config, &topic.name)
+        })
         .map(|topic| (&*topic.name, why(topic)))
         .collect()
 }
@@ -175,6 +190,16 @@ pub(super) mod tests {
         assert_eq!(selected(&["^a.*$"], &[]), ["a", "ab"]);
         assert_eq!(selected(&["clicks\\..*", "b"], &[]), ["b", "clicks.eu"]);
         assert_eq!(selected(&[".*"], &["a.*"]), ["b", "clicks.eu"]);
+    }
+
+    #[test]
+    fn the_dead_letters_are_left_out() {
+        let config = Mirror { dead_letter: Some("b".into()), ..config(&[".*"], &[]) };
+        let source = cluster(1, &[("a", 1), ("b", 1)]);
+        let names: Vec<&str> = select(&config, &source).iter().map(|topic| &*topic.name).collect();
+        assert_eq!(names, ["a"]);
+        assert!(!is_selected(&config, "b") && is_selected(&config, "a"));
+        assert_eq!(left_out(&config, &source)[0].0, "b");
     }
 
     #[test]

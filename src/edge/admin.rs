@@ -69,6 +69,8 @@ pub enum AdminError {
     Missing(&'static str),
     #[error("the link's state topic cannot be read: {0}")]
     Unreadable(String),
+    #[error("dead letters cannot be put together: {0}")]
+    Unwritable(String),
 }
 
 impl AdminError {
@@ -90,7 +92,7 @@ impl AdminError {
             }
             Self::Refused { code, .. } => error::is_retriable(*code),
             Self::Missing(_) => true,
-            Self::Unreadable(_) => false,
+            Self::Unreadable(_) | Self::Unwritable(_) => false,
         }
     }
 }

@@ -7,6 +7,7 @@ mod both_ways;
 mod configs;
 mod ends;
 mod groups;
+mod letters;
 mod notes;
 mod observing;
 mod room;
@@ -119,6 +120,7 @@ pub(super) struct Session<'a> {
     config_sync: self::configs::ConfigSync,
     acl_sync: acls::AclSync,
     room: room::Room,
+    letters: letters::Letters,
     recipes: Recipes,
     /// What is shared with those who watch the link; the watcher is None where nobody can.
     outside: Arc<Outside>,
@@ -239,6 +241,7 @@ impl<'a> Session<'a> {
             config_sync: self::configs::ConfigSync::default(),
             acl_sync: acls::AclSync::default(),
             room: room::Room::default(),
+            letters: letters::Letters::none(),
             recipes,
             watcher: outside.is_watched.then(watch::Watcher::default),
             outside: Arc::clone(outside),
@@ -291,6 +294,7 @@ impl<'a> Session<'a> {
                 on_loss: config.on_loss,
                 merge: config.merge,
                 oversize: config.oversize,
+                has_dead_letters: config.dead_letter.is_some(),
             };
             let shard = runtime::spawn_shard(core, index, settings, accesses.clone(), tell.clone())?;
             session.shards.push(shard);
@@ -303,6 +307,7 @@ impl<'a> Session<'a> {
             plan::say(config, expiration_ms, session.begun());
         }
         session.start_groups()?;
+        session.start_letters()?;
         Ok(session)
     }
 
@@ -320,6 +325,7 @@ impl<'a> Session<'a> {
             self.answer_groups();
             self.answer_writers();
             self.make_room();
+            self.answer_letters();
             self.follow_wishes();
             let now = clock::now();
             if let Some(ended) = self.ended.take() {
@@ -691,6 +697,7 @@ impl<'a> Session<'a> {
                     );
                 }
             }
+            Event::Letters { lane, letters } => self.take_letters(shard, lane, letters),
             Event::RoomWanted { lane, batch_bytes } => self.want_room(lane, batch_bytes),
             Event::Repacking { lane: id, what } => {
                 if let Some(lane) = self.lanes.get(&id) {

@@ -182,6 +182,8 @@ pub enum MirrorError {
     Thread(std::io::Error),
     #[error("the thread for transactions cannot be started: {0}")]
     Transactions(std::io::Error),
+    #[error("the thread for dead letters cannot be started: {0}")]
+    Letters(std::io::Error),
     #[error("the link's ledger (topic __twinlog.{link} on the target): {cause}")]
     Ledger { link: String, cause: String },
 }

@@ -26,6 +26,7 @@ mod http;
 mod https;
 pub mod instances;
 pub mod ledger_io;
+mod letters;
 pub mod links;
 pub mod load;
 pub mod logging;

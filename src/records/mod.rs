@@ -2,6 +2,7 @@
 //! opened, [`rebuild`](crate::wire::rebuild) takes them apart, and a [`Worker`] judges each record.
 
 mod json;
+pub mod letters;
 mod parts;
 mod steps;
 pub mod wasm;

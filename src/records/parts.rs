@@ -56,6 +56,11 @@ pub(super) struct Header<'a> {
 }
 
 impl<'a> Headers<'a> {
+    /// How many there are, and all of them as they are encoded.
+    pub fn raw(self) -> (usize, &'a [u8]) {
+        (self.count, self.bytes)
+    }
+
     pub fn iter(self) -> impl Iterator<Item = Header<'a>> {
         let mut cursor = Cursor::new(self.bytes);
         (0..self.count).map_while(move |_| {

@@ -5,6 +5,7 @@ use crate::config::{Address, ExactlyOnce, Isolation, LargeGaps, Merge, Mover, On
 pub use crate::conn::{ConnId, Out};
 pub use crate::error::{Stop, StopKind};
 use crate::records::Recipe;
+use crate::records::letters::Letter;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub on_loss: OnLoss,
     pub merge: Merge,
     pub oversize: Oversize,
+    /// What cannot be mirrored goes to the dead letters instead of stopping its lane.
+    pub has_dead_letters: bool,
     pub connections_per_broker: usize,
     /// Whether connections to the source, and to the target, have to log in.
     pub has_sasl: [bool; 2],
@@ -225,6 +228,11 @@ pub enum Command {
         lane: LaneId,
         is_made: bool,
     },
+    /// The answer to [`Event::Letters`]: they are in the dead letters' topic, acknowledged by all replicas. It may come late, and
+    /// always comes.
+    LettersWritten {
+        lane: LaneId,
+    },
     /// The most to fetch in a second from now on, instead of what the settings say. None: no limit.
     Throttle {
         bytes_per_second: Option<u64>,
@@ -265,6 +273,9 @@ pub enum Event {
     Refused { lane: LaneId, code: i16 },
     /// The target's topic is to take batches of so many bytes. The lane waits for [`Command::Room`].
     RoomWanted { lane: LaneId, batch_bytes: usize },
+    /// These records or batches of the source cannot be mirrored. The lane goes on behind them when they are written to the dead
+    /// letters. One such event of a lane is under way at a time, and only so many of a shard.
+    Letters { lane: LaneId, letters: Vec<Letter> },
     /// Batches of the lane are put together anew from now on, or no more.
     Repacking { lane: LaneId, what: Repacking },
     /// A broker could not be reached or spoken to; the shard tries again by itself.

@@ -400,7 +400,8 @@ impl Shard {
         }
         let outgoing: usize = self.sinks.values().map(|sink| sink.conn.outgoing_bytes()).sum();
         let reserved: usize = self.sources.values().map(|source| source.reserved_bytes).sum();
-        let mut room = self.settings.buffer_bytes.saturating_sub(self.pending_bytes + outgoing + reserved);
+        let held = self.pending_bytes + outgoing + reserved + self.letters_bytes();
+        let mut room = self.settings.buffer_bytes.saturating_sub(held);
         // A fetch holds its room while the broker waits for data: no source may take what another needs.
         let fair = self.settings.buffer_bytes / self.sources.len().max(1);
         for source in self.sources.values_mut() {

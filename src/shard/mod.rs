@@ -11,13 +11,14 @@
 //! | a look | `want`, `snapshot` |
 //!
 //! A batch's way through it: [`intake`] walks the source's answer and asks the [`lane`] for a verdict, [`opening`] takes batches
-//! apart where that is the verdict; [`output`] packs one batch
+//! apart where that is the verdict, [`diverting`] writes dead letters; [`output`] packs one batch
 //! of every lane that may send into a request and hands the answers back to the lanes. [`questions`] finds a lane's position
 //! after a doubt, [`transactions`] sees to lanes whose records are too old for sequences, [`gaps`] to those whose gaps transactions
 //! fill. `Source`, `Sink`, `Lane` and `Numbering`
 //! are leaves: they know nothing of each other, only this file and the four beside it do.
 
 mod api;
+mod diverting;
 mod gaps;
 mod intake;
 mod lane;
@@ -104,6 +105,8 @@ pub struct Shard {
     pending_bytes: usize,
     scratch: output::Scratch,
     seeds: Seeds,
+    /// Bytes of letters that are being written, by lane.
+    letters: BTreeMap<LaneId, usize>,
     writers: Writers,
     throttle: Throttle,
     transactions: Transactions,
@@ -179,6 +182,8 @@ pub struct LaneSnapshot {
     /// Timestamp of the last acknowledged batch, None before the first.
     pub settled_timestamp_ms: Option<i64>,
     pub batch_bytes_average: usize,
+    /// Records, or whole batches, that went to the dead letters since the lane was assigned.
+    pub letters_written: u64,
 }
 
 impl Shard {
@@ -207,6 +212,7 @@ impl Shard {
             pending_bytes: 0,
             scratch: output::Scratch::default(),
             seeds: Seeds::default(),
+            letters: BTreeMap::new(),
             writers: Writers::default(),
             transactions: Transactions::default(),
             gaps: Gaps::default(),
@@ -264,6 +270,7 @@ impl Shard {
                     self.refresh(now, slot);
                 }
             }
+            Command::LettersWritten { lane } => self.handle_letters_written(now, lane),
             Command::Throttle { bytes_per_second } => self.throttle.set(now, bytes_per_second),
             Command::Drain => {
                 self.draining = true;
@@ -437,7 +444,7 @@ impl Shard {
     pub fn held_bytes(&self) -> usize {
         let outgoing: usize = self.sinks.values().map(|sink| sink.conn.outgoing_bytes()).sum();
         let collecting: usize = self.sources.values().map(Source::collecting_bytes).sum();
-        self.pending_bytes + outgoing + collecting
+        self.pending_bytes + outgoing + collecting + self.letters_bytes()
     }
 
     // Lanes.

@@ -1,6 +1,7 @@
 //! Batches that are taken apart, and what becomes of them: on to their lanes, as batches put together anew.
 
 use super::api::StopKind;
+use super::diverting::{Collecting, Sorting};
 use super::source::{Gathered, Slot};
 use super::{Key, Shard};
 use crate::limits::MERGED_BYTES;
@@ -19,19 +20,29 @@ impl Shard {
         let Some(walk) = walk.filter(|walk| !walk.messages.is_empty()) else { return };
         let messages = std::mem::take(&mut walk.messages);
         let Some((slot, reading)) = walk.lane else { return };
-        let member = &mut self.lanes[slot];
-        let lane = &mut member.lane;
+        let member = &self.lanes[slot];
+        let lane = &member.lane;
         if !lane.reads(reading) {
             return;
         }
-        let change = change(&mut self.workers, member.worker);
-        match convert(&messages, lane.read_offset(), lane.packing(), change) {
+        let (from, packing) = (lane.read_offset(), lane.packing());
+        let mut sorting = Sorting { lane, change: change(&mut self.workers, member.worker) };
+        let bad = match convert(&messages, from, packing, Some(&mut sorting)) {
             Ok(Converted { batches, next_offset }) => {
                 self.counters.batches_rebuilt += batches.len() as u64;
+                let lane = &mut self.lanes[slot].lane;
                 lane.push_rebuilt(now, next_offset, -1, reading, batches, &mut self.events);
+                return self.refresh(now, slot);
             }
-            Err(bad) => lane.stop(StopKind::Unreadable, bad.to_string(), &mut self.events),
+            Err(bad) => bad,
+        };
+        let mut collecting = Collecting::new(sorting, self.settings.buffer_bytes);
+        let is_of_records = self.settings.has_dead_letters && matches!(bad.cause, BadRecords::Change { .. });
+        if is_of_records && convert(&messages, from, packing, Some(&mut collecting)).is_ok() {
+            let letters = collecting.letters;
+            return self.send_letters(now, slot, letters);
         }
+        self.lanes[slot].lane.stop(StopKind::Unreadable, bad.to_string(), &mut self.events);
         self.refresh(now, slot);
     }
 
@@ -40,8 +51,8 @@ impl Shard {
         let walk = self.sources.get_mut(&key).and_then(|source| source.walk.as_mut());
         let Some(walk) = walk else { return };
         let Some((_, reading)) = walk.lane else { return };
-        let member = &mut self.lanes[slot];
-        let lane = &mut member.lane;
+        let member = &self.lanes[slot];
+        let lane = &member.lane;
         if !lane.reads(reading) {
             walk.gathered = None;
             return;
@@ -52,7 +63,9 @@ impl Shard {
             source_epoch: header.leader_epoch,
             count: 0,
         });
-        let change = change(&mut self.workers, member.worker);
+        let mut sorting = Sorting { lane, change: change(&mut self.workers, member.worker) };
+        let is_sorted = sorting.is_needed();
+        let change = is_sorted.then_some(&mut sorting as &mut dyn Change);
         match gathered.batches.add(header, payload, lane.read_offset(), change) {
             Ok(()) => {
                 gathered.next_offset = header.next_offset();
@@ -61,10 +74,7 @@ impl Shard {
                     self.close_gathered(now, key);
                 }
             }
-            Err(bad) => {
-                walk.gathered = None;
-                self.cannot_open(now, slot, header, &bad);
-            }
+            Err(bad) => self.cannot_open(now, key, slot, header, payload, &bad),
         }
     }
 
@@ -103,11 +113,34 @@ impl Shard {
         self.refresh(now, slot);
     }
 
-    fn cannot_open(&mut self, now: Now, slot: Slot, header: &BatchHeader, bad: &BadRecords) {
+    fn cannot_open(
+        &mut self,
+        now: Now,
+        key: Key,
+        slot: Slot,
+        header: &BatchHeader,
+        payload: &[u8],
+        bad: &BadRecords,
+    ) {
         let lane = &mut self.lanes[slot].lane;
         // The bytes may have suffered on the way: they are fetched once more.
-        if !matches!(bad, BadRecords::Checksum) || !lane.read_damaged_again(header.base_offset) {
-            let detail = format!("the batch at offset {} has to be opened, and {bad}", header.base_offset);
+        let is_read_again =
+            matches!(bad, BadRecords::Checksum) && lane.read_damaged_again(header.base_offset);
+        if !is_read_again
+            && self.settings.has_dead_letters
+            && self.divert(now, key, slot, header, payload, bad)
+        {
+            return;
+        }
+        if let Some(walk) = self.sources.get_mut(&key).and_then(|source| source.walk.as_mut()) {
+            walk.gathered = None;
+        }
+        let lane = &mut self.lanes[slot].lane;
+        if !is_read_again {
+            let detail = format!(
+                "the batch at offset {} has to be opened, and {bad}; to go on without what cannot be mirrored: --dead-letter TOPIC",
+                header.base_offset
+            );
             let kind = match bad {
                 BadRecords::Checksum => StopKind::DamagedBatch,
                 _ => StopKind::Unreadable,
@@ -119,7 +152,10 @@ impl Shard {
 }
 
 /// What changes the records of a lane with this worker.
-fn change(workers: &mut [(Arc<Recipe>, Worker)], worker: Option<usize>) -> Option<&mut dyn Change> {
+pub(super) fn change(
+    workers: &mut [(Arc<Recipe>, Worker)],
+    worker: Option<usize>,
+) -> Option<&mut dyn Change> {
     let (_, worker) = workers.get_mut(worker?)?;
     Some(worker)
 }

@@ -263,6 +263,7 @@ mod tests {
             on_loss: OnLoss::Halt,
             merge: Merge::Never,
             oversize: Oversize::Halt,
+            has_dead_letters: false,
             marker_producer_id: -1,
             connections_per_broker: 1,
             has_sasl: [false; 2],

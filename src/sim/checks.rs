@@ -348,7 +348,8 @@ impl World {
         for (record, at) in source.records.iter().zip(0..twin.next_record()) {
             // Deleted before the link first looked: "earliest" was later.
             let is_before = record.offset < began_at;
-            if source.fate_of(at) != Fate::Pass || record.deleted || is_before || held.contains(&at) {
+            let is_elsewhere = record.letters > 0 || held.contains(&at);
+            if source.fate_of(at) != Fate::Pass || record.deleted || is_before || is_elsewhere {
                 continue;
             }
             let offset = record.offset;

@@ -252,6 +252,7 @@ impl World {
             Event::Lost { lane, from_offset, to_offset, cause } => {
                 instance.ledger.lost(now, lane, from_offset, to_offset, cause);
             }
+            Event::Letters { lane, letters } => self.write_letters(index, shard, lane, letters)?,
             Event::RoomWanted { lane, batch_bytes } => {
                 let (place, is_made) = (self.place_of(index, lane), self.plan.makes_room);
                 if is_made {
@@ -371,6 +372,7 @@ impl World {
             on_loss: self.plan.on_loss,
             merge: self.plan.merge,
             oversize: self.plan.oversize,
+            has_dead_letters: self.plan.has_dead_letters,
         };
         let shards = self.plan.shards;
         self.instances[index].phase = Phase::Running;

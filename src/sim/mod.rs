@@ -19,6 +19,7 @@ mod control;
 mod errands;
 mod faults;
 mod ledger_view;
+mod letters;
 mod network;
 mod offsets;
 mod plan;

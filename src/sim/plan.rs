@@ -145,6 +145,10 @@ pub(super) struct Plan {
     pub(super) oversize: Oversize,
     /// Control may change that.
     pub(super) makes_room: bool,
+    /// What cannot be mirrored goes to the dead letters.
+    pub(super) has_dead_letters: bool,
+    /// Share of source batches whose checksum is wrong there, in percent.
+    pub(super) damaged_percent: u64,
     /// Batches written to each source partition, and the typical time between two of them.
     pub(super) batches: usize,
     pub(super) batch_gap_ms: u64,
@@ -210,6 +214,8 @@ impl Plan {
             target_batch_bytes_max: None,
             oversize: Oversize::Split,
             makes_room: false,
+            has_dead_letters: false,
+            damaged_percent: 0,
             batches: random.between(5, 60) as usize,
             batch_gap_ms: random.between(1, 400),
             backlog_percent: random.pick(&[0, 50, 100]),
@@ -269,6 +275,7 @@ impl Plan {
         if !calm && apart.percent(20) {
             plan.faults.push((Fault::LanesPaused, fault_phase_ms / apart.between(1, 12) + 1));
         }
+        plan.draw_misfits(&mut Random::new(seed, "misfits"));
         if plan.has(Fault::TargetTruncation) {
             // Where a commit was lost and something else stands in its place, only the instance that sees it happen can tell.
             plan.exactly_once = ExactlyOnce::Sequences;
@@ -283,6 +290,23 @@ impl Plan {
             plan.faults.retain(|(fault, _)| *fault != Fault::FilledTwice);
         }
         plan
+    }
+
+    /// What cannot be mirrored as it is. Drawn apart, like the pauses.
+    fn draw_misfits(&mut self, apart: &mut Random) {
+        if !apart.percent(25) {
+            return;
+        }
+        self.has_dead_letters = true;
+        self.damaged_percent = apart.pick(&[0, 3, 15, 60]);
+        self.target_batch_bytes_max = apart.pick(&[None, Some(120), Some(300), Some(700)]);
+        self.oversize = apart.pick(&[Oversize::Split, Oversize::Raise]);
+        self.makes_room = apart.percent(50);
+        if self.target_batch_bytes_max.is_some() {
+            // What the mirror fills up with has to fit, too.
+            self.seeded_offset = self.seeded_offset.min(60);
+            self.large_gaps = LargeGaps::Halt;
+        }
     }
 
     /// A small world in which nothing goes wrong by itself.

@@ -56,6 +56,8 @@ pub(super) struct SourceBatch {
     pub(super) versions: Vec<Contents>,
     /// Compaction left nothing.
     pub(super) is_gone: bool,
+    /// Its checksum does not fit what the source has of it.
+    pub(super) is_damaged: bool,
 }
 
 /// A batch to be written.
@@ -66,6 +68,7 @@ pub(super) struct NewBatch {
     pub(super) contents: Option<Contents>,
     pub(super) producer: Option<Producer>,
     pub(super) fate: Fate,
+    pub(super) is_damaged: bool,
 }
 
 pub(super) struct SourceRecord {
@@ -74,6 +77,8 @@ pub(super) struct SourceRecord {
     pub(super) record: Record,
     /// By compaction.
     pub(super) deleted: bool,
+    /// How often it was written to the dead letters.
+    pub(super) letters: u32,
 }
 
 pub(super) struct OpenTransaction {
@@ -128,12 +133,12 @@ impl Reference {
 impl SourcePartition {
     /// A batch was written at `base_offset`.
     pub(super) fn push(&mut self, base_offset: i64, new: NewBatch) {
-        let NewBatch { offsets, contents, producer, fate } = new;
+        let NewBatch { offsets, contents, producer, fate, is_damaged } = new;
         let (batch, first) = (self.batches.len(), self.records.len());
         for (delta, record) in contents.iter().flat_map(|contents| &contents.records) {
             self.by_body.insert(record.body.clone(), self.records.len());
             let (offset, record) = (base_offset + i64::from(*delta), record.clone());
-            self.records.push(SourceRecord { offset, batch, record, deleted: false });
+            self.records.push(SourceRecord { offset, batch, record, deleted: false, letters: 0 });
         }
         let next_offset = base_offset + i64::from(offsets);
         self.batches.push(SourceBatch {
@@ -144,6 +149,7 @@ impl SourcePartition {
             producer,
             versions: contents.into_iter().collect(),
             is_gone: false,
+            is_damaged,
         });
         self.log_end = next_offset;
     }
@@ -154,8 +160,8 @@ impl SourcePartition {
 
     /// Whether the target needs this record to be complete.
     pub(super) fn is_wanted(&self, record: usize) -> bool {
-        let SourceRecord { offset, deleted, .. } = self.records[record];
-        self.fate_of(record) == Fate::Pass && !deleted && offset >= self.log_start
+        let SourceRecord { offset, deleted, letters, .. } = self.records[record];
+        self.fate_of(record) == Fate::Pass && !deleted && letters == 0 && offset >= self.log_start
     }
 
     /// The index of the first record from `from` on that the target should hold. None: it holds all it can.
@@ -214,10 +220,12 @@ mod tests {
         let mut partition = Reference::new(1, 0).partitions.remove(0);
         for (nth, fate) in [Fate::Pass, Fate::Skip, Fate::Undecided, Fate::Pass].into_iter().enumerate() {
             let contents = Contents::new(&format!("{nth}"), 2, 0, &mut random);
-            let new = NewBatch { offsets: 2, contents: Some(contents), producer: None, fate };
+            let new =
+                NewBatch { offsets: 2, contents: Some(contents), producer: None, fate, is_damaged: false };
             partition.push(partition.log_end + 10, new);
         }
-        let marker = NewBatch { offsets: 1, contents: None, producer: None, fate: Fate::Skip };
+        let marker =
+            NewBatch { offsets: 1, contents: None, producer: None, fate: Fate::Skip, is_damaged: false };
         partition.push(partition.log_end, marker);
         partition
     }

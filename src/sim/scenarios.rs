@@ -11,6 +11,7 @@ use crate::sim::world::World;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ApiKey;
 
+mod letters;
 mod oversize;
 
 /// A world in which nothing goes wrong by itself, with one instance running.

@@ -108,7 +108,7 @@ impl Contents {
         Self::of(random.pick(&[0, 0, 1, 2, 3, 4]), base_timestamp_ms, records)
     }
 
-    fn of(codec: i16, base_timestamp_ms: i64, records: Vec<(i32, Record)>) -> Self {
+    pub(super) fn of(codec: i16, base_timestamp_ms: i64, records: Vec<(i32, Record)>) -> Self {
         let mut bytes = BytesMut::new();
         let mut record = BytesMut::new();
         for (delta, Record { body, timestamp_ms }) in &records {

@@ -3,6 +3,7 @@
 use crate::broker::{Batch, Marker};
 use crate::limits::BATCH_HEADER_BYTES;
 use crate::shard::Side;
+use crate::sim::letters::damaged;
 use crate::sim::reference::{Fate, NewBatch, OpenTransaction, SourcePartition};
 use crate::sim::traffic::{Contents, Producer};
 use crate::sim::world::{Moment, World};
@@ -92,7 +93,8 @@ impl World {
     fn write_marker(&mut self, partition: usize, producer_id: i64) -> bool {
         let commits = self.load.percent(60);
         let marker = Marker { producer_id, producer_epoch: 0, commits, coordinator_epoch: 0 };
-        let new = NewBatch { offsets: 1, contents: None, producer: None, fate: Fate::Skip };
+        let new =
+            NewBatch { offsets: 1, contents: None, producer: None, fate: Fate::Skip, is_damaged: false };
         self.append_batch(partition, marker.to_batch(self.now().wall_ms), new);
         commits
     }
@@ -108,12 +110,15 @@ impl World {
         if load.percent(plan.holes_percent) {
             contents = contents.cleaned(|_| load.percent(60));
         }
-        NewBatch { offsets, contents: Some(contents), producer, fate }
+        let may_be_damaged = plan.damaged_percent > 0 && !contents.records.is_empty();
+        let is_damaged = may_be_damaged && load.percent(plan.damaged_percent);
+        NewBatch { offsets, contents: Some(contents), producer, fate, is_damaged }
     }
 
     fn append(&mut self, partition: usize, new: NewBatch) {
         if let Some(contents) = &new.contents {
-            let batch = of_records(contents, new.offsets, new.producer);
+            let sound = of_records(contents, new.offsets, new.producer);
+            let batch = if new.is_damaged { damaged(&sound) } else { sound };
             self.append_batch(partition, batch, new);
         }
     }
@@ -145,7 +150,8 @@ impl World {
         let share = self.chaos.pick(&[10, 50, 90]);
         for at in 0..source.batches.len() {
             let batch = &self.reference.partitions[partition].batches[at];
-            let is_clean = batch.is_gone || batch.versions.is_empty() || batch.next_offset > end;
+            let is_clean =
+                batch.is_gone || batch.is_damaged || batch.versions.is_empty() || batch.next_offset > end;
             if !is_clean && self.chaos.percent(share) {
                 self.compact_batch(partition, at);
             }

@@ -37,7 +37,7 @@ type OfShard = (&'static str, &'static str, fn(&Counters) -> u64);
 /// A gauge of each partition; where it is not known yet there is no series.
 type OfLane = (&'static str, &'static str, fn(&LaneLook, Now) -> Option<f64>);
 
-const OF_SHARDS: [OfShard; 14] = [
+const OF_SHARDS: [OfShard; 15] = [
     ("batches", "Record batches that the target has acknowledged", |shard| shard.batches),
     ("records", "Records in them", |shard| shard.records),
     ("bytes", "Their size on the wire, headers included", |shard| shard.bytes),
@@ -54,6 +54,7 @@ const OF_SHARDS: [OfShard; 14] = [
     ("records_failed", "Records that a transform could not handle, counted likewise", |shard| {
         shard.records_failed
     }),
+    ("dead_letters", "Records, or whole batches, that went to the dead letters", |shard| shard.dead_letters),
     ("batches_spliced", "Batches that never entered user space", |shard| shard.batches_spliced),
     ("offsets_filled", "Offsets filled with control records", |shard| shard.offsets_filled),
     ("fetch_requests", "Fetch requests", |shard| shard.fetch_requests),
@@ -62,7 +63,7 @@ const OF_SHARDS: [OfShard; 14] = [
     ("connections_lost", "Connections lost", |shard| shard.connections_lost),
 ];
 
-const OF_LANES: [OfLane; 7] = [
+const OF_LANES: [OfLane; 8] = [
     ("partition_position", "First source offset that is not on the target", |lane, _| {
         lane.position.map(|at| at as f64)
     }),
@@ -81,6 +82,9 @@ const OF_LANES: [OfLane; 7] = [
     }),
     ("partition_paused", "1 if it is not read for now, because somebody wished so", |lane, _| {
         Some(f64::from(u8::from(lane.is_paused())))
+    }),
+    ("partition_dead_letters", "What of it went to the dead letters since the start", |lane, _| {
+        Some(lane.dead_letters as f64)
     }),
 ];
 

@@ -23,6 +23,8 @@ pub struct Counters {
     pub records_changed: u64,
     pub records_dropped: u64,
     pub records_failed: u64,
+    /// Records, or whole batches, that went to the dead letters.
+    pub dead_letters: u64,
     /// Offsets that were filled with control records.
     pub offsets_filled: u64,
     /// Of `batches`: sent without entering user space.
@@ -50,6 +52,7 @@ impl AddAssign for Counters {
         self.records_changed += other.records_changed;
         self.records_dropped += other.records_dropped;
         self.records_failed += other.records_failed;
+        self.dead_letters += other.dead_letters;
         self.offsets_filled += other.offsets_filled;
         self.batches_spliced += other.batches_spliced;
         self.fetch_requests += other.fetch_requests;

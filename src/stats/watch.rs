@@ -31,6 +31,8 @@ pub struct LaneLook {
     pub mirrored_timestamp_ms: Option<i64>,
     /// For how long it has been behind without moving.
     pub still_ms: u64,
+    /// Records, or whole batches, that went to the dead letters since the start.
+    pub dead_letters: u64,
     /// Why it stands still for good.
     pub stopped: Option<String>,
 }
@@ -224,6 +226,7 @@ pub(super) mod tests {
             source_end: Some(source_end),
             mirrored_timestamp_ms: Some(5_000),
             still_ms: 0,
+            dead_letters: 0,
             stopped: None,
         }
     }

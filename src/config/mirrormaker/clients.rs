@@ -46,7 +46,10 @@ const UNUSED: &[(&str, &str)] = &[
         "mirror.fetch-bytes-max bounds an answer, however many partitions it is for",
     ),
     ("max.poll.", NO_MEMBER),
-    ("max.request.size", "the target's max.message.bytes counts; larger batches are split"),
+    (
+        "max.request.size",
+        "the target's max.message.bytes counts; larger batches are split, or mirror.oversize says otherwise",
+    ),
     ("partition.assignment.strategy", NO_MEMBER),
     ("partitioner.", "records keep their partition"),
     ("retries", RETRIED),

@@ -208,7 +208,10 @@ pub const FLOW: &[Key] = &[
         "Connect's predicates are Java; say with [[transform]] what is to be changed: README, Changing records",
     ),
     unused("predicates.", "it belongs to `predicates`"),
-    unused("errors.", "a partition that cannot go on stops, with the reason, and the others go on"),
+    unused(
+        "errors.",
+        "a partition that cannot go on stops, with the reason, and the others go on; see mirror.dead-letter",
+    ),
     unused("config.action.reload", "placeholders are filled in once, at the start"),
     not_done("topic.creation.", "", "topics are created with the source's partitions and settings"),
 ];

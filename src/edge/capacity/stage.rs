@@ -92,6 +92,7 @@ impl Stage {
             // What is measured is batches that pass as they were sent.
             merge: Some(Merge::Never),
             transforms: None,
+            dead_letter: None,
             ..draft.clone()
         };
         draft.build().map_err(|error| error.to_string())

@@ -14,7 +14,7 @@ const BUSY_TICK_MS: u64 = 5;
 impl Session<'_> {
     /// How long control may wait for events.
     pub(super) fn tick(&self) -> Duration {
-        let is_busy = self.transactions.as_ref().is_some_and(|task| task.open > 0);
+        let is_busy = self.transactions.as_ref().is_some_and(|task| task.open > 0) || self.letters.is_busy();
         Duration::from_millis(if is_busy { BUSY_TICK_MS } else { TICK_MS })
     }
 

@@ -80,6 +80,7 @@ impl Session<'_> {
                 source_end: seen.map(|seen| self.ends.of(seen)).filter(|end| *end >= 0),
                 mirrored_timestamp_ms: seen.and_then(|seen| seen.settled_timestamp_ms),
                 still_ms: 0,
+                dead_letters: seen.map_or(0, |seen| seen.letters_written),
                 stopped: lane.stopped.then(|| {
                     stops
                         .get(&(&*lane.topic, lane.partition))

@@ -111,6 +111,8 @@ pub fn back(
         transforms: Vec::new(),
         // However the forward link is divided, this process brings everything back.
         instances: None,
+        // All comes back, or somebody has to look at it.
+        dead_letter: None,
         until_caught_up: !settings.follow,
         // What is back is the old primary's clients' again, so this link is done with it.
         hand_over: !settings.follow,

@@ -23,6 +23,7 @@ fn watch(stopped: Option<&str>) -> Watch {
         source_end: Some(9),
         mirrored_timestamp_ms: None,
         still_ms: 0,
+        dead_letters: 0,
         stopped: stopped.map(Into::into),
     };
     Watch {

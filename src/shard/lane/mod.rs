@@ -14,11 +14,13 @@
 //! again from the position that the target reports. A lane that cannot go on is Stopped, with the cause; the others go on.
 //!
 //! [`position`] finds where the lane stands, [`reading`] judges the source's batches, [`packing`] says which of them are merged or
-//! split, [`sending`] when a batch may go and what its answer means, [`gaps`] keeps offsets identical where the source has none,
-//! [`shared`] gets along with others who write to the target, [`transactions`] is for records that the broker may forget who wrote.
+//! split, [`sending`] when a batch may go and what its answer means, [`diverting`] what goes to the dead letters instead, [`gaps`]
+//! keeps offsets identical where the source has none, [`shared`] gets along with others who write to the target, [`transactions`]
+//! is for records that the broker may forget who wrote.
 //! The lane calls nobody. The shard hands in what happened and takes out what the lane wants ([`Lane::fetch_from`],
 //! [`Lane::next_batch`], ...).
 
+mod diverting;
 mod gaps;
 mod packing;
 mod position;
@@ -37,6 +39,7 @@ use crate::time::Now;
 use crate::wire::batch::BatchHeader;
 use crate::wire::codec::Compression;
 use crate::wire::produce::Payload;
+use diverting::Diverting;
 use gaps::{Filling, GapsClaim};
 use packing::{Merging, Room};
 use std::collections::VecDeque;
@@ -251,6 +254,7 @@ pub(super) struct Lane {
     rough_batches: u32,
     merging: Merging,
     room: Room,
+    diverting: Diverting,
     /// Its records are changed; and how they are compressed then, unless as they came.
     is_changed: bool,
     compression: Option<Compression>,
@@ -343,6 +347,7 @@ impl Lane {
             rough_batches: 0,
             merging: Merging::new(merge),
             room: Room::default(),
+            diverting: Diverting::default(),
             is_changed: start.recipe.is_some(),
             compression: start.recipe.as_ref().and_then(|recipe| recipe.compression()),
             split_bytes: if start.recipe.is_some() { CHANGED_BYTES_MAX } else { usize::MAX },
@@ -406,6 +411,7 @@ impl Lane {
             && !self.out_of_range
             && !self.is_closing()
             && !self.awaits_settling()
+            && !self.awaits_letters()
             && self.awaited_writer.is_none()
             && self.pending_bytes <= pending_bytes_max;
         wanted.then_some(FetchFrom {
@@ -512,6 +518,7 @@ impl Lane {
             settled_timestamp_ms: (self.settled_timestamp_ms != i64::MIN)
                 .then_some(self.settled_timestamp_ms),
             batch_bytes_average: self.batch_bytes_average,
+            letters_written: self.letters_written(),
         }
     }
 

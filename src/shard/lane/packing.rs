@@ -40,7 +40,10 @@ const ROOM_AGAIN_MS: u64 = 250;
 impl Lane {
     /// Whether this batch is to be taken apart, whatever the state of its offsets.
     pub(super) fn opens(&mut self, header: &BatchHeader) -> bool {
-        let opens = self.is_changed || self.merging.is_on || header.payload_bytes() > self.split_bytes;
+        let opens = self.is_changed
+            || self.merging.is_on
+            || header.payload_bytes() > self.split_bytes
+            || self.must_look_into(header);
         if opens {
             self.rough_batches = ROUGH_BATCHES;
             self.note_size(header.batch_bytes);

@@ -55,6 +55,10 @@ impl Lane {
             self.skip_to(header.next_offset(), header.leader_epoch);
             return Verdict::Skip;
         }
+        if self.is_batch_diverted(header) {
+            self.skip_to(header.next_offset(), header.leader_epoch);
+            return Verdict::Skip;
+        }
         if self.opens(header) {
             return Verdict::Open;
         }
@@ -184,7 +188,7 @@ impl Lane {
         self.has_outstanding() && self.numbering.runs() + runs > self.runs_max
     }
 
-    fn has_outstanding(&self) -> bool {
+    pub(super) fn has_outstanding(&self) -> bool {
         !self.pending.is_empty() || !self.in_flight.is_empty() || self.has_uncommitted()
     }
 
@@ -257,18 +261,20 @@ impl Lane {
 
     /// The fetch answer had nothing (more) for this lane. True when this is the first time that the lane has read all there is.
     pub(in crate::shard) fn is_caught_up(&mut self) -> bool {
-        let reached = self.is_reading()
+        let is_settled = self.is_reading()
             && self.is_idle()
             && self.read_number == self.send_number
             && !self.has_uncommitted()
-            && self.is_next(self.read_number)
-            && self.source_end >= 0
-            && self.read_offset >= self.source_end;
+            && self.is_next(self.read_number);
+        let reached = is_settled && self.source_end >= 0 && self.read_offset >= self.source_end;
         let first = reached && !self.caught_up;
         self.caught_up |= reached;
-        if reached && self.read_offset > self.settled.source_offset {
+        // What went to the dead letters is not to be met again, whether something follows or not.
+        let has_passed = reached || is_settled && self.diverting.has_written();
+        if has_passed && self.read_offset > self.settled.source_offset {
             self.settled.source_offset = self.read_offset;
             self.settled.source_epoch = self.read_epoch;
+            self.diverting.forget_before(self.settled.source_offset);
         }
         first
     }
@@ -338,7 +344,15 @@ impl Lane {
         self.read_number = number + self.numbering.seeds_from(number);
         self.read_offset = offset;
         self.read_epoch = epoch;
+        self.read_behind_gap();
         self.reading = self.reading.wrapping_add(1);
+    }
+
+    /// Where a gap is filled already, whatever the source has in it, nothing can be put any more: it is not to be judged anew.
+    pub(super) fn read_behind_gap(&mut self) {
+        if self.mode == OffsetMode::Identical && self.read_offset < self.settled_target {
+            (self.read_offset, self.read_epoch) = (self.settled_target, -1);
+        }
     }
 
     /// The source begins at `log_start` by now: what lies before it is lost.
@@ -395,6 +409,7 @@ impl Lane {
             to_offset,
             cause: LossCause::SourceTruncation,
         });
+        self.diverting.forget();
         self.doubt();
         self.read_anew();
         // What is in flight may be appended or not: the position on the target tells what is read again.

@@ -192,7 +192,9 @@ impl Lane {
                 let fits_ms = (kind == StopKind::BatchTooLarge)
                     .then(|| self.fit(now, code, sent, settings, events))
                     .flatten();
-                match fits_ms {
+                let mut is_diverted =
+                    || kind == StopKind::BatchTooLarge && self.divert_too_large(sent, settings);
+                match fits_ms.or_else(|| is_diverted().then_some(ASK_AGAIN_MS)) {
                     Some(ms) => {
                         self.doubt();
                         self.hold(now, ms);
@@ -201,8 +203,14 @@ impl Lane {
                 }
                 false
             }
-            ErrorVerdict::Damaged if self.damaged == Some(sent.number) => {
-                self.stop(StopKind::DamagedBatch, self.refused(code), events);
+            ErrorVerdict::Damaged if self.damaged.take() == Some(sent.number) => {
+                match self.look_for_damage(sent, settings) {
+                    true => {
+                        self.doubt();
+                        self.hold(now, ASK_AGAIN_MS);
+                    }
+                    false => self.stop(StopKind::DamagedBatch, self.refused(code), events),
+                }
                 false
             }
             verdict => {
@@ -236,6 +244,7 @@ impl Lane {
             return self.stop_for_other_writer(base_offset, expected, events);
         }
         self.settled = sent.settled();
+        self.diverting.forget_before(self.settled.source_offset);
         self.settled_target = self.settled_target.max(base_offset + sent.count);
         self.refused_told = None;
         self.settled_timestamp_ms = sent.max_timestamp_ms;

@@ -379,6 +379,7 @@ impl Lane {
         self.state = State::Transact;
         let Some(appended) = part.appended.take() else { return };
         self.settled = appended.checkpoint;
+        self.diverting.forget_before(self.settled.source_offset);
         self.settled_timestamp_ms = appended.max_timestamp_ms;
         self.numbering.forget_before(self.settled.number, RUNS_KEPT);
         let is_live = settings.exactly_once != ExactlyOnce::Transactions && appended.all_guarded;

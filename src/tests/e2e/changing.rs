@@ -5,8 +5,10 @@ use crate::kafka::Cluster;
 use crate::mirror::Twinlog;
 use crate::pair::{Pair, run_cases};
 use crate::synthetic::kafka_tool;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io::Write as _;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 #[test]
@@ -20,6 +22,10 @@ fn records_are_changed_on_their_way() {
             ("identical offsets around what is dropped", identical_offsets_around_what_is_dropped),
             ("a handler in WebAssembly", a_handler_in_webassembly),
             ("a record that no step can handle", a_record_that_no_step_can_handle),
+            (
+                "what cannot be mirrored goes to the dead letters",
+                what_cannot_be_mirrored_goes_to_the_dead_letters,
+            ),
         ],
     );
 }
@@ -137,6 +143,129 @@ fn a_record_that_no_step_can_handle(pair: &mut Pair) {
         .map(|line| line.rsplit('\t').next().unwrap_or_default().to_owned())
         .collect();
     assert_eq!(values, ["{\"x\":0}", "{\"x\":0}"]);
+}
+
+/// What is to become of a topic of lines of which some are no JSON, one is too large, and one batch is damaged.
+struct Misfits {
+    mirrored: Vec<(i64, String)>,
+    odd: BTreeSet<i64>,
+    large: i64,
+    damaged: (i64, i64),
+}
+
+const MISFITS: i64 = 6_000;
+
+/// Fills a topic on the source. The target has it with less room.
+fn misfits(pair: &mut Pair, topic: &str) -> Misfits {
+    let large = MISFITS / 2;
+    let mut lines = String::new();
+    for n in 0..MISFITS {
+        let _ = match n {
+            _ if n == large => writeln!(lines, "k{n}\t{{\"x\":{n},\"y\":\"{}\"}}", "y".repeat(90_000)),
+            _ if n % 100 == 7 => writeln!(lines, "k{n}\tno JSON"),
+            _ => writeln!(lines, "k{n}\t{{\"x\":{n}}}"),
+        };
+    }
+    write_lines(pair, topic, &lines);
+    pair.on_target("create", &format!("{topic} 1 1 max.message.bytes=40000"));
+    let damaged = damage_a_batch(pair, topic, large + 500);
+    assert!(damaged.0 > large && damaged.1 < MISFITS - 1, "{damaged:?}");
+    let odd = (0..MISFITS).filter(|n| n % 100 == 7).collect();
+    let is_mirrored = |n: &i64| *n != large && !(damaged.0..=damaged.1).contains(n);
+    let mirrored = (0..MISFITS).filter(is_mirrored).map(|n| (n, format!("k{n}"))).collect();
+    Misfits { mirrored, odd, large, damaged }
+}
+
+/// A disk that gives back other bits than it was given. Returns the first and the last offset of the batch that has them.
+fn damage_a_batch(pair: &Pair, topic: &str, offset: i64) -> (i64, i64) {
+    let path = pair.source.log_file(0, topic, 0);
+    let bytes = std::fs::read(&path).expect("the source's log");
+    let number = |at: usize, length: usize| {
+        bytes[at..at + length].iter().fold(0_i64, |number, byte| number << 8 | i64::from(*byte))
+    };
+    let mut at = 0;
+    loop {
+        let (first, length, delta) = (number(at, 8), number(at + 8, 4) as usize + 12, number(at + 23, 4));
+        if first + delta >= offset {
+            let last = at + length - 1;
+            let file = std::fs::OpenOptions::new().write(true).open(&path).expect("the source's log");
+            file.write_all_at(&[!bytes[last]], last as u64).expect("the source's log");
+            return (first, first + delta);
+        }
+        at += length;
+    }
+}
+
+/// One topic's records are changed, the other's pass unopened as far as they can.
+fn what_cannot_be_mirrored_goes_to_the_dead_letters(pair: &mut Pair) {
+    let opened = misfits(pair, "opened");
+    let passed = misfits(pair, "passed");
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    write!(file, "[[transform]]\ntopics = ['opened']\nsteps = [{{ mask = {{ field = 'x', with = 0 }} }}]\n")
+        .expect("a temporary file");
+    let path = file.path().display().to_string();
+    let stopped = pair.mirror("passed", "stopped").with(&["--append", "passed", "--prefix", "stopped."]);
+    pair.on_target("create", "stopped.passed 1 1 max.message.bytes=40000");
+    stopped.run().ended_with(3, &["passed", "max.message.bytes"]);
+
+    let mirror =
+        pair.mirror("opened,passed", "misfits").with(&["--config", &path, "--dead-letter", "letters"]);
+    let slow = mirror.clone().with(&["--max-rate", "100KB/s", "--cores", "0"]);
+    for letters in [1, 40] {
+        let running = slow.start();
+        await_until("some of it is in the dead letters", Duration::from_secs(60), || {
+            pair.target_end("letters") >= letters
+        });
+        running.kill();
+    }
+    let ended = mirror.run();
+    let told = ["to the dead letters: ", "more went to the dead letters"];
+    ended.ended_with(0, &told[..1]);
+
+    let letters = usize::try_from(pair.target_end("letters")).expect("an end");
+    let lines = read_lines(&pair.target, "letters", letters);
+    for (topic, misfits, odd) in [("opened", &opened, &opened.odd), ("passed", &passed, &BTreeSet::new())] {
+        let Misfits { mirrored, large, damaged, .. } = misfits;
+        let of_topic = |word: &str| {
+            lines
+                .iter()
+                .filter(|line| {
+                    line.contains(&format!(
+                        "twinlog.link:misfits,twinlog.topic:{topic},twinlog.partition:0,{word}"
+                    ))
+                })
+                .collect::<Vec<_>>()
+        };
+        let batch = format!("twinlog.offset:{},twinlog.last-offset:{},", damaged.0, damaged.1);
+        assert!(of_topic(&batch)[0].contains("checksum does not fit"), "{topic}: {:?}", of_topic(&batch));
+        let alone = of_topic(&format!("twinlog.offset:{large},"))[0];
+        assert!(
+            alone.contains("max.message.bytes") && alone.ends_with(&format!("k{large}\tnull")),
+            "{alone}"
+        );
+        // What stands in the damaged batch is there as a part of that.
+        let odd: BTreeSet<i64> =
+            odd.iter().copied().filter(|n| !(damaged.0..=damaged.1).contains(n)).collect();
+        let found: BTreeSet<i64> = (0..MISFITS)
+            .filter(|n| {
+                of_topic(&format!("twinlog.offset:{n},twinlog.timestamp_ms:"))
+                    .iter()
+                    .any(|line| line.contains("step 1 (mask)") && line.ends_with(&format!("\tk{n}\tno JSON")))
+            })
+            .collect();
+        assert_eq!(found, odd, "{topic}");
+        assert!(of_topic("").len() <= 4 * (odd.len() + 2), "{topic}: they are written again and again");
+
+        let expected: Vec<String> = mirrored
+            .iter()
+            .filter(|(n, _)| !odd.contains(n))
+            .map(|(n, key)| format!("Offset:{n}\tNO_HEADERS\t{key}\t"))
+            .collect();
+        let lines = read_lines(&pair.target, topic, expected.len());
+        let is_right = lines.iter().zip(&expected).all(|(line, expected)| line.starts_with(expected));
+        assert!(is_right && lines.len() == expected.len(), "{topic}: {} lines", lines.len());
+        assert_eq!(pair.target_end(topic), MISFITS, "identical offsets to the end");
+    }
 }
 
 /// Drops every other record, by the last digit of its key.

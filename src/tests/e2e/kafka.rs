@@ -71,6 +71,18 @@ impl Cluster {
     }
 
     /// As `scripts/kafka` knows it.
+    /// The file with what a broker has of a partition, if that is not much.
+    pub fn log_file(&self, broker: usize, topic: &str, partition: i32) -> PathBuf {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        let cache = variable("TWINLOG_CACHE").unwrap_or_else(|| {
+            let caches = variable("XDG_CACHE_HOME");
+            let home = || variable("HOME").expect("HOME").join(".cache");
+            caches.unwrap_or_else(home).join("twinlog")
+        });
+        let broker = cache.join("clusters").join(&self.name).join(broker.to_string());
+        broker.join("data").join(format!("{topic}-{partition}")).join("00000000000000000000.log")
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
