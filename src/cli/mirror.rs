@@ -45,6 +45,11 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "What to mirror")]
     both_directions: Vec<Patterns>,
 
+    /// Topics whose topic on the target is filled by others, too: several topics become one there, each by a link of its own, all
+    /// with this flag. Each link's records keep their order; offsets are the target's own
+    #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "What to mirror")]
+    shared: Vec<Patterns>,
+
     /// How records that are so old that the target may forget who wrote them (producer.id.expiration.ms, a day by default) get
     /// there exactly once, where offsets are appended: transactions, sequences (one batch in flight per partition), or auto
     /// (transactions while records are old). With transactions consumers should read committed records only [default: auto]
@@ -97,9 +102,9 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "POLICY", value_parser = text::oversize, help_heading = "How")]
     oversize: Option<Oversize>,
 
-    /// A topic of the target for records that would stop their partition for good: one that is larger than the target takes, one that
-    /// a transform fails on, or a batch that is damaged at the source. Each goes there with headers that say where it comes from and
-    /// why, and the partition goes on. Made if it is not there [default: the partition stops]
+    /// A topic of the target for records that would stop their partition for good: one that is larger than the target takes, one
+    /// that a transform fails on, or a batch that is damaged at the source. Each goes there with headers that say where it comes
+    /// from and why, and the partition goes on. Made if it is not there [default: the partition stops]
     #[arg(long, value_name = "TOPIC", value_parser = text::dead_letter, help_heading = "How")]
     dead_letter: Option<String>,
 
@@ -265,6 +270,7 @@ impl MirrorArgs {
             identical: some_of(self.identical),
             append: some_of(self.append),
             both_directions: some_of(self.both_directions),
+            shared: some_of(self.shared),
             gap_offsets_max: self.gap_offsets_max,
             gap_transactions_max: self.gap_transactions_max,
             large_gaps: self.large_gaps,

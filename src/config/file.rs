@@ -94,6 +94,7 @@ const KEYS: &[Key] = keys! {
     mirror."identical" => identical: list, text::patterns;
     mirror."append" => append: list, text::patterns;
     mirror."both-directions" => both_directions: list, text::patterns;
+    mirror."shared" => shared: list, text::patterns;
     mirror."gap-offsets-max" => gap_offsets_max: integer, text::offset_count;
     mirror."gap-transactions-max" => gap_transactions_max: integer, text::offset_count;
     mirror."large-gaps" => large_gaps: string, text::large_gaps;
@@ -309,6 +310,7 @@ mod tests {
             offsets = "append"
             identical = "i"
             append = ["a"]
+            shared = ["s"]
             gap-offsets-max = 5
             gap-transactions-max = 7
             large-gaps = "aborted-records"
@@ -357,6 +359,7 @@ mod tests {
         assert_eq!((mirror.offsets, mirror.isolation), (Offsets::Append, Isolation::ReadCommitted));
         assert_eq!(mirror.exactly_once, ExactlyOnce::Sequences);
         assert!(mirror.identical[0].is_match("i") && mirror.append[0].is_match("a"));
+        assert!(mirror.shared[0].is_match("s"));
         let names = &mirror.target.names;
         assert_eq!((&*names.on_cluster("orders"), &*names.on_cluster("x")), ("orders-v2", "east.x"));
         let both = Draft::from_toml("t", "[mirror]\nboth-directions = ['b']").unwrap();

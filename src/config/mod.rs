@@ -211,6 +211,8 @@ pub struct Mirror {
     pub append: Vec<regex::Regex>,
     /// Topics that another link mirrors in the other direction: clients write to both sides.
     pub both_directions: Vec<regex::Regex>,
+    /// Topics whose topic on the target others fill, too: another link, that brings another topic into it.
+    pub shared: Vec<regex::Regex>,
     /// The largest gap between two records that is filled with control records, in offsets.
     pub gap_offsets_max: i64,
     /// The same where the target does not let the link write control records: the largest gap that empty transactions fill, each

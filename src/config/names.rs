@@ -34,7 +34,9 @@ impl TopicNames {
         let mut taken = BTreeSet::new();
         for (from, to) in renamed {
             if !taken.insert(to.clone()) {
-                return Err(format!("two topics cannot both become {to}"));
+                return Err(format!(
+                    "two topics of one link cannot both become {to}; give each a link of its own, with --shared"
+                ));
             }
             if let Some(other) = names.renamed.insert(from.clone(), to.clone()) {
                 return Err(format!("{from} cannot become both {other} and {to}"));
@@ -81,9 +83,10 @@ impl TopicNames {
         let there = self.on_cluster(topic);
         check_topic_name(&there)?;
         match self.in_link(&there).filter(|back| *back != topic) {
-            Some(other) => {
-                Err(format!("{other} is called {there} there; give one of them another name (--rename)"))
-            }
+            Some(other) => Err(format!(
+                "{other} is called {there} there; give one of them another name (--rename), or, to have both become one topic, a \
+                     link of its own (--shared)"
+            )),
             None => Ok(there),
         }
     }

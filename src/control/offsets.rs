@@ -24,6 +24,10 @@ pub fn choose(config: &Mirror, topic: &str, cannot_fill: Option<&str>, source_st
     if is_in(&config.both_directions, topic) {
         return chosen(OffsetMode::Shared, Some("it is mirrored in both directions".into()));
     }
+    if is_in(&config.shared, topic) {
+        let why = "others fill its topic on the target, too".into();
+        return chosen(OffsetMode::Shared, Some(why));
+    }
     let append = |why: String| chosen(OffsetMode::Append, Some(why));
     match (wanted(config, topic), cannot_fill) {
         (Offsets::Append, _) => chosen(OffsetMode::Append, None),
@@ -86,6 +90,7 @@ mod tests {
             identical: patterns("i").unwrap(),
             append: patterns("a.*").unwrap(),
             both_directions: patterns("ab").unwrap(),
+            shared: patterns("ac").unwrap(),
             seed_offsets_max: 100,
             ..config(&[".*"], &[])
         };
@@ -95,6 +100,7 @@ mod tests {
         assert_eq!(mode("t", Some("old"), 0), OffsetMode::Append);
         assert_eq!(mode("a1", None, 0), OffsetMode::Append);
         assert_eq!(mode("ab", Some("old"), 0), OffsetMode::Shared);
+        assert_eq!(mode("ac", None, 0), OffsetMode::Shared);
         assert_eq!(mode("i", None, 1_000), OffsetMode::Identical, "who demands it waits for the seeding");
         let demanded = choose(&auto, "i", Some("the target is old"), 0);
         assert_eq!(demanded.mode, OffsetMode::Identical);

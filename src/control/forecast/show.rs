@@ -98,7 +98,7 @@ fn offsets(forecast: &TopicForecast) -> String {
     let word = |mode| match mode {
         OffsetMode::Identical => "identical",
         OffsetMode::Append => "appended",
-        OffsetMode::Shared => "each side's own",
+        OffsetMode::Shared => "the target's own, between others' records",
     };
     let mut text = word(forecast.offsets).to_owned();
     match &forecast.offsets_because {

@@ -38,7 +38,7 @@ impl Lane {
         let current = self.runs.iter().rev().find(|run| run.number <= number);
         if current.is_none_or(|run| run.source_offset == SEED) {
             return Err(
-                "its offsets are being seeded; let the mirror catch up once before it is named in --both-directions",
+                "its offsets are being seeded; let the mirror catch up once before it is named in --both-directions or --shared",
             );
         }
         self.mode = OffsetMode::Shared;

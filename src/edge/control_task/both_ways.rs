@@ -41,6 +41,12 @@ impl Session<'_> {
     /// Whether the topic's records may be written to the target, and if so, notes where they come from.
     pub(super) fn flows(&mut self, topic: &str, mode: OffsetMode) -> Result<(), String> {
         let name = self.config.source.names.on_cluster(topic);
+        // That others fill the topic on the target does not mean that it may come back from there.
+        let goes_both_ways = self.config.both_directions.iter().any(|pattern| pattern.is_match(topic));
+        let mode = match mode {
+            OffsetMode::Shared if !goes_both_ways => OffsetMode::Append,
+            _ => mode,
+        };
         let clusters = self.peers.upstream(&name, mode, &self.cluster_ids.0, &self.cluster_ids.1)?;
         self.ledger.set_upstream(topic, clusters);
         Ok(())

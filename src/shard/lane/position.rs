@@ -137,7 +137,8 @@ impl Lane {
         if log_end > 0 && !self.is_shared() {
             let detail = format!(
                 "the target partition already has records (up to offset {log_end}) that this link did not write; use the \
-                 --link name that wrote them, mirror into a new topic, or go on with what another mirror began: twinlog take-over"
+                 --link name that wrote them, mirror into a new topic, or go on with what another mirror began: twinlog take-over. \
+                 Where others are to fill it, too, name the topic in --shared"
             );
             return self.stop(StopKind::OtherWriter, detail, events);
         }

@@ -1,5 +1,7 @@
 //! Both directions: lanes whose target partition has other writers.
 //!
+//! Or several topics that become one there: then the others are links, and nothing is left out.
+//!
 //! The target's clients write to the partition, and a link in the other direction mirrors what they write. What that link wrote
 //! to the source came from here, and is left out: its batches bear its producer id, which stands in its state topic before the
 //! first of them is sent. So a producer id that is met for the first time is asked for ([`Event::WriterWanted`]), and nothing is

@@ -1,4 +1,4 @@
-//! One topic, written to on both clusters, mirrored in both directions.
+//! One topic, written to on both clusters, mirrored in both directions; and several that become one.
 
 use crate::judge::Judge;
 use crate::kafka::{Cluster, Place};
@@ -70,6 +70,64 @@ fn union(settings: &[&str], options: &str) {
     assert_eq!(by_origin(&mut judge, &other), on_one, "something went round in a circle");
 }
 
+/// Two topics of one cluster, each by a link of its own that is killed again and again, become one: both are there once, each in
+/// its order.
+#[test]
+#[ignore = "needs real Kafka: scripts/test e2e"]
+fn two_topics_become_one() {
+    let mut chance = Chance::new();
+    let (source, target) = (Cluster::start(Place::Source, 1, &[]), Cluster::start(Place::Target, 1, &[]));
+    let mut judge = Judge::start();
+    // The keys tell where a record comes from.
+    let topics = [("orders-de", "keys=unique"), ("orders-fr", "keys=1000")];
+    for (topic, _) in topics {
+        judge.create(&source.bootstrap, topic, 2, 1, "");
+    }
+    let link = |topic: &str| {
+        let rename = format!("{topic}=orders");
+        Twinlog::mirror(&source.bootstrap, &target.bootstrap, topic).with(&[
+            "--link",
+            topic,
+            "--rename",
+            &rename,
+            "--zombie-bound-ms",
+            "2000",
+        ])
+    };
+    let links = topics.map(|(topic, _)| link(topic).with(&["--shared", topic]));
+    let loads = topics.map(|(topic, keys)| {
+        let bootstrap = source.bootstrap.clone();
+        std::thread::spawn(move || {
+            let bytes = load_bytes() / 16;
+            let options = format!("{keys} batch=8000 rate={}", bytes / size("TWINLOG_E2E_SECONDS", 8, 60));
+            Judge::start().produce(&bootstrap, topic, 1, bytes, &options)
+        })
+    });
+    while !loads.iter().all(std::thread::JoinHandle::is_finished) {
+        let [one, other] = links.each_ref().map(Twinlog::start);
+        std::thread::sleep(Duration::from_millis(chance.between(1_000, 2_500)));
+        one.kill();
+        std::thread::sleep(Duration::from_millis(chance.between(0, 500)));
+        other.kill();
+    }
+    let written: u64 = loads.into_iter().map(|load| load.join().expect("the load")).sum();
+    for link in &links {
+        link.clone().until_caught_up().run().succeeded();
+    }
+    let merged = of_topic(&mut judge, &target, "orders");
+    let mut expected = of_topic(&mut judge, &source, "orders-de");
+    expected.extend(of_topic(&mut judge, &source, "orders-fr"));
+    assert_eq!(merged, expected);
+    assert_eq!(merged.values().map(Vec::len).sum::<usize>() as u64, written);
+
+    // Who does not know of others is told.
+    let alone = link("orders-fr", "alone").until_caught_up();
+    alone.run().ended_with(3, &["already has records", "--shared"]);
+    let both = Twinlog::mirror(&source.bootstrap, &target.bootstrap, "orders-.*")
+        .with(&["--rename", "orders-de=orders,orders-fr=orders"]);
+    both.run().ended_with(2, &["cannot both become orders", "--shared"]);
+}
+
 /// Whoever does not know of the other direction is stopped, and told how to do it.
 #[test]
 #[ignore = "needs real Kafka: scripts/test e2e"]
@@ -90,8 +148,12 @@ fn a_circle_is_refused() {
 
 /// By partition, and whether it was written on the first cluster: the records' digests in their order.
 fn by_origin(judge: &mut Judge, cluster: &Cluster) -> BTreeMap<(String, bool), Vec<String>> {
+    of_topic(judge, cluster, "shared")
+}
+
+fn of_topic(judge: &mut Judge, cluster: &Cluster, topic: &str) -> BTreeMap<(String, bool), Vec<String>> {
     let mut found: BTreeMap<(String, bool), Vec<String>> = BTreeMap::new();
-    for line in judge.must(&format!("list {} shared keys", cluster.bootstrap)) {
+    for line in judge.must(&format!("list {} {topic} keys", cluster.bootstrap)) {
         let words: Vec<&str> = line.split(' ').collect();
         let is_first = words.get(4).is_some_and(|key| key.parse::<u64>().is_ok());
         found.entry((words[0].to_owned(), is_first)).or_default().push(words[3].to_owned());
