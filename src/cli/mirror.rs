@@ -1,5 +1,6 @@
 //! `twinlog mirror`.
 
+use super::client_topics::ClientTopicArgs;
 use super::link::{GroupArgs, LinkArgs};
 use super::mirrormaker::MirrorMakerArgs;
 use super::{Cores, Patterns, some_of};
@@ -86,6 +87,9 @@ pub struct MirrorArgs {
 
     #[command(flatten)]
     groups: GroupArgs,
+
+    #[command(flatten)]
+    client_topics: ClientTopicArgs,
 
     /// End with success when everything that was on the source at the start is on the target
     #[arg(long, help_heading = "What to mirror")]
@@ -305,7 +309,7 @@ impl MirrorArgs {
             instance_timeout_ms: self.instance_timeout_ms,
             ..Draft::default()
         };
-        Ok(self.groups.draft().or(flags).or(self.link.draft()?))
+        Ok(self.groups.draft().or(self.client_topics.draft()).or(flags).or(self.link.draft()?))
     }
 }
 

@@ -3,6 +3,7 @@
 mod bench;
 mod broker;
 mod capacity;
+mod client_topics;
 mod config;
 mod control;
 mod failover;
@@ -209,6 +210,8 @@ mod tests {
             format!("[default: {}]", mirror.gap_transactions_max),
             format!("[default: {}]", mirror.groups_interval_ms),
             format!("[default: {}]", mirror.seed_offsets_max),
+            format!("[default: {}]", mirror.client_topics.checkpoints_interval_ms),
+            format!("[default: {}]", mirror.client_topics.heartbeats_interval_ms),
             format!("[default: {}MiB]", mirror.buffer_bytes >> 20),
             format!("[default: {}MiB]", mirror.fetch_bytes_max >> 20),
         ] {

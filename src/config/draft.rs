@@ -2,8 +2,9 @@
 
 use super::placeholder::Machine;
 use super::{
-    Address, Cluster, ExactlyOnce, Instances, Isolation, LargeGaps, Merge, Mirror, Mover, Offsets, OnLoss,
-    Oversize, Properties, Security, StartFrom, SyncAcls, TopicNames, Transform, share, text,
+    Address, ClientTopics, Cluster, ExactlyOnce, Heartbeats, Instances, Isolation, LargeGaps, Merge, Mirror,
+    Mover, Offsets, OnLoss, Oversize, Properties, Security, StartFrom, SyncAcls, TopicNames, Transform, share,
+    text,
 };
 use crate::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 use regex::Regex;
@@ -43,6 +44,18 @@ pub struct Draft {
     pub groups_exclude: Option<Vec<Regex>>,
     pub groups_rewind: Option<bool>,
     pub groups_interval_ms: Option<u64>,
+    pub source_alias: Option<String>,
+    pub target_alias: Option<String>,
+    pub alias_separator: Option<String>,
+    pub checkpoints: Option<Vec<Regex>>,
+    pub checkpoints_exclude: Option<Vec<Regex>>,
+    pub checkpoints_topic: Option<String>,
+    pub checkpoints_interval_ms: Option<u64>,
+    pub checkpoints_replication_factor: Option<i16>,
+    pub heartbeats: Option<Heartbeats>,
+    pub heartbeats_topic: Option<String>,
+    pub heartbeats_interval_ms: Option<u64>,
+    pub heartbeats_replication_factor: Option<i16>,
     pub until_caught_up: Option<bool>,
     pub mover: Option<Mover>,
     pub cores: Option<Vec<usize>>,
@@ -127,6 +140,22 @@ impl Draft {
             groups_exclude: self.groups_exclude.or(other.groups_exclude),
             groups_rewind: self.groups_rewind.or(other.groups_rewind),
             groups_interval_ms: self.groups_interval_ms.or(other.groups_interval_ms),
+            source_alias: self.source_alias.or(other.source_alias),
+            target_alias: self.target_alias.or(other.target_alias),
+            alias_separator: self.alias_separator.or(other.alias_separator),
+            checkpoints: self.checkpoints.or(other.checkpoints),
+            checkpoints_exclude: self.checkpoints_exclude.or(other.checkpoints_exclude),
+            checkpoints_topic: self.checkpoints_topic.or(other.checkpoints_topic),
+            checkpoints_interval_ms: self.checkpoints_interval_ms.or(other.checkpoints_interval_ms),
+            checkpoints_replication_factor: self
+                .checkpoints_replication_factor
+                .or(other.checkpoints_replication_factor),
+            heartbeats: self.heartbeats.or(other.heartbeats),
+            heartbeats_topic: self.heartbeats_topic.or(other.heartbeats_topic),
+            heartbeats_interval_ms: self.heartbeats_interval_ms.or(other.heartbeats_interval_ms),
+            heartbeats_replication_factor: self
+                .heartbeats_replication_factor
+                .or(other.heartbeats_replication_factor),
             until_caught_up: self.until_caught_up.or(other.until_caught_up),
             mover: self.mover.or(other.mover),
             cores: self.cores.or(other.cores),
@@ -160,6 +189,9 @@ impl Draft {
     /// The whole, with defaults for what nobody said, and with the relations between the parts checked.
     pub fn build(self) -> Result<Mirror, ConfigError> {
         let instances = self.instances()?;
+        let client_topics = ClientTopics::of(&self)?;
+        let mut exclude = self.exclude.unwrap_or_default();
+        exclude.extend(client_topics.never());
         let link = self.link.unwrap_or_else(|| "mirror".into());
         let names = TopicNames::new(self.prefix, self.rename.unwrap_or_default())
             .map_err(|problem| ConfigError(format!("prefix and rename: {problem}")))?;
@@ -174,7 +206,7 @@ impl Draft {
                 "mirror.topics",
                 "--topics REGEX (every topic: --topics '.*')",
             )?,
-            exclude: self.exclude.unwrap_or_default(),
+            exclude,
             from: self.from.unwrap_or(StartFrom::Earliest),
             offsets: self.offsets.unwrap_or_default(),
             identical: self.identical.unwrap_or_default(),
@@ -195,6 +227,7 @@ impl Draft {
             groups_exclude: self.groups_exclude.unwrap_or_default(),
             groups_rewind: self.groups_rewind.unwrap_or(false),
             groups_interval_ms: self.groups_interval_ms.unwrap_or(400),
+            client_topics,
             hand_over: false,
             until_caught_up: self.until_caught_up.unwrap_or(false),
             mover: self.mover.unwrap_or_default(),

@@ -109,6 +109,18 @@ const KEYS: &[Key] = keys! {
     mirror."groups-exclude" => groups_exclude: list, text::patterns;
     mirror."groups-rewind" => groups_rewind: boolean, text::boolean;
     mirror."groups-interval-ms" => groups_interval_ms: integer, text::milliseconds;
+    mirror."source-alias" => source_alias: string, text::alias;
+    mirror."target-alias" => target_alias: string, text::alias;
+    mirror."alias-separator" => alias_separator: string, text::alias_separator;
+    mirror."checkpoints" => checkpoints: list, text::patterns;
+    mirror."checkpoints-exclude" => checkpoints_exclude: list, text::patterns;
+    mirror."checkpoints-topic" => checkpoints_topic: string, text::topic_name;
+    mirror."checkpoints-interval-ms" => checkpoints_interval_ms: integer, text::milliseconds;
+    mirror."checkpoints-replication-factor" => checkpoints_replication_factor: integer, text::replication_factor;
+    mirror."heartbeats" => heartbeats: list, text::heartbeats;
+    mirror."heartbeats-topic" => heartbeats_topic: string, text::topic_name;
+    mirror."heartbeats-interval-ms" => heartbeats_interval_ms: integer, text::milliseconds;
+    mirror."heartbeats-replication-factor" => heartbeats_replication_factor: integer, text::replication_factor;
     mirror."until-caught-up" => until_caught_up: boolean, text::boolean;
     mirror."mover" => mover: string, text::mover;
     mirror."cores" => cores: list, text::cores;
@@ -290,8 +302,8 @@ impl File<'_> {
 mod tests {
     use super::*;
     use crate::config::{
-        ExactlyOnce, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss, Oversize, StartFrom,
-        SyncAcls,
+        ExactlyOnce, Heartbeats, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss, Oversize,
+        StartFrom, SyncAcls,
     };
 
     #[test]
@@ -325,6 +337,18 @@ mod tests {
             groups-exclude = "gx"
             groups-rewind = true
             groups-interval-ms = 77
+            source-alias = "east"
+            target-alias = "west"
+            alias-separator = "_"
+            checkpoints = "c.*"
+            checkpoints-exclude = "cx"
+            checkpoints-topic = "my-checkpoints"
+            checkpoints-interval-ms = 78
+            checkpoints-replication-factor = 3
+            heartbeats = ["target", "relay"]
+            heartbeats-topic = "beats"
+            heartbeats-interval-ms = 79
+            heartbeats-replication-factor = 4
             until-caught-up = true
             mover = "splice"
             cores = [0, 2]
@@ -366,6 +390,18 @@ mod tests {
         assert!(both.both_directions.unwrap()[0].is_match("b"));
         assert!(mirror.groups[0].is_match("g1") && mirror.groups_exclude[0].is_match("gx"));
         assert_eq!((mirror.groups_rewind, mirror.groups_interval_ms), (true, 77));
+        let topics = &mirror.client_topics;
+        assert_eq!(topics.relayed("x_beats").as_deref(), Some("east_x_beats"));
+        assert!(topics.relayed("west_beats").is_none() && topics.has_checkpoints_of("c1"));
+        assert!(!topics.has_checkpoints_of("cx"));
+        assert_eq!(
+            (topics.checkpoints_topic.as_str(), topics.checkpoints_interval_ms),
+            ("my-checkpoints", 78)
+        );
+        assert_eq!(topics.heartbeats, Heartbeats { target: true, source: false, relay: true });
+        assert_eq!((topics.heartbeats_topic.as_str(), topics.heartbeats_interval_ms), ("beats", 79));
+        assert_eq!(topics.checkpoints_replication_factor, Some(3));
+        assert_eq!(topics.heartbeats_replication_factor, Some(4));
         assert_eq!(mirror.on_loss, OnLoss::RecordAndContinue);
         assert_eq!((mirror.merge, mirror.oversize), (Merge::Never, Oversize::Halt));
         assert_eq!(mirror.dead_letter.as_deref(), Some("odd"));

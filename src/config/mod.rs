@@ -1,6 +1,7 @@
 //! What the user meant, validated. How it was typed (flags, TOML, properties) is the business of the files beside this one.
 
 mod changes;
+mod client_topics;
 mod codec;
 mod draft;
 mod file;
@@ -17,6 +18,7 @@ pub mod text;
 pub mod transforms;
 
 pub use changes::changes;
+pub use client_topics::{ClientTopics, Heartbeats};
 pub use codec::Codec;
 pub use draft::{ClusterName, ConfigError, Draft, LogFormat};
 pub use file::keys;
@@ -237,6 +239,8 @@ pub struct Mirror {
     pub groups_rewind: bool,
     /// How often the groups' positions are looked at.
     pub groups_interval_ms: u64,
+    /// What is written for MirrorMaker 2's client library.
+    pub client_topics: ClientTopics,
     /// Once caught up, hand the topics over to the target's clients: the link writes to them no more.
     pub hand_over: bool,
     /// End with success when every lane has reached the high watermark seen after the start.

@@ -4,8 +4,8 @@
 use super::names::{TopicNames, check_topic_name};
 use super::share::{PARTS_MAX, part_in};
 use super::{
-    Address, ExactlyOnce, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss, Oversize,
-    StartFrom, SyncAcls,
+    Address, ExactlyOnce, Heartbeats, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss,
+    Oversize, StartFrom, SyncAcls,
 };
 use crate::limits::{STATE_TOPIC_PREFIX, TOPIC_NAME_BYTES_MAX};
 use regex::Regex;
@@ -219,6 +219,44 @@ pub fn sync_acls(text: &str) -> Result<SyncAcls, String> {
         "all" => Ok(SyncAcls::All),
         _ => Err(format!("`{text}` is none of: none, readers, all")),
     }
+}
+
+/// `none`, `all`, or some of `target`, `source`, `relay`, separated by commas.
+pub fn heartbeats(text: &str) -> Result<Heartbeats, String> {
+    match text {
+        "none" => return Ok(Heartbeats::default()),
+        "all" => return Ok(Heartbeats::ALL),
+        _ => {}
+    }
+    let mut heartbeats = Heartbeats::default();
+    for part in text.split(',').map(str::trim) {
+        let which = match part {
+            "target" => &mut heartbeats.target,
+            "source" => &mut heartbeats.source,
+            "relay" => &mut heartbeats.relay,
+            _ => return Err(format!("`{part}` is none of: target, source, relay; or none or all alone")),
+        };
+        *which = true;
+    }
+    Ok(heartbeats)
+}
+
+/// What MirrorMaker 2's clients call a cluster; it stands in names of topics.
+pub fn alias(text: &str) -> Result<String, String> {
+    check_topic_name(text).map(|()| text.to_owned())
+}
+
+/// What stands between an alias and a topic's name.
+pub fn alias_separator(text: &str) -> Result<String, String> {
+    match text.is_empty() {
+        true => Err("the separator must not be empty".into()),
+        false => prefix(text),
+    }
+}
+
+/// A topic's name.
+pub fn topic_name(text: &str) -> Result<String, String> {
+    check_topic_name(text).map(|()| text.to_owned())
 }
 
 /// `halt` or `record-and-continue`.
@@ -534,6 +572,17 @@ mod tests {
         assert!(error.contains("write .*"), "{error}");
         assert!(patterns("a(").unwrap_err().contains("`a(`"));
         assert!(patterns("a|b").unwrap()[0].is_match("b"));
+    }
+
+    #[test]
+    fn heartbeats_are_chosen() {
+        assert_eq!(heartbeats("none"), Ok(Heartbeats::default()));
+        assert_eq!(heartbeats("all"), heartbeats("relay, source,target"));
+        let some = heartbeats("target,relay").unwrap();
+        assert_eq!((some.target, some.source, some.relay), (true, false, true));
+        assert!(heartbeats("both").unwrap_err().contains("`both` is none of: target, source, relay"));
+        assert!(alias("a b").is_err() && alias("").is_err() && alias_separator("").is_err());
+        assert_eq!((alias("east"), alias_separator("__")), (Ok("east".into()), Ok("__".into())));
     }
 
     #[test]

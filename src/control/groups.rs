@@ -96,11 +96,15 @@ pub fn is_wanted(config: &Mirror, group: &str) -> bool {
 
 /// The groups that the configuration names exactly, for a source that does not list its groups.
 pub fn named(config: &Mirror) -> Vec<String> {
-    let names = config
-        .groups
+    named_by(&config.groups, |group| is_wanted(config, group))
+}
+
+/// Those that patterns name exactly, of the groups that are wanted.
+pub fn named_by(patterns: &[regex::Regex], is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let names = patterns
         .iter()
         .map(|pattern| typed(pattern).trim_start_matches('^').trim_end_matches('$').replace('\\', ""));
-    names.filter(|name| !name.contains(is_pattern) && is_wanted(config, name)).collect()
+    names.filter(|name| !name.contains(is_pattern) && is_wanted(name)).collect()
 }
 
 fn is_pattern(character: char) -> bool {

@@ -2,11 +2,13 @@
 //! durable of the lanes' progress; and what that comes to, before it is done ([`forecast`]). Pure; `edge` observes and carries out.
 
 pub mod acls;
+pub mod checkpoints;
 pub mod config_sync;
 pub mod configs;
 pub mod finding;
 pub mod forecast;
 pub mod groups;
+pub mod heartbeats;
 pub mod instances;
 pub mod ledger;
 pub mod metadata;

@@ -19,8 +19,9 @@ mod wishes;
 pub(super) use observing::INVISIBLE;
 
 use super::admin::{Admin, AdminError};
+use super::client_topics::Heartbeats;
 use super::clock;
-use super::groups::GroupTask;
+use super::groups::{CheckpointTask, GroupTask};
 use super::ledger_io::{self, LedgerIo};
 use super::mirror::{self, MirrorError, Summary};
 use super::outside::Outside;
@@ -117,6 +118,9 @@ pub(super) struct Session<'a> {
     told_of_repacking: HashSet<(Arc<str>, Discriminant<Repacking>)>,
     /// Mirrors consumer groups, and asks where their offsets are on the target.
     groups: Option<GroupTask>,
+    /// Writes for MirrorMaker 2's clients: checkpoints, for which it asks the same, and heartbeats.
+    checkpoints: Option<CheckpointTask>,
+    heartbeats: Option<Heartbeats>,
     config_sync: self::configs::ConfigSync,
     acl_sync: acls::AclSync,
     room: room::Room,
@@ -238,6 +242,8 @@ impl<'a> Session<'a> {
             told_of_aborted_records: false,
             told_of_repacking: HashSet::new(),
             groups: None,
+            checkpoints: None,
+            heartbeats: None,
             config_sync: self::configs::ConfigSync::default(),
             acl_sync: acls::AclSync::default(),
             room: room::Room::default(),

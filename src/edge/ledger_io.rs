@@ -8,8 +8,11 @@ use crate::config::share;
 use crate::control::ledger::{self, Ledger, Peers, StateRecord, Todo, decode_batches};
 use crate::error;
 use crate::time::Now;
+use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{FetchRequest, InitProducerIdRequest, ProduceRequest};
 
 /// The versions that name topics; of the ones with magic 2 the first.
@@ -41,33 +44,60 @@ pub(super) fn create_state_topic(target: &mut Admin, link: &str) -> Result<(), A
     target.create_topic(&topic, 1, replication, &configs)
 }
 
+/// What a small topic's only partition holds from an offset on, once; its name is the cluster's. What the broker says of the
+/// partition is for the caller to judge.
+pub(super) fn fetch(admin: &mut Admin, topic: &str, from: i64) -> Result<PartitionData, AdminError> {
+    let leader = admin.leader(topic, 0)?;
+    let partition = FetchPartition::default()
+        .with_fetch_offset(from)
+        .with_log_start_offset(-1)
+        .with_partition_max_bytes(READ_BYTES_MAX);
+    let topic = FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![partition]);
+    let answer = admin.client().call(leader, FETCH.0, FETCH.1, |_| {
+        FetchRequest::default()
+            .with_max_wait_ms(0)
+            .with_min_bytes(0)
+            .with_max_bytes(READ_BYTES_MAX)
+            .with_session_epoch(-1)
+            .with_topics(vec![topic])
+    });
+    let answer = admin.noted(answer)?;
+    let partition = answer.responses.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
+    partition.ok_or_else(|| AdminError::missing("the partition that was to be read"))
+}
+
+/// Writes a batch into a small topic's only partition; acknowledged by all replicas that are in sync. What the broker says of the
+/// partition is for the caller to judge.
+pub(super) fn produce(
+    admin: &mut Admin,
+    topic: &str,
+    batch: Bytes,
+) -> Result<PartitionProduceResponse, AdminError> {
+    let leader = admin.leader(topic, 0)?;
+    let partition = PartitionProduceData::default().with_records(Some(batch));
+    let topic = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![partition]);
+    let answer = admin.client().call(leader, PRODUCE.0, PRODUCE.1, |_| {
+        ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(PRODUCE_TIMEOUT_MS)
+            .with_topic_data(vec![topic])
+    });
+    let answer = admin.noted(answer)?;
+    let partition =
+        answer.responses.into_iter().next().and_then(|topic| topic.partition_responses.into_iter().next());
+    partition.ok_or_else(|| AdminError::missing("the answer for the partition that was written to"))
+}
+
 /// A state topic's records from an offset on to the high watermark, and where that is.
 pub(super) fn read_state(
     admin: &mut Admin,
     topic: &str,
     from: i64,
 ) -> Result<(Vec<StateRecord>, i64), AdminError> {
-    let leader = admin.leader(topic, 0)?;
     let mut position = from;
     let (mut records, mut is_end) = (Vec::new(), false);
     while !is_end {
-        let partition = FetchPartition::default()
-            .with_fetch_offset(position)
-            .with_log_start_offset(-1)
-            .with_partition_max_bytes(READ_BYTES_MAX);
-        let topic = FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![partition]);
-        let answer = admin.client().call(leader, FETCH.0, FETCH.1, |_| {
-            FetchRequest::default()
-                .with_max_wait_ms(0)
-                .with_min_bytes(0)
-                .with_max_bytes(READ_BYTES_MAX)
-                .with_session_epoch(-1)
-                .with_topics(vec![topic])
-        });
-        let answer = admin.noted(answer)?;
-        let partition =
-            answer.responses.into_iter().next().and_then(|topic| topic.partitions.into_iter().next());
-        let partition = partition.ok_or_else(|| AdminError::missing("the state topic's partition"))?;
+        let partition = fetch(admin, topic, position)?;
         // The log begins after the position when records before it were deleted.
         if partition.error_code == 1 && partition.log_start_offset > position {
             position = partition.log_start_offset;
@@ -240,23 +270,9 @@ impl LedgerIo {
         now: impl Fn() -> Now,
         target: &mut Admin,
         ledger: &mut Ledger,
-        batch: bytes::Bytes,
+        batch: Bytes,
     ) -> Result<(), AdminError> {
-        let leader = target.leader(&self.topic, 0)?;
-        let partition = PartitionProduceData::default().with_records(Some(batch));
-        let topic = TopicProduceData::default()
-            .with_name(topic_name(&self.topic))
-            .with_partition_data(vec![partition]);
-        let answer = target.client().call(leader, PRODUCE.0, PRODUCE.1, |_| {
-            ProduceRequest::default()
-                .with_acks(-1)
-                .with_timeout_ms(PRODUCE_TIMEOUT_MS)
-                .with_topic_data(vec![topic])
-        });
-        let answer = target.noted(answer)?;
-        let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
-        let partition =
-            partition.ok_or_else(|| AdminError::missing("the answer for the state topic's partition"))?;
+        let partition = produce(target, &self.topic, batch)?;
         if partition.error_code == 0 {
             ledger.on_appended(now(), partition.base_offset);
             return Ok(());

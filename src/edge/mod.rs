@@ -14,6 +14,7 @@ pub mod broker_task;
 pub mod buffers;
 pub mod capacity;
 pub mod client;
+mod client_topics;
 pub mod clock;
 pub mod control_task;
 mod coordinators;

@@ -13,6 +13,7 @@ pub mod fetch;
 mod fetch_request;
 pub mod frame;
 pub mod legacy;
+pub mod mirrormaker;
 pub mod produce;
 pub mod rebuild;
 pub mod seed;

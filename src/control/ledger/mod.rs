@@ -35,7 +35,7 @@ mod log;
 mod peers;
 mod standing;
 
-pub use format::{DataPid, Failover, Loss, Owner, StateRecord, decode_batches};
+pub use format::{DataPid, Failover, Loss, Owner, StateRecord, decode_batches, encode_batch};
 pub use peers::{Peer, Peers};
 pub use standing::Standing;
 
@@ -44,7 +44,7 @@ use crate::error::{self, Verdict};
 use crate::shard::{BEHIND_OTHERS, Checkpoint, LaneId, Lease, LossCause, OffsetMode, Run, StopKind};
 use crate::time::Now;
 use bytes::Bytes;
-use format::{Key, LaneValue, cause_name, encode_batch};
+use format::{Key, LaneValue, cause_name};
 use lane::Lane;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

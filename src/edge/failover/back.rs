@@ -113,6 +113,8 @@ pub fn back(
         instances: None,
         // All comes back, or somebody has to look at it.
         dead_letter: None,
+        // What clients translate is the way there.
+        client_topics: config.client_topics.silent(),
         until_caught_up: !settings.follow,
         // What is back is the old primary's clients' again, so this link is done with it.
         hand_over: !settings.follow,

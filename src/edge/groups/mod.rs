@@ -5,9 +5,12 @@
 //! without a member is taken only while the group has none (Kafka's `GroupMetadataManager`), so no consumer on the target is
 //! ever overruled.
 
+mod checkpoints;
 mod client;
 mod status;
 
+pub use checkpoints::CheckpointTask;
+pub(super) use checkpoints::Checkpoints;
 pub use status::{Status, show};
 
 use super::admin::AdminError;
