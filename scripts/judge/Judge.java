@@ -20,6 +20,8 @@ import org.apache.kafka.common.header.internals.RecordHeaders;
 import org.apache.kafka.common.record.TimestampType;
 import org.apache.kafka.common.resource.*;
 import org.apache.kafka.common.serialization.*;
+import org.apache.kafka.connect.mirror.Heartbeat;
+import org.apache.kafka.connect.mirror.RemoteClusterUtils;
 
 /**
  * Kafka's own clients as load and as judge of the end-to-end tests. Reads commands from standard input, one a line, words
@@ -62,6 +64,11 @@ import org.apache.kafka.common.serialization.*;
  *   leaders BOOTSTRAP TOPIC                 one line a partition: number, leader, in-sync replicas
  *   hide BOOTSTRAP TOPIC                    an ACL that leaves the topic to a principal that nobody is
  *   deny BOOTSTRAP TOPIC OPERATION          ACLs that let everybody do all on the topic but OPERATION
+ *   remote BOOTSTRAP ALIAS [KEY=VALUE]...   what MirrorMaker 2's RemoteClusterUtils finds, with these settings of its client: upstream
+ *       clusters, topics of checkpoints and of heartbeats, each sorted and separated by commas, and the hops from ALIAS
+ *   translated BOOTSTRAP ALIAS GROUP [KEY=VALUE]...   a consumer begins where RemoteClusterUtils.translateOffsets says that the group
+ *       of ALIAS stands, and reads to the end. One line a record, as "list" prints it
+ *   heartbeats BOOTSTRAP TOPIC              source and target of each flow whose heartbeats are in the topic, sorted
  * </pre>
  */
 public final class Judge {
@@ -178,6 +185,9 @@ public final class Judge {
             case "deny" -> allow(bootstrap, topic, List.of(
                     new AccessControlEntry("User:*", "*", AclOperation.ALL, AclPermissionType.ALLOW),
                     new AccessControlEntry("User:*", "*", AclOperation.fromString(rest.get(0)), AclPermissionType.DENY)));
+            case "remote" -> remote(bootstrap, topic, pairs(rest));
+            case "translated" -> translated(bootstrap, topic, rest.get(0), pairs(rest.subList(1, rest.size())));
+            case "heartbeats" -> heartbeats(bootstrap, topic);
             default -> throw new IllegalArgumentException("unknown command " + words[0]);
         }
     }
@@ -457,6 +467,50 @@ public final class Judge {
         }
     }
 
+    // --- MirrorMaker 2's client library
+
+    private static Map<String, Object> mirrored(String bootstrap, Map<String, String> settings) {
+        Map<String, Object> all = new HashMap<>(settings);
+        all.put("bootstrap.servers", bootstrap);
+        return all;
+    }
+
+    private static void remote(String bootstrap, String alias, Map<String, String> settings) throws Exception {
+        Map<String, Object> all = mirrored(bootstrap, settings);
+        OUT.println("upstream " + String.join(",", new TreeSet<>(RemoteClusterUtils.upstreamClusters(all))));
+        OUT.println("checkpoints " + String.join(",", new TreeSet<>(RemoteClusterUtils.checkpointTopics(all))));
+        OUT.println("heartbeats " + String.join(",", new TreeSet<>(RemoteClusterUtils.heartbeatTopics(all))));
+        OUT.println("hops " + RemoteClusterUtils.replicationHops(all, alias));
+    }
+
+    private static void translated(String bootstrap, String alias, String group, Map<String, String> settings) throws Exception {
+        Map<TopicPartition, OffsetAndMetadata> from = RemoteClusterUtils.translateOffsets(
+                mirrored(bootstrap, settings), alias, group, Duration.ofSeconds(10));
+        try (Consumer<byte[], byte[]> consumer = consumer(bootstrap)) {
+            Map<TopicPartition, Long> ends = consumer.endOffsets(from.keySet());
+            consumer.assign(from.keySet());
+            from.forEach(consumer::seek);
+            readTo(consumer, ends, record -> {
+                MessageDigest digest = sha256();
+                content(digest, record);
+                OUT.println(record.partition() + " " + record.offset() + " " + record.timestamp() + " " + hex(digest));
+            });
+        }
+    }
+
+    private static void heartbeats(String bootstrap, String topic) {
+        Set<String> flows = new TreeSet<>();
+        try (Consumer<byte[], byte[]> consumer = consumer(bootstrap)) {
+            List<TopicPartition> all = partitions(consumer, topic);
+            each(consumer, all, consumer.endOffsets(all), record -> {
+                Heartbeat heartbeat = Heartbeat.deserializeRecord(record);
+                if (heartbeat.timestamp() > System.currentTimeMillis()) throw new IllegalStateException(heartbeat.toString());
+                flows.add(heartbeat.sourceClusterAlias() + " " + heartbeat.targetClusterAlias());
+            });
+        }
+        flows.forEach(OUT::println);
+    }
+
     private static Consumer<byte[], byte[]> member(String bootstrap, String group, String protocol) {
         return new KafkaConsumer<>(consuming(bootstrap, "read_committed", Map.of(
                 "group.id", group, "group.protocol", protocol, "auto.offset.reset", "earliest",
@@ -467,8 +521,13 @@ public final class Judge {
             java.util.function.Consumer<ConsumerRecord<byte[], byte[]>> sink) {
         consumer.assign(all);
         consumer.seekToBeginning(all);
+        readTo(consumer, ends, sink);
+    }
+
+    private static void readTo(Consumer<byte[], byte[]> consumer, Map<TopicPartition, Long> ends,
+            java.util.function.Consumer<ConsumerRecord<byte[], byte[]>> sink) {
         long deadline = System.nanoTime() + PATIENCE_MS * 1_000_000;
-        while (all.stream().anyMatch(each -> consumer.position(each) < ends.get(each))) {
+        while (consumer.assignment().stream().anyMatch(each -> consumer.position(each) < ends.get(each))) {
             ConsumerRecords<byte[], byte[]> some = consumer.poll(Duration.ofMillis(500));
             some.forEach(sink);
             if (!some.isEmpty()) deadline = System.nanoTime() + PATIENCE_MS * 1_000_000;

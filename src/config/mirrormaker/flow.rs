@@ -10,8 +10,11 @@ use super::scopes::Scopes;
 use super::settings::{NOT_SET, Outcome, Settings, Toml};
 use super::{File, Flow, keys, wrong};
 
+/// Patterns, and where they stand.
+pub type Patterns = (Vec<String>, String);
+
 /// Milliseconds, and where they stand.
-type Interval = Option<(u64, String)>;
+pub type Interval = Option<(u64, String)>;
 
 /// Reads one flow's keys, and collects what they come to.
 pub struct Reader<'a> {
@@ -31,10 +34,11 @@ pub fn is_enabled(scopes: &Scopes, from: &str, to: &str) -> Result<bool, ConfigE
     own.or_else(|| scopes.global.get("enabled")).map_or(Ok(false), flag)
 }
 
+/// `runs_into_source`: MirrorMaker would write to the source, too.
 pub fn read(
     scopes: &Scopes,
-    from: &str,
-    to: &str,
+    (from, to): (&str, &str),
+    runs_into_source: bool,
     file: &File,
     elsewhere: &dyn Elsewhere,
 ) -> Result<Flow, ConfigError> {
@@ -58,7 +62,10 @@ pub fn read(
     if goes_back {
         reader.both_directions(scopes)?;
     }
-    reader.groups(goes_back)?;
+    let has_checkpoints = reader.groups(goes_back)?;
+    if reader.heartbeats(scopes, runs_into_source)? || has_checkpoints {
+        reader.aliases(&naming)?;
+    }
     reader.topic_settings()?;
     connections::tune(&mut reader, StartFrom::Earliest)?;
     let Reader { mut settings, layers, .. } = reader;
@@ -122,7 +129,7 @@ impl Reader<'_> {
     }
 
     /// The patterns of a key, of its old name, or of MirrorMaker's default; and where they stand.
-    fn patterns(&mut self, key: &str, old: Option<&str>) -> Result<(Vec<String>, String), ConfigError> {
+    fn patterns(&mut self, key: &str, old: Option<&str>) -> Result<Patterns, ConfigError> {
         let new = self.take(key)?;
         let old = old.map(|old| self.take(old)).transpose()?.flatten();
         if let (Some(_), Some(old)) = (&new, &old) {
@@ -158,22 +165,29 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn groups(&mut self, goes_back: bool) -> Result<(), ConfigError> {
+    /// Whether the groups' positions are written as checkpoints; whether the groups themselves are mirrored is another matter.
+    fn groups(&mut self, goes_back: bool) -> Result<bool, ConfigError> {
         let groups = self.patterns("groups", None)?;
         let exclude = self.patterns("groups.exclude", Some("groups.blacklist"))?;
         let switch = self.take("sync.group.offsets.enabled")?;
         let interval = self.seconds("sync.group.offsets.interval.seconds")?;
         let is_on = switch.as_ref().map_or(Ok(false), flag)?;
+        let has_checkpoints = self.checkpoints(&groups, &exclude)?;
+        if has_checkpoints && goes_back {
+            let how = "groups have no checkpoints in topics that are mirrored both ways";
+            self.settings.differs(&groups.1, how);
+        }
         if !is_on {
             let why = "sync.group.offsets.enabled is not true, so positions of groups are not mirrored; `twinlog groups sync \
                        --groups REGEX` does it once";
-            let set = [&groups.1, &exclude.1].into_iter().cloned().chain(interval.map(|(_, origin)| origin));
+            let patterns = [&groups.1, &exclude.1].into_iter().filter(|_| !has_checkpoints).cloned();
+            let set = patterns.chain(interval.map(|(_, origin)| origin));
             set.filter(|origin| !origin.ends_with(NOT_SET))
                 .for_each(|origin| self.settings.unused(&origin, why));
             if let Some(switch) = switch {
                 self.settings.unused(&switch.origin, "no groups are mirrored");
             }
-            return Ok(());
+            return Ok(has_checkpoints);
         }
         if let Some(switch) = switch {
             let what = "mirror.groups: positions are exact on the target, not translated from samples; a group that has \
@@ -191,7 +205,7 @@ impl Reader<'_> {
         if let Some((ms, origin)) = interval {
             self.settings.set("mirror", "groups-interval-ms", &Toml::Number(ms), &origin)?;
         }
-        Ok(())
+        Ok(has_checkpoints)
     }
 
     fn topic_settings(&mut self) -> Result<(), ConfigError> {
@@ -278,7 +292,7 @@ impl Reader<'_> {
     }
 
     /// A number of seconds, in milliseconds, and where it stands.
-    fn seconds(&mut self, key: &str) -> Result<Interval, ConfigError> {
+    pub fn seconds(&mut self, key: &str) -> Result<Interval, ConfigError> {
         let Some(value) = self.take(key)? else { return Ok(None) };
         let seconds = value.text.expose().trim().parse::<u64>().ok().filter(|seconds| *seconds > 0);
         let problem =

@@ -1,6 +1,7 @@
 //! Configurations of Kafka's MirrorMaker, versions 2 and 1, read as Twinlog's. Every key becomes a setting, or a line that says
 //! why it does not; a key that MirrorMaker does not have is an error.
 
+mod client_topics;
 mod clients;
 mod connections;
 mod explain;
@@ -87,7 +88,8 @@ pub fn flows(file: &File, into: &[String], elsewhere: &dyn Elsewhere) -> Result<
     for from in &scopes.clusters {
         for to in scopes.clusters.iter().filter(|to| *to != from) {
             if (into.is_empty() || into.contains(to)) && flow::is_enabled(&scopes, from, to)? {
-                flows.push(flow::read(&scopes, from, to, file, elsewhere)?);
+                let runs_into_source = into.is_empty() || into.contains(from);
+                flows.push(flow::read(&scopes, (from, to), runs_into_source, file, elsewhere)?);
             }
         }
     }

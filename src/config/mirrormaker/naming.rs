@@ -11,6 +11,12 @@ pub struct Naming {
     pub prefix: Option<String>,
     /// Topics that are left out whatever the configuration says.
     pub never: Vec<String>,
+    /// The clusters' aliases.
+    pub source: String,
+    pub target: String,
+    /// What stands behind an alias, and in the names of MirrorMaker's own topics.
+    pub separator: String,
+    pub internal_separator: String,
 }
 
 impl Naming {
@@ -33,12 +39,13 @@ pub fn read(reader: &mut Reader<'_>) -> Result<Naming, ConfigError> {
         never.push(format!(".*{quoted}internal"));
     }
     never.push(format!("(?:.*{quoted})?heartbeats"));
-    if is_identity {
-        return Ok(Naming { prefix: None, never });
+    let prefix = (!is_identity).then(|| format!("{source}{separator}"));
+    if !is_identity {
+        // As MirrorMaker has it: at whatever place the target's alias stands among those before the topic's own name.
+        never.push(format!("(?:.*{quoted})?{}{quoted}.+", regex::escape(&target)));
     }
-    // As MirrorMaker has it: at whatever place the target's alias stands among those before the topic's own name.
-    never.push(format!("(?:.*{quoted})?{}{quoted}.+", regex::escape(&target)));
-    Ok(Naming { prefix: Some(format!("{source}{separator}")), never })
+    let internal_separator = if has_own_internal { separator.clone() } else { ".".into() };
+    Ok(Naming { prefix, never, source, target, separator, internal_separator })
 }
 
 fn is_identity(reader: &mut Reader<'_>) -> Result<bool, ConfigError> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Isolation, Mirror, Offsets, StartFrom, SyncAcls, text};
+use crate::config::{Heartbeats, Isolation, Mirror, Offsets, StartFrom, SyncAcls, text};
 use std::io;
 
 struct Made;
@@ -102,6 +102,16 @@ fn kafkas_own_sample_becomes_two_links() {
     for name in ["orders", "A.orders", "B", "B.", "Bx.orders", "internal", "heartbeats2"] {
         assert!(!is_out(name), "{name}");
     }
+    let topics = &mirror.client_topics;
+    assert_eq!((topics.source_alias.as_str(), topics.target_alias.as_str()), ("A", "B"));
+    assert_eq!(topics.checkpoints_topic, "A.checkpoints.internal");
+    assert_eq!(
+        (topics.checkpoints_replication_factor, topics.heartbeats_replication_factor),
+        (Some(1), Some(1))
+    );
+    // The way back has a link of its own.
+    assert_eq!(topics.heartbeats, Heartbeats { target: true, source: false, relay: true });
+    assert!(topics.has_checkpoints_of("billing") && !topics.has_checkpoints_of("connect-x"));
     assert_eq!(renamed(&built(&flows[1]), "t"), "B.t");
     assert!(
         said(&flows[0], "offset.storage")
@@ -282,6 +292,88 @@ fn each_key_that_means_something_becomes_its_setting() {
 }
 
 #[test]
+fn checkpoints_and_heartbeats_are_written_unless_told_otherwise() {
+    let flow =
+        one("emit.checkpoints.interval.seconds=7\ngroups=billing\nemit.heartbeats.interval.seconds=3\n\
+                    checkpoints.topic.replication.factor=2\nheartbeats.topic.replication.factor=-1\n")
+        .unwrap();
+    let mirror = built(&flow);
+    let topics = &mirror.client_topics;
+    assert!(mirror.groups.is_empty(), "sync.group.offsets.enabled is not set");
+    assert_eq!((typed(&topics.checkpoints), topics.checkpoints_interval_ms), (vec!["billing"], 7000));
+    assert_eq!((topics.heartbeats, topics.heartbeats_interval_ms), (Heartbeats::ALL, 3000));
+    assert_eq!(
+        (topics.checkpoints_replication_factor, topics.heartbeats_replication_factor),
+        (Some(2), None)
+    );
+    for (key, expected) in [
+        ("groups", "becomes mirror.checkpoints = ['billing']"),
+        ("emit.checkpoints.interval.seconds", "becomes mirror.checkpoints-interval-ms = 7000"),
+        ("emit.heartbeats.enabled", "becomes mirror.heartbeats = ['target', 'source', 'relay']"),
+        ("heartbeats.topic.replication.factor", "not the cluster's default"),
+    ] {
+        assert!(said(&flow, key).contains(expected), "{key}: {}", said(&flow, key));
+    }
+
+    let off = one("emit.checkpoints.enabled=false\nemit.heartbeats.enabled=false\nheartbeats.replication.enabled=false\n\
+                   checkpoints.topic.replication.factor=2\nheartbeats.topic.replication.factor=2\n\
+                   emit.checkpoints.interval.seconds=7\ngroups=billing\n")
+        .unwrap();
+    assert!(!built(&off).client_topics.are_written());
+    for key in [
+        "emit.checkpoints.interval.seconds",
+        "checkpoints.topic",
+        "heartbeats.topic",
+        "emit.heartbeats",
+        "groups",
+    ] {
+        assert!(said(&off, key).contains("is ignored"), "{key}: {}", said(&off, key));
+    }
+}
+
+#[test]
+fn heartbeats_go_where_mirror_maker_sends_them() {
+    let of = |content: &str, into: &[&str]| {
+        let content = format!(
+            "clusters=A,B\nA.bootstrap.servers=a:1\nB.bootstrap.servers=b:2\nA->B.enabled=true\n{content}"
+        );
+        let into: Vec<String> = into.iter().map(|name| (*name).to_owned()).collect();
+        let flows = flows(&file(&content), &into, &Made).unwrap();
+        let heartbeats = built(&flows[0]).client_topics.heartbeats;
+        (heartbeats.target, heartbeats.source, heartbeats.relay)
+    };
+    assert_eq!(of("", &[]), (true, true, true));
+    assert_eq!(of("", &["A", "B"]), (true, true, true));
+    assert_eq!(of("", &["B"]), (true, false, true), "nothing runs into A");
+    assert_eq!(of("B->A.enabled=true\n", &[]), (true, false, true), "the other link does it");
+    assert_eq!(of("B->A.emit.heartbeats.enabled=false\n", &[]), (true, false, true));
+    assert_eq!(of("A->B.emit.heartbeats.enabled=false\n", &[]), (false, true, true));
+    assert_eq!(of("emit.heartbeats.enabled=false\n", &[]), (false, false, true));
+    assert_eq!(of("heartbeats.replication.enabled=false\n", &[]), (true, true, false));
+}
+
+#[test]
+fn mirror_makers_topics_are_called_as_its_policies_call_them() {
+    let topics = |content: &str| built(&one(content).unwrap()).client_topics;
+    let policy = "replication.policy.class=org.apache.kafka.connect.mirror.IdentityReplicationPolicy\n";
+    for policy in ["", policy] {
+        let plain = topics(policy);
+        assert_eq!(plain.checkpoints_topic, "A.checkpoints.internal");
+        assert_eq!(plain.relayed("heartbeats").as_deref(), Some("A.heartbeats"));
+        let other = topics(&format!("{policy}replication.policy.separator=_\nsource.cluster.alias=x\n"));
+        assert_eq!(other.checkpoints_topic, "x_checkpoints_internal");
+        assert_eq!(other.relayed("C_heartbeats").as_deref(), Some("x_C_heartbeats"));
+        let mixed =
+            "replication.policy.separator=_\nreplication.policy.internal.topic.separator.enabled=false\n";
+        let mixed = topics(&format!("{policy}{mixed}"));
+        assert_eq!(mixed.checkpoints_topic, "A.checkpoints.internal");
+        assert_eq!(mixed.relayed("heartbeats").as_deref(), Some("A_heartbeats"));
+    }
+    let renamed = topics("default.replication.policy.heartbeats.topic.name=beats\n");
+    assert_eq!(renamed.relayed("beats").as_deref(), Some("A.beats"));
+}
+
+#[test]
 fn identity_keeps_names_and_both_ways_are_both_directions() {
     let identity = "replication.policy.class=org.apache.kafka.connect.mirror.IdentityReplicationPolicy\n";
     let alone = built(&one(identity).unwrap());
@@ -353,6 +445,8 @@ fn every_key_is_told_of() {
             "replication.factor" => "3",
             name if name.ends_with(".enabled") => "true",
             name if name.ends_with(".seconds") => "9",
+            name if name.ends_with(".factor") => "3",
+            name if name.ends_with(".topic.name") => "beats",
             _ => "",
         };
         match one(&format!("{name}={value}")) {

@@ -42,6 +42,7 @@ mod old;
 mod opening;
 mod pair;
 mod plan;
+mod remote_utils;
 mod renaming;
 mod security;
 mod synthetic;
