@@ -1,5 +1,5 @@
-//! The topics that MirrorMaker 2's client library reads (`connect-mirror-client`: `RemoteClusterUtils`, `MirrorClient`): checkpoints
-//! of consumer groups, and heartbeats. Names are those of Kafka's `DefaultReplicationPolicy`, and of its
+//! The topics that MirrorMaker 2's client library reads (`connect-mirror-client`: `RemoteClusterUtils`, `MirrorClient`):
+//! checkpoints of consumer groups, and heartbeats. Names are those of Kafka's `DefaultReplicationPolicy`, and of its
 //! `IdentityReplicationPolicy`, which are the same here.
 
 use super::names::check_topic_name;
@@ -76,11 +76,45 @@ impl ClientTopics {
             heartbeats_interval_ms: draft.heartbeats_interval_ms.unwrap_or(1_000),
             heartbeats_replication_factor: draft.heartbeats_replication_factor,
         };
-        topics.check().map_err(ConfigError)?;
+        topics.check(draft).map_err(ConfigError)?;
         Ok(topics)
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// A setting of something that nobody said is to be written, or is not.
+    fn idle(draft: &Draft) -> Option<(&'static str, &'static str)> {
+        const ANY: &str = "--checkpoints REGEX or --heartbeats all";
+        let of_any = [
+            (draft.source_alias.is_some(), "source-alias"),
+            (draft.target_alias.is_some(), "target-alias"),
+            (draft.alias_separator.is_some(), "alias-separator"),
+        ];
+        let of_checkpoints = [
+            (draft.checkpoints_exclude.is_some(), "checkpoints-exclude"),
+            (draft.checkpoints_topic.is_some(), "checkpoints-topic"),
+            (draft.checkpoints_interval_ms.is_some(), "checkpoints-interval-ms"),
+            (draft.checkpoints_replication_factor.is_some(), "checkpoints-replication-factor"),
+        ];
+        let of_heartbeats = [
+            (draft.heartbeats_topic.is_some(), "heartbeats-topic"),
+            (draft.heartbeats_interval_ms.is_some(), "heartbeats-interval-ms"),
+            (draft.heartbeats_replication_factor.is_some(), "heartbeats-replication-factor"),
+        ];
+        let all: [(bool, &[(bool, &'static str)], &'static str); 3] = [
+            (draft.checkpoints.is_none() && draft.heartbeats.is_none(), &of_any, ANY),
+            (draft.checkpoints.is_none(), &of_checkpoints, "--checkpoints REGEX"),
+            (draft.heartbeats.is_none(), &of_heartbeats, "--heartbeats all"),
+        ];
+        let idle = all.into_iter().filter(|(is_unsaid, ..)| *is_unsaid);
+        idle.flat_map(|(_, settings, flags)| settings.iter().map(move |setting| (setting, flags)))
+            .find_map(|((is_set, key), flags)| is_set.then_some((*key, flags)))
+    }
+
+    fn check(&self, draft: &Draft) -> Result<(), String> {
+        if let Some((key, flags)) = Self::idle(draft) {
+            return Err(format!(
+                "{key} is for what MirrorMaker 2's clients look for, and that is not written; add {flags}"
+            ));
+        }
         if !self.are_written() {
             return Ok(());
         }
@@ -212,8 +246,9 @@ mod tests {
             assert!(is_out(name), "{name}");
         }
         assert!(!is_out("orders") && !is_out("device-heartbeats") && !is_out("checkpoints"));
-        let off = Draft { checkpoints: None, heartbeats: None, ..draft() }.build().unwrap();
-        assert!(off.exclude.is_empty());
+        let off =
+            Draft { checkpoints: None, heartbeats: None, source_alias: None, target_alias: None, ..draft() };
+        assert!(off.build().unwrap().exclude.is_empty());
     }
 
     #[test]
@@ -232,7 +267,9 @@ mod tests {
         assert!(refused(Draft { heartbeats_interval_ms: Some(0), ..draft() }).contains("more than 0"));
         let long = "x".repeat(300);
         assert!(refused(Draft { heartbeats_topic: Some(long), ..draft() }).contains("249"));
-        let off = Draft { checkpoints: None, heartbeats: None, source_alias: None, ..draft() };
-        assert!(!topics(&off).are_written());
+        let idle = Draft { checkpoints: None, checkpoints_interval_ms: Some(5), ..draft() };
+        assert!(refused(idle).contains("checkpoints-interval-ms is for"));
+        let idle = Draft { checkpoints: None, heartbeats: None, ..draft() };
+        assert!(refused(idle).starts_with("source-alias is for what MirrorMaker 2's clients look for"));
     }
 }

@@ -21,20 +21,22 @@ impl Reader<'_> {
             let why = if is_on { "it is the default" } else { "no checkpoints are written" };
             self.settings.unused(&switch.origin, why);
         }
-        if !is_on {
+        if !is_on || groups.0.is_empty() {
             let set = interval.map(|(_, origin)| origin).into_iter().chain(factor.map(|value| value.origin));
             set.for_each(|origin| self.settings.unused(&origin, "no checkpoints are written"));
             return Ok(false);
         }
         self.settings.set("mirror", "checkpoints", &Toml::List(groups.0.clone()), &groups.1)?;
-        if !exclude.0.is_empty() {
+        if exclude.0.is_empty() {
+            self.settings.unused(&exclude.1, "it is empty");
+        } else {
             self.settings.set("mirror", "checkpoints-exclude", &Toml::List(exclude.0.clone()), &exclude.1)?;
         }
         if let Some((ms, origin)) = interval {
             self.settings.set("mirror", "checkpoints-interval-ms", &Toml::Number(ms), &origin)?;
         }
         self.factor("checkpoints-replication-factor", factor)?;
-        Ok(!groups.0.is_empty())
+        Ok(true)
     }
 
     /// Whether there are any heartbeats. `runs_into_source`: MirrorMaker would run what is to be written to the source.

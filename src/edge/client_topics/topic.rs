@@ -52,10 +52,22 @@ impl WrittenTopic {
             let possible = i16::try_from(brokers.clamp(1, REPLICATION)).unwrap_or(1);
             let replication_factor = self.replication_factor.unwrap_or(possible);
             let configs = [("cleanup.policy".to_owned(), "compact".to_owned())].into();
-            self.admin.create_topic(&self.name, 1, replication_factor, &configs)?;
+            let created = self.admin.create_topic(&self.name, 1, replication_factor, &configs);
+            created.map_err(|error| self.explained(error, replication_factor))?;
         }
         self.is_there = true;
         Ok(())
+    }
+
+    /// What is to be done is another thing than for topics that are mirrored.
+    fn explained(&self, error: AdminError, replication_factor: i16) -> AdminError {
+        let AdminError::Refused { code, .. } = error else { return error };
+        let what = format!(
+            "creating topic {} with replication factor {replication_factor} (that takes CREATE on it; or create it by hand, with \
+             one partition and cleanup.policy=compact)",
+            self.name
+        );
+        AdminError::Refused { what, code }
     }
 
     /// Writes records with that time. After an error some of them may be there.
@@ -76,8 +88,9 @@ impl WrittenTopic {
     /// Writes a batch that has no producer.
     pub(in crate::edge) fn append_batch(&mut self, batch: Bytes) -> Result<(), AdminError> {
         self.create()?;
-        let done = ledger_io::produce(&mut self.admin, &self.name, batch)
-            .and_then(|answer| check(answer.error_code, &format!("writing to topic {}", self.name)));
+        let done = ledger_io::produce(&mut self.admin, &self.name, batch).and_then(|answer| {
+            check(answer.error_code, &format!("writing to topic {} (that takes WRITE on it)", self.name))
+        });
         if done.is_err() {
             // Somebody may have deleted it.
             self.is_there = false;
