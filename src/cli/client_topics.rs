@@ -32,7 +32,7 @@ pub struct ClientTopicArgs {
     target_alias: Option<String>,
 
     /// What stands between alias and name, as replication.policy.separator [default: .]
-    #[arg(long, value_name = "TEXT", value_parser = text::alias_separator, help_heading = HEADING)]
+    #[arg(long, value_name = "TEXT", value_parser = text::prefix, help_heading = HEADING)]
     alias_separator: Option<String>,
 
     /// The topic of checkpoints [default: <ALIAS>.checkpoints.internal]

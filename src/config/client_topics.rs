@@ -9,6 +9,9 @@ use regex::Regex;
 const SEPARATOR: &str = ".";
 const HEARTBEATS: &str = "heartbeats";
 
+/// Whether somebody set a key, and the key.
+type Setting = (bool, &'static str);
+
 /// Which heartbeats there are. Each is a record with both aliases and the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heartbeats {
@@ -99,7 +102,7 @@ impl ClientTopics {
             (draft.heartbeats_interval_ms.is_some(), "heartbeats-interval-ms"),
             (draft.heartbeats_replication_factor.is_some(), "heartbeats-replication-factor"),
         ];
-        let all: [(bool, &[(bool, &'static str)], &'static str); 3] = [
+        let all: [(bool, &[Setting], &'static str); 3] = [
             (draft.checkpoints.is_none() && draft.heartbeats.is_none(), &of_any, ANY),
             (draft.checkpoints.is_none(), &of_checkpoints, "--checkpoints REGEX"),
             (draft.heartbeats.is_none(), &of_heartbeats, "--heartbeats all"),
@@ -128,9 +131,6 @@ impl ClientTopics {
         }
         if self.source_alias == self.target_alias {
             return Err(format!("source-alias and target-alias are both {}", self.source_alias));
-        }
-        if self.separator.is_empty() {
-            return Err("alias-separator must not be empty".into());
         }
         if self.checkpoints_interval_ms == 0 || self.heartbeats_interval_ms == 0 {
             return Err("checkpoints-interval-ms and heartbeats-interval-ms must be more than 0".into());

@@ -246,14 +246,6 @@ pub fn alias(text: &str) -> Result<String, String> {
     check_topic_name(text).map(|()| text.to_owned())
 }
 
-/// What stands between an alias and a topic's name.
-pub fn alias_separator(text: &str) -> Result<String, String> {
-    match text.is_empty() {
-        true => Err("the separator must not be empty".into()),
-        false => prefix(text),
-    }
-}
-
 /// A topic's name.
 pub fn topic_name(text: &str) -> Result<String, String> {
     check_topic_name(text).map(|()| text.to_owned())
@@ -581,8 +573,8 @@ mod tests {
         let some = heartbeats("target,relay").unwrap();
         assert_eq!((some.target, some.source, some.relay), (true, false, true));
         assert!(heartbeats("both").unwrap_err().contains("`both` is none of: target, source, relay"));
-        assert!(alias("a b").is_err() && alias("").is_err() && alias_separator("").is_err());
-        assert_eq!((alias("east"), alias_separator("__")), (Ok("east".into()), Ok("__".into())));
+        assert!(alias("a b").is_err() && alias("").is_err());
+        assert_eq!(alias("east"), Ok("east".into()));
     }
 
     #[test]

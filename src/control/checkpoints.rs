@@ -16,13 +16,16 @@ pub struct Standing {
     pub downstream_offset: i64,
 }
 
+/// By topic and partition: what a group committed, and what that is on the target.
+type Standings = BTreeMap<(String, i32), (Committed, i64)>;
+
 /// What was written of each group. It holds no more than what the source's groups have committed at the last look.
 ///
 /// Nothing is ever taken back: a checkpoint without a value would end a client's look at the topic with an exception
 /// (`MirrorClient.remoteConsumerOffsets`), so the last one of a group that is gone stays, as MirrorMaker 2 leaves it.
 #[derive(Debug, Default)]
 pub struct Written {
-    groups: BTreeMap<String, BTreeMap<(String, i32), (Committed, i64)>>,
+    groups: BTreeMap<String, Standings>,
 }
 
 impl Written {

@@ -443,6 +443,7 @@ fn every_key_is_told_of() {
             "enabled" => "true",
             "replication.policy.class" => keys::DEFAULT_POLICY,
             "replication.factor" => "3",
+            "source.cluster.alias" | "target.cluster.alias" => "x",
             name if name.ends_with(".enabled") => "true",
             name if name.ends_with(".seconds") => "9",
             name if name.ends_with(".factor") => "3",
