@@ -6,7 +6,7 @@ use twinlog::config::{Draft, Heartbeats, text};
 
 const HEADING: &str = "For MirrorMaker 2's clients (RemoteClusterUtils)";
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ClientTopicArgs {
     /// Consumer groups of the source whose positions are written to the target as MirrorMaker 2's checkpoints, for
     /// RemoteClusterUtils.translateOffsets; the groups themselves stay as they are [default: none]

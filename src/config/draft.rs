@@ -3,8 +3,8 @@
 use super::placeholder::Machine;
 use super::{
     Address, ClientTopics, Cluster, ExactlyOnce, Heartbeats, Instances, Isolation, LargeGaps, Merge, Mirror,
-    Mover, Offsets, OnLoss, Oversize, Properties, Security, StartFrom, SyncAcls, TopicNames, Transform, share,
-    text,
+    Mover, Offsets, OnLoss, Oversize, Properties, Security, StartFrom, SyncAcls, TopicNames, Transform,
+    share, text,
 };
 use crate::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 use regex::Regex;

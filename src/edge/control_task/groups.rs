@@ -14,7 +14,7 @@ impl Session<'_> {
         if !self.config.client_topics.checkpoints.is_empty() {
             self.checkpoints = Some(CheckpointTask::start(self.config).map_err(MirrorError::Thread)?);
         }
-        if self.config.client_topics.heartbeats.are_any() {
+        if self.config.leads() && self.config.client_topics.heartbeats.are_any() {
             self.heartbeats = Some(Heartbeats::start(self.config).map_err(MirrorError::Thread)?);
         }
         Ok(())
