@@ -51,7 +51,7 @@ fn two_links_with_prefixes_run_in_one_process() {
     for words in [
         "link east-west: mirrored",
         "link west-east: mirrored",
-        "checkpoints.topic.replication.factor becomes mirror.checkpoints-replication-factor = 1",
+        "offset.storage.replication.factor is ignored",
     ] {
         assert!(ended.text.contains(words), "{words}: {}", ended.text);
     }
