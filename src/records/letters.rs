@@ -64,17 +64,18 @@ impl Extent {
 }
 
 impl Letter {
-    /// Of a record. Its value comes along if it has no more bytes than `value_bytes_max`. A body in which no key and no value can
-    /// be told is a value as a whole.
-    pub fn of_record(record: &Record<'_>, reason: String, value_bytes_max: usize) -> Self {
-        let fits = |value: &&[u8]| value.len() <= value_bytes_max;
+    /// Of a record. Its key and its value come along if they have no more bytes than `bytes_max` each, the value if `has_value`. A
+    /// body in which no key and no value can be told is a value as a whole.
+    pub fn of_record(record: &Record<'_>, reason: String, has_value: bool, bytes_max: usize) -> Self {
+        let fits = |part: &&[u8]| part.len() <= bytes_max;
+        let is_value = |value: &&[u8]| has_value && fits(value);
         let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
         let (key, value, header_count, headers) = match Parts::read(record.body) {
             Ok(parts) => {
                 let (count, headers) = parts.headers.raw();
-                (copy(parts.key.filter(fits)), copy(parts.value.filter(fits)), count, headers)
+                (copy(parts.key.filter(fits)), copy(parts.value.filter(is_value)), count, headers)
             }
-            Err(_) => (None, copy(Some(record.body).filter(fits)), 0, &[][..]),
+            Err(_) => (None, copy(Some(record.body).filter(is_value)), 0, &[][..]),
         };
         Self {
             offset: record.offset,
@@ -200,7 +201,7 @@ mod tests {
     fn a_record_is_itself_with_where_it_comes_from() {
         let body = record();
         let record = Record { offset: 17, attributes: 0, timestamp_ms: 1_234, body: &body };
-        let letter = Letter::of_record(&record, "because".into(), 100);
+        let letter = Letter::of_record(&record, "because".into(), true, 100);
         let decoded = &decode(&[letter.clone(), letter.clone()], Extent::Whole)[1];
         assert_eq!(
             (decoded.key.as_deref(), decoded.value.as_deref()),
@@ -218,13 +219,15 @@ mod tests {
         let bare = &decode(std::slice::from_ref(&letter), Extent::Address)[0];
         assert_eq!((&bare.key, &bare.value, bare.headers.len()), (&None, &None, 6));
         assert!(!format!("{letter:?}").contains("value"), "contents are not shown");
-        assert_eq!(Letter::of_record(&record, String::new(), 4).value, None);
+        assert_eq!(Letter::of_record(&record, String::new(), true, 4).value, None);
+        let keyed = Letter::of_record(&record, String::new(), false, 100);
+        assert!(keyed.value.is_none() && keyed.key.is_some());
     }
 
     #[test]
     fn what_is_no_record_is_a_value() {
         let record = Record { offset: 1, attributes: 0, timestamp_ms: -1, body: &[0x7f, 1] };
-        let letter = Letter::of_record(&record, "damaged".into(), 100);
+        let letter = Letter::of_record(&record, "damaged".into(), true, 100);
         let decoded = &decode(&[letter], Extent::Whole)[0];
         assert_eq!((decoded.key.as_deref(), decoded.value.as_deref()), (None, Some(&[0x7f, 1][..])));
     }

@@ -48,14 +48,14 @@ impl Change for Sorting<'_> {
 /// The same, to collect what has to go there. Nothing comes of the other records.
 pub(super) struct Collecting<'a> {
     sorting: Sorting<'a>,
-    value_bytes_max: usize,
+    bytes_max: usize,
     pub(super) letters: Vec<Letter>,
     bytes: usize,
 }
 
 impl<'a> Collecting<'a> {
-    pub(super) fn new(sorting: Sorting<'a>, value_bytes_max: usize) -> Self {
-        Self { sorting, value_bytes_max, letters: Vec::new(), bytes: 0 }
+    pub(super) fn new(sorting: Sorting<'a>, bytes_max: usize) -> Self {
+        Self { sorting, bytes_max, letters: Vec::new(), bytes: 0 }
     }
 
     fn is_full(&self) -> bool {
@@ -70,8 +70,7 @@ impl Change for Collecting<'_> {
         {
             // What is too large for the target's topic is too large for another one of its topics.
             let is_refused = self.sorting.lane.refusal(record.offset).is_some();
-            let value_bytes_max = if is_refused { 0 } else { self.value_bytes_max };
-            let letter = Letter::of_record(record, reason, value_bytes_max);
+            let letter = Letter::of_record(record, reason, !is_refused, self.bytes_max);
             self.bytes += letter.bytes();
             self.letters.push(letter);
         }
@@ -91,7 +90,7 @@ impl Shard {
         payload: &[u8],
         bad: &BadRecords,
     ) -> bool {
-        let value_bytes_max = self.letters_bytes_max();
+        let bytes_max = self.letters_bytes_max();
         let letters = match bad {
             BadRecords::Change { offset, .. } => {
                 let walk = self.sources.get_mut(&key).and_then(|source| source.walk.as_mut());
@@ -101,7 +100,7 @@ impl Shard {
                 let member = &self.lanes[slot];
                 let lane = &member.lane;
                 let change = super::opening::change(&mut self.workers, member.worker);
-                let mut collecting = Collecting::new(Sorting { lane, change }, value_bytes_max);
+                let mut collecting = Collecting::new(Sorting { lane, change }, bytes_max);
                 let collected = Batches::new(Packing::apart(Holes::Close)).add(
                     header,
                     payload,
@@ -116,7 +115,7 @@ impl Shard {
             _ => match unreadable(header, payload) {
                 Some(why) => {
                     let reason = format!("the batch cannot be read, since {why}");
-                    vec![Letter::of_batch(header, payload, reason, value_bytes_max)]
+                    vec![Letter::of_batch(header, payload, reason, bytes_max)]
                 }
                 // It is what becomes of it that does not work.
                 None => return false,

@@ -76,7 +76,9 @@ impl Numbering {
 
     /// Where the lane stood when its records began to go in transactions, as far as that is still known.
     pub(super) fn in_transactions_since(&self) -> Option<Checkpoint> {
-        let first = self.runs.iter().rev().take_while(|run| run.is_in_transaction()).last()?;
+        // What was begun anew stands behind what it replaces, which may have higher numbers.
+        let since = self.runs.iter().rev().take_while(|run| run.is_in_transaction());
+        let first = since.min_by_key(|run| (run.number, run.source_offset))?;
         Some(Checkpoint::at(first.number, first.source_offset))
     }
 

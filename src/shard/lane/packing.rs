@@ -54,7 +54,10 @@ impl Lane {
     /// Whether a batch may share one with the batches before it.
     pub(in crate::shard) fn merges(&self, header: &BatchHeader) -> bool {
         // What may have to be left out has to be judged alone.
-        let is_plain = !header.is_control() && !header.is_transactional() && header.record_count > 0;
+        let is_plain = !header.is_control()
+            && !header.is_transactional()
+            && header.record_count > 0
+            && !self.is_batch_diverted(header);
         self.merging.is_on && is_plain && !self.is_shared()
     }
 

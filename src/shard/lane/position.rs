@@ -194,8 +194,8 @@ impl Lane {
             // Beyond what is settled there may be offsets that were skipped already.
             self.read_offset = self.settled.source_offset;
             self.read_epoch = self.settled.source_epoch;
-            self.read_behind_gap();
             self.read_number = read_number;
+            self.read_behind_gap();
             self.send_number = number;
             self.aborted.clear();
         }

@@ -348,10 +348,15 @@ impl Lane {
         self.reading = self.reading.wrapping_add(1);
     }
 
-    /// Where a gap is filled already, whatever the source has in it, nothing can be put any more: it is not to be judged anew.
+    /// Where the next record is to stand was decided when its run was opened. What comes before is being filled, or is filled already:
+    /// whatever the source has there, it is not judged anew.
     pub(super) fn read_behind_gap(&mut self) {
-        if self.mode == OffsetMode::Identical && self.read_offset < self.settled_target {
-            (self.read_offset, self.read_epoch) = (self.settled_target, -1);
+        if self.mode != OffsetMode::Identical {
+            return;
+        }
+        let decided = self.numbering.source_of(self.read_number).unwrap_or(-1).max(self.settled_target);
+        if self.read_offset < decided {
+            (self.read_offset, self.read_epoch) = (decided, -1);
         }
     }
 

@@ -220,8 +220,8 @@ impl Lane {
                     if self.refused_told.replace(code) != Some(code) {
                         events.push_back(Event::Refused { lane: self.id, code });
                     }
-                } else {
-                    // It may have been appended, and may yet be replicated.
+                } else if verdict != ErrorVerdict::Damaged {
+                    // It may have been appended, and may yet be replicated. (Checksums are looked at before.)
                     self.suspect(now, settings);
                 }
                 self.doubt();

@@ -83,7 +83,6 @@ fn a_partition_of_nothing_else_is_passed_and_stays_so() {
         (plan.damaged_percent, plan.backlog_percent) = (100, 100);
         plan.target_batch_bytes_max = None;
     });
-    // The target knows nothing of the mirror before the first record, so doubts take their time.
     world.run_ms(20_000);
     let records: usize = world.reference.partitions.iter().map(|partition| partition.records.len()).sum();
     assert_eq!((world.letters(), world.mirrored()), ((records, 0), 0));

@@ -83,18 +83,12 @@ fn two_topics_become_one() {
     for (topic, _) in topics {
         judge.create(&source.bootstrap, topic, 2, 1, "");
     }
-    let link = |topic: &str| {
+    let link = |topic: &str, name: &str| {
         let rename = format!("{topic}=orders");
-        Twinlog::mirror(&source.bootstrap, &target.bootstrap, topic).with(&[
-            "--link",
-            topic,
-            "--rename",
-            &rename,
-            "--zombie-bound-ms",
-            "2000",
-        ])
+        let flags = ["--link", name, "--rename", &rename, "--zombie-bound-ms", "2000"];
+        Twinlog::mirror(&source.bootstrap, &target.bootstrap, topic).with(&flags)
     };
-    let links = topics.map(|(topic, _)| link(topic).with(&["--shared", topic]));
+    let links = topics.map(|(topic, _)| link(topic, topic).with(&["--shared", topic]));
     let loads = topics.map(|(topic, keys)| {
         let bootstrap = source.bootstrap.clone();
         std::thread::spawn(move || {
