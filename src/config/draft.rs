@@ -429,7 +429,7 @@ fn check_instances(mirror: &Mirror, instances: &Instances) -> Result<(), ConfigE
     }
     if mirror.until_caught_up {
         return Err(ConfigError(
-            "until-caught-up is for a mirror that ends, and instances that share a link stay for each other; leave out one of the two"
+            "until-caught-up is for a mirror that ends, and instances that share a link stay for each other; leave out one of them"
                 .into(),
         ));
     }

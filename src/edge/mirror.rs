@@ -154,8 +154,8 @@ pub enum MirrorError {
     )]
     OtherNames { link: String, before: TopicNames, now: TopicNames },
     #[error(
-        "link `{link}` is divided in {}, and is told {}. Tell it what it was told before; or choose another --link, and let `twinlog \
-         take-over` find where the target stands",
+        "link `{link}` is divided in {}, and is told {}. Tell it what it was told before; or choose another --link, and let \
+         `twinlog take-over` find where the target stands",
         in_parts(*before),
         in_parts(*now)
     )]

@@ -121,7 +121,7 @@ impl Member {
                 Some(Ask::Sync { member_id, generation, assignments })
             }
             State::In { generation, beat_at_us } => {
-                (now.mono_us >= *beat_at_us).then(|| Ask::Beat { member_id, generation: *generation })
+                (now.mono_us >= *beat_at_us).then_some(Ask::Beat { member_id, generation: *generation })
             }
         }
     }
@@ -246,8 +246,8 @@ impl Member {
             }
             INVALID_SESSION_TIMEOUT => {
                 return Err(Ended(format!(
-                    "the target takes no --instance-timeout-ms of {}; it has to be within the brokers' group.min.session.timeout.ms and \
-                     group.max.session.timeout.ms (6000 and 1800000 unless they were changed)",
+                    "the target takes no --instance-timeout-ms of {}; it has to be within the brokers' \
+                     group.min.session.timeout.ms and group.max.session.timeout.ms (6000 and 1800000 unless they were changed)",
                     self.settings.timeout_ms
                 )));
             }

@@ -348,8 +348,8 @@ impl Lane {
         self.reading = self.reading.wrapping_add(1);
     }
 
-    /// Where the next record is to stand was decided when its run was opened. What comes before is being filled, or is filled already:
-    /// whatever the source has there, it is not judged anew.
+    /// Where the next record is to stand was decided when its run was opened. What comes before is being filled, or is filled
+    /// already: whatever the source has there, it is not judged anew.
     pub(super) fn read_behind_gap(&mut self) {
         if self.mode != OffsetMode::Identical {
             return;
