@@ -503,6 +503,14 @@ mod tests {
         assert!(prefix.0.starts_with("prefix and rename: `/`"), "{prefix}");
         let deaf = Draft { control_token_file: Some("t".into()), ..enough() }.build().unwrap_err();
         assert!(deaf.0.contains("--listen"), "{deaf}");
+        let alone = Draft { parts: Some(4), ..enough() }.build().unwrap_err();
+        assert!(alone.0.contains("--instances auto"), "{alone}");
+        let shared = Draft { instances: Some(true), ..enough() };
+        assert_eq!(shared.clone().build().unwrap().instances.map(|instances| instances.parts), Some(16));
+        let many = Draft { parts: Some(100), ..shared.clone() }.build().unwrap_err();
+        assert!(many.0.contains("buffer-bytes"), "{many}");
+        let ends = Draft { until_caught_up: Some(true), ..shared }.build().unwrap_err();
+        assert!(ends.0.contains("until-caught-up"), "{ends}");
         let timeout = Draft { request_timeout_ms: Some(100), ..enough() }.build().unwrap_err();
         assert!(timeout.0.contains("fetch-wait-ms"), "{timeout}");
     }

