@@ -53,11 +53,12 @@ pub fn run(
         trouble_told: false,
     };
     let ended = instance.stay(&membership, stop, observe);
+    // As they were, before all of them went to others.
+    let lanes = instance.running.report(true).lanes;
     instance.end_all();
     membership.leave();
     ended?;
-    instance.summary.report = instance.running.report(true);
-    Ok(instance.summary)
+    Ok(Summary { report: Report { lanes, ..instance.running.report(true) }, ..instance.summary })
 }
 
 /// Runs all parts of a divided link in this process, side by side, until each has ended: for commands that bring a link to a
