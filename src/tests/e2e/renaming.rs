@@ -81,7 +81,8 @@ fn a_log_that_begins_late_and_old_records(pair: &mut Pair) {
     pair.on_source("create", "old 1 1 retention.ms=-1");
     pair.on_source("produce", &format!("old 1 3000000 batch=8000 ago={THREE_DAYS_MS}"));
     let flags = ["--offsets", "append", "--exactly-once", "transactions"];
-    let running = prefixed(pair, "old").with(&flags).start();
+    // Slow enough to be in the middle of it.
+    let running = prefixed(pair, "old").with(&flags).with(&["--max-rate", "500KB/s"]).start();
     std::thread::sleep(std::time::Duration::from_millis(1_200));
     running.kill();
     prefixed(pair, "old").with(&flags).run().ended_with(0, &["go in transactions"]);
