@@ -27,10 +27,11 @@ pub fn mirror(args: MirrorArgs) -> Result<ExitCode, Failure> {
             [config] => one(config, &stop, format)?,
             several => side_by_side(several, &stop, format),
         };
-        match news.take().filter(|_| stop.begins_again()) {
-            Some(links) => configs = links,
-            None => return Ok(ExitCode::from(exit_code)),
+        if !stop.begins_again() {
+            return Ok(ExitCode::from(exit_code));
         }
+        // Of two readings in a row the first turn may have taken both.
+        configs = news.take().unwrap_or(configs);
     }
 }
 

@@ -37,12 +37,17 @@ impl HeldLink {
         let mut target = Admin::new(&config.target, &config.client_id, timeout);
         let on_target = |error: AdminError| MirrorError::Cluster { side: Side::Target, error };
         let target_cluster = target.observe().map_err(on_target)?.cluster_id.clone();
-        if config.instances.is_some() {
+        let parts = match &config.instances {
+            Some(instances) => Some(instances.parts),
+            None => ledger_io::parts_of(&mut target, &config.link).map_err(on_target)?,
+        };
+        if config.instances.is_some() || parts.is_none() {
             mirror::check_division(config, &target)?;
         }
-        let links = links_to_hold(config, &target);
-        let parts = config.instances.as_ref().map(|instances| instances.parts);
-        let parts = parts.or(links.first().filter(|link| **link != config.link).map(|_| count(&links)));
+        let links: Vec<String> = match parts {
+            Some(parts) => (0..parts).map(|part| share::link_of_part(&config.link, part)).collect(),
+            None => vec![config.link.clone()],
+        };
         let producer_id_expiration_ms = target.producer_id_expiration_ms().map_err(on_target)?;
         let mut held = Self { target, zombies_until_us: 0, parts: Vec::new() };
         for link in links {
@@ -71,7 +76,7 @@ impl HeldLink {
 
     /// The ledger that has the partition.
     pub(super) fn ledger(&mut self, topic: &str, partition: i32) -> &mut Ledger {
-        let part = share::part_of(topic, partition, count(&self.parts));
+        let part = share::part_of(topic, partition, u32::try_from(self.parts.len()).unwrap_or(u32::MAX));
         &mut self.parts[part as usize].ledger
     }
 
@@ -87,20 +92,6 @@ impl HeldLink {
             part.work(&mut self.target, |effect| matches!(effect, Effect::Released).then_some(()))?;
         }
         Ok(())
-    }
-}
-
-fn count<T>(all: &[T]) -> u32 {
-    u32::try_from(all.len()).unwrap_or(u32::MAX)
-}
-
-/// The ledgers that are there; of a link that never wrote, those that it is to have.
-fn links_to_hold(config: &Mirror, target: &Admin) -> Vec<String> {
-    let (link, known) = (&config.link, ledger_io::ledgers_of(target, &config.link));
-    match &config.instances {
-        Some(instances) => (0..instances.parts).map(|part| share::link_of_part(link, part)).collect(),
-        None if known.is_empty() => vec![link.clone()],
-        None => known,
     }
 }
 

@@ -151,6 +151,17 @@ pub(super) fn ledgers_of(target: &Admin, link: &str) -> Vec<String> {
     found.into_iter().take(if is_whole { 1 } else { usize::MAX }).map(|(_, name)| name).collect()
 }
 
+/// In how many parts the link is divided, as far as one of them has written that.
+pub(super) fn parts_of(target: &mut Admin, link: &str) -> Result<Option<u32>, AdminError> {
+    for part in ledgers_of(target, link) {
+        let (records, _) = read_state(target, &ledger::state_topic(&part), 0)?;
+        if let Some(parts) = records.iter().find_map(ledger::parts_told) {
+            return Ok(Some(parts));
+        }
+    }
+    Ok(None)
+}
+
 /// The link's memory as it is now, of all its parts together, read without taking a lock. None: the link never wrote to this
 /// cluster.
 pub(super) fn read_ledger(
@@ -166,8 +177,7 @@ pub(super) fn read_ledger(
     for link in &links {
         records.extend(read_state(target, &ledger::state_topic(link), 0)?.0);
     }
-    let parts =
-        links.iter().any(|name| name != link).then_some(u32::try_from(links.len()).unwrap_or(u32::MAX));
+    let parts = records.iter().find_map(ledger::parts_told);
     let mut ledger = Ledger::new(ledger::Settings { parts, ..settings });
     if let Some(Todo::Read { .. }) = ledger.poll(clock::now()) {
         ledger.on_read(clock::now(), &records, 0, true);

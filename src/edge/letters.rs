@@ -2,23 +2,17 @@
 //! written. One partition's letters are written together; what cannot be written is tried again, and keeps nobody else's back.
 
 use super::admin::{Admin, AdminError, check};
-use super::clock;
-use super::coordinators::topic_name;
-use crate::config::{Cluster, Mirror, TopicNames};
+use super::client_topics::by_its_own_names;
+use super::{clock, ledger_io};
+use crate::config::Mirror;
 use crate::error;
 use crate::records::letters::{self, Extent, Letter, Sender};
-use kafka_protocol::messages::ProduceRequest;
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The versions that name topics; of the ones with magic 2 the first.
-const PRODUCE: (i16, i16) = (3, 9);
-const ALL_REPLICAS: i16 = -1;
-const PRODUCE_TIMEOUT_MS: i32 = 5_000;
 const MESSAGE_TOO_LARGE: i16 = 10;
 const RECORD_LIST_TOO_LARGE: i16 = 18;
 const REPLICATION_MAX: usize = 3;
@@ -61,7 +55,7 @@ impl<Id: Send + 'static> LetterTask<Id> {
         let (tell, told) = mpsc::channel();
         let timeout = Duration::from_millis(config.request_timeout_ms.min(10_000));
         // The topic has its name whatever the mirrored ones are called.
-        let target = Cluster { names: TopicNames::default(), ..config.target.clone() };
+        let target = by_its_own_names(&config.target);
         let mut office = Office {
             admin: Admin::new(&target, &config.client_id, timeout),
             link: config.link.clone(),
@@ -185,20 +179,7 @@ impl Office {
 
     /// Returns the error code, if the topic is where it was thought to be.
     fn produce(&mut self, batch: bytes::Bytes) -> Result<i16, AdminError> {
-        let leader = self.admin.leader(&self.topic, 0)?;
-        let partition = PartitionProduceData::default().with_records(Some(batch));
-        let topic = TopicProduceData::default()
-            .with_name(topic_name(&self.topic))
-            .with_partition_data(vec![partition]);
-        let answer = self.admin.client().call(leader, PRODUCE.0, PRODUCE.1, |_| {
-            ProduceRequest::default()
-                .with_acks(ALL_REPLICAS)
-                .with_timeout_ms(PRODUCE_TIMEOUT_MS)
-                .with_topic_data(vec![topic])
-        });
-        let answer = self.admin.noted(answer)?;
-        let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
-        let code = partition.ok_or_else(|| AdminError::missing("the dead letters' partition"))?.error_code;
+        let code = ledger_io::produce(&mut self.admin, &self.topic, batch)?.error_code;
         if error::is_retriable(code) {
             self.admin.look_up_leaders_again();
             // It may have been deleted.

@@ -84,8 +84,6 @@ pub struct Member {
     assigned: BTreeSet<u32>,
     /// Something is to be ended first; then the others are to know.
     gives_up: bool,
-    members: usize,
-    /// When the coordinator last said that this instance is one of the group (steady clock, µs).
     confirmed_us: Option<u64>,
     trouble: Option<String>,
 }
@@ -99,7 +97,6 @@ impl Member {
             not_before_us: 0,
             assigned: BTreeSet::new(),
             gives_up: false,
-            members: 0,
             confirmed_us: None,
             trouble: None,
         }
@@ -131,14 +128,9 @@ impl Member {
         &self.assigned
     }
 
-    /// See the field.
+    /// When the coordinator last said that this instance is one of the group (steady clock, µs).
     pub fn confirmed_us(&self) -> Option<u64> {
         self.confirmed_us
-    }
-
-    /// Instances in the group, as far as this one has heard: only the leader hears of others.
-    pub fn members(&self) -> usize {
-        self.members
     }
 
     /// What keeps it from being in the group at this moment. For people.
@@ -167,7 +159,6 @@ impl Member {
             let members = answer.members.into_iter();
             let members: BTreeMap<String, BTreeSet<u32>> =
                 members.map(|peer| (peer.member_id, Parts::decode(&peer.metadata))).collect();
-            self.members = members.len();
             let assigned = assign(self.settings.parts, &members);
             assignments =
                 assigned.iter().map(|(member, parts)| (member.clone(), Parts::encode(parts))).collect();
@@ -313,7 +304,7 @@ mod tests {
         assert_eq!(Parts::decode(&assignments["a"]), set([2, 3]));
         assert_eq!(Parts::decode(&assignments["b"]), set([0, 1]));
         member.on_synced(at_ms(0), 0, &assignments["a"], &nothing).unwrap();
-        assert_eq!((member.assigned(), member.members()), (&set([2, 3]), 2));
+        assert_eq!(member.assigned(), &set([2, 3]));
         assert_eq!(member.poll(at_ms(400), &set([2, 3])), None);
         assert!(matches!(member.poll(at_ms(1_000), &set([2, 3])), Some(Ask::Beat { generation: 7, .. })));
         member.on_beat(at_ms(1_000), 0).unwrap();

@@ -91,6 +91,13 @@ impl DataPid {
     }
 }
 
+/// In how many parts the link is divided, if this is the record that says so.
+pub fn parts_told(record: &StateRecord) -> Option<u32> {
+    let is_it = serde_json::from_slice(&record.key).is_ok_and(|key: Key| key == Key::Pid);
+    let pid: DataPid = serde_json::from_slice(record.value.as_ref().filter(|_| is_it)?).ok()?;
+    pid.parts
+}
+
 /// A run as it is written: (number, source offset, target offset, source leader epoch).
 pub type RunValue = (i64, i64, i64, i32);
 

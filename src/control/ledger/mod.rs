@@ -35,7 +35,7 @@ mod log;
 mod peers;
 mod standing;
 
-pub use format::{DataPid, Failover, Loss, Owner, StateRecord, decode_batches, encode_batch};
+pub use format::{DataPid, Failover, Loss, Owner, StateRecord, decode_batches, encode_batch, parts_told};
 pub use peers::{Peer, Peers};
 pub use standing::Standing;
 

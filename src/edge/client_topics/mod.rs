@@ -14,6 +14,6 @@ pub(super) use topic::WrittenTopic;
 use crate::config::{Cluster, TopicNames};
 
 /// A cluster with its own names of topics.
-fn by_its_own_names(cluster: &Cluster) -> Cluster {
+pub(super) fn by_its_own_names(cluster: &Cluster) -> Cluster {
     Cluster { names: TopicNames::default(), ..cluster.clone() }
 }

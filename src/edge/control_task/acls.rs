@@ -46,7 +46,8 @@ impl Session<'_> {
             }
             return Ok(());
         };
-        self.acl_sync.topics.extend(self.topics.iter().map(ToString::to_string));
+        let topics = self.topics_in_step();
+        self.acl_sync.topics.extend(topics);
         let mut wanted = wanted(self.config, &source, &self.acl_sync.topics);
         let changes = changes(self.acl_sync.before.as_ref(), &wanted, &target);
         let on_target = |error| (Side::Target, error);

@@ -36,7 +36,7 @@ impl Session<'_> {
             // What is not known is not to be undone. (The plan says so.)
             return Ok(());
         }
-        let topics: BTreeSet<String> = self.topics.iter().map(ToString::to_string).collect();
+        let topics = self.topics_in_step();
         let source = self.source.topic_configs(topics.iter().map(String::as_str))?;
         let target = self.target.topic_configs(topics.iter().map(String::as_str))?;
         let mut changes = BTreeMap::new();

@@ -112,10 +112,6 @@ impl Session<'_> {
             }
         }
         self.topics = plan.lanes.iter().map(|lane| Arc::clone(&lane.topic)).collect();
-        if self.config.share.is_some_and(Share::leads) {
-            // It need not have a partition of each.
-            self.topics.iter().for_each(|topic| self.ledger.adopt(topic));
-        }
         if is_first && self.config.leads() {
             self.warn_of_unfit(&plan.lanes).map_err(from_target)?;
             plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -127,12 +123,27 @@ impl Session<'_> {
         self.tell_brokers();
         self.stop_circles();
         self.take_up(&plan.lanes);
+        if self.config.share.is_some_and(Share::leads) {
+            self.topics_in_step().iter().for_each(|topic| self.ledger.adopt(topic));
+        }
         let is_left_out = |topic: &str| self.summary.problems.iter().any(|(left_out, _)| left_out == topic);
         let topics = selected.iter().filter(|topic| !is_left_out(topic));
         let topics = topics.filter_map(|topic| self.source.observed().topics.get(topic));
         let partitions = topics.flat_map(|topic| (0..).zip(&topic.partitions).map(|(n, _)| (&topic.name, n)));
         self.expected = partitions.filter(|(topic, n)| self.config.has_share_in(topic, *n)).count();
         Ok(())
+    }
+
+    /// Topics that are mirrored, and so kept in step. The first part of a link need not have a partition of each.
+    pub(super) fn topics_in_step(&self) -> BTreeSet<String> {
+        let mut topics: BTreeSet<String> = self.lanes.values().map(|lane| lane.topic.to_string()).collect();
+        if self.config.share.is_some() {
+            let is_left_out =
+                |topic: &str| self.summary.problems.iter().any(|(left_out, _)| left_out == topic);
+            let others = self.topics.iter().filter(|topic| !is_left_out(topic));
+            topics.extend(others.map(ToString::to_string));
+        }
+        topics
     }
 
     /// Says which of the target's topics would change what is mirrored into them, or refuse it.

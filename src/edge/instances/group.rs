@@ -8,6 +8,7 @@ use crate::edge::admin::{Admin, AdminError, check};
 use crate::edge::client::ClientError;
 use crate::edge::clock;
 use crate::edge::coordinators::{self, GROUP_KEY};
+use crate::edge::outside::lock;
 use bytes::Bytes;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
@@ -18,7 +19,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -98,10 +99,6 @@ impl Membership {
             std::thread::sleep(NAP);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stay(mut group: Group, mut member: Member, shared: &Shared) {

@@ -3,11 +3,11 @@
 use crate::config::{Mirror, Share};
 use crate::edge::clock;
 use crate::edge::mirror::{MirrorError, Summary, sessions};
-use crate::edge::outside::Outside;
+use crate::edge::outside::{Outside, lock};
 use crate::stats::{Counters, Lag, Limits, Pulse, Report, Watch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 pub(super) struct Running {
@@ -65,7 +65,7 @@ impl Running {
             let run = move || {
                 let _span = tracing::info_span!("", part).entered();
                 let mut observe = |new: &Report| {
-                    *report.lock().unwrap_or_else(PoisonError::into_inner) = new.clone();
+                    *lock(&report) = new.clone();
                 };
                 sessions(&config, &config.cores, &stop, &mut observe, None, &outside)
             };
@@ -156,6 +156,6 @@ impl Running {
 
 impl Part {
     fn report(&self) -> Report {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.report).clone()
     }
 }
