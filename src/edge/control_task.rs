@@ -126,9 +126,9 @@ pub(super) struct Session<'a> {
     room: room::Room,
     letters: letters::Letters,
     recipes: Recipes,
-    /// What is shared with those who watch the link; the watcher is None where nobody can.
+    /// What is shared with those who watch the link.
     outside: Arc<Outside>,
-    watcher: Option<watch::Watcher>,
+    watcher: watch::Watcher,
     notes: notes::Notes,
     ends: ends::Ends,
     following: wishes::Following,
@@ -249,7 +249,7 @@ impl<'a> Session<'a> {
             room: room::Room::default(),
             letters: letters::Letters::none(),
             recipes,
-            watcher: outside.is_watched.then(watch::Watcher::default),
+            watcher: watch::Watcher::default(),
             outside: Arc::clone(outside),
             notes: notes::Notes::default(),
             ends: ends::Ends::default(),

@@ -159,10 +159,13 @@ impl Watch {
         if let Some(why) = &lane.stopped {
             return Some(format!("has stopped: {why}"));
         }
-        let behind = units::count(lane.lag_records().unwrap_or(0));
         self.is_sick(lane).then(|| {
             let (still, state) = (span(lane.still_ms), lane.state);
-            format!("is {behind} records behind and has not moved for {still} (state {state})")
+            let behind = match lane.lag_records() {
+                Some(lag) => format!("{} records", units::count(lag)),
+                None => "nobody knows how far".to_owned(),
+            };
+            format!("is {behind} behind and has not moved for {still} (state {state})")
         })
     }
 

@@ -4,24 +4,77 @@ use super::Session;
 use crate::edge::clock;
 use crate::edge::runtime::ShardHandle;
 use crate::shard::{LaneId, LaneSnapshot, OffsetMode};
-use crate::stats::{LaneLook, Limits, Pulse, Report, Watch};
-use std::collections::BTreeMap;
+use crate::stats::{LaneLook, Limits, Pulse, Report, Watch, units};
+use crate::time::Now;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// How often every lane is looked at where nobody can watch: for the log.
+const LOOK_MS: u64 = 10_000;
+/// Lanes that stand still are told of one by one, so many of a look.
+const STILL_SAID: usize = 10;
+
 #[derive(Default)]
-pub(super) struct Watcher(Pulse);
+pub(super) struct Watcher {
+    pulse: Pulse,
+    look_at_us: u64,
+    /// Lanes of which the log says that they stand still.
+    still: BTreeSet<(Arc<str>, i32)>,
+}
 
 impl Session<'_> {
     /// Leaves a look at the link on the board, too, if somebody may look there.
     pub(super) fn report_to(&mut self, observe: &mut dyn FnMut(&Report)) {
         let report = self.report();
         observe(&report);
-        if let Some(mut watcher) = self.watcher.take() {
-            let mut watch = self.watch(report);
-            watcher.0.feel(watch.at, &mut watch.lanes);
-            self.outside.board.publish(watch);
-            self.watcher = Some(watcher);
+        let now = clock::now();
+        if !self.outside.is_watched && now.mono_us < self.watcher.look_at_us {
+            return;
         }
+        let mut watch = self.watch(report);
+        self.watcher.pulse.feel(watch.at, &mut watch.lanes);
+        self.tell_of_still(now, &watch);
+        if self.outside.is_watched {
+            self.outside.board.publish(watch);
+        }
+    }
+
+    /// A lane may wait for something that nobody else complains of, such as a partition that has no leader.
+    fn tell_of_still(&mut self, now: Now, watch: &Watch) {
+        if now.mono_us < self.watcher.look_at_us {
+            return;
+        }
+        self.watcher.look_at_us = now.after_ms(LOOK_MS);
+        let is_still = |lane: &&LaneLook| lane.stopped.is_none() && watch.is_sick(lane);
+        let still: BTreeMap<_, _> = watch
+            .lanes
+            .iter()
+            .filter(is_still)
+            .map(|lane| ((Arc::clone(&lane.topic), lane.partition), lane))
+            .collect();
+        let news = still.iter().filter(|(key, _)| !self.watcher.still.contains(*key));
+        let mut more = 0_u64;
+        for (said, ((topic, partition), lane)) in news.enumerate() {
+            let what = watch.what_is_wrong_with(lane).unwrap_or_default();
+            match said < STILL_SAID {
+                true => tracing::warn!(topic = &**topic, partition, "the partition {what}"),
+                false => more += 1,
+            }
+        }
+        if more > 0 {
+            tracing::warn!("{} more partitions stand still", units::count(more));
+        }
+        let over = self.watcher.still.iter().filter(|key| !still.contains_key(*key)).count();
+        if over > 0 {
+            tracing::info!(
+                "of the partitions that stood still {} {} on, and {} still {}",
+                units::count(over as u64),
+                if over == 1 { "goes" } else { "go" },
+                units::count(still.len() as u64),
+                if still.len() == 1 { "does" } else { "do" },
+            );
+        }
+        self.watcher.still = still.into_keys().collect();
     }
 
     fn watch(&self, report: Report) -> Watch {
