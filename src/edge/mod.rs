@@ -28,6 +28,7 @@ mod https;
 pub mod instances;
 pub mod ledger_io;
 mod letters;
+mod line;
 pub mod links;
 pub mod load;
 pub mod logging;

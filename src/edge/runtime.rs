@@ -1,15 +1,14 @@
 //! One glommio executor for each shard, pinned to a core of its own; and what the machine must offer for that.
 
 use super::clock;
+use super::line::{self, Line};
 use super::machine::Machine;
 use super::security::Accesses;
 use super::shard_task::{Commands, Snapshot, drive};
 use super::sys;
 use crate::shard::{Command, Event, Settings, Shard};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use std::io::{self, Write};
-use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -117,8 +116,7 @@ fn kernel_version(release: &str) -> Option<(u32, u32)> {
 pub struct ShardHandle<M: Machine = Shard> {
     core: usize,
     commands: Option<mpsc::Sender<Command>>,
-    bell: UnixStream,
-    rung: Arc<AtomicBool>,
+    line: Arc<Line>,
     published: Arc<Mutex<Snapshot<M::Look>>>,
     executor: Option<ExecutorJoinHandle<()>>,
 }
@@ -145,9 +143,8 @@ pub fn spawn_machine<M: Machine + 'static>(
 ) -> Result<ShardHandle<M>, RuntimeError> {
     let failed = |cause: String| RuntimeError::Start { core, cause };
     let (commands, queue) = mpsc::channel();
-    let (bell, far_bell) = UnixStream::pair().map_err(|e| failed(e.to_string()))?;
-    bell.set_nonblocking(true).map_err(|e| failed(e.to_string()))?;
-    let rung = Arc::new(AtomicBool::new(false));
+    let (line, bell) = Line::new().map_err(|e| failed(e.to_string()))?;
+    let line = Arc::new(line);
     let published = Arc::new(Mutex::new(Snapshot::default()));
     let (started, starting) = mpsc::channel();
 
@@ -157,9 +154,10 @@ pub fn spawn_machine<M: Machine + 'static>(
         .ring_depth(RING_DEPTH)
         .preempt_timer(PREEMPT_AFTER)
         .spawn({
-            let commands = Commands { queue, bell: far_bell, rung: Arc::clone(&rung) };
+            let commands = Commands { queue, bell, line: Arc::clone(&line) };
             let published = Arc::clone(&published);
             move || async move {
+                commands.line.ends_here();
                 // Fails only when the spawner has given up waiting, which it never does.
                 let _ = started.send(());
                 drive(machine(), index, buffer_bytes, accesses, commands, events, published).await;
@@ -173,8 +171,9 @@ pub fn spawn_machine<M: Machine + 'static>(
         };
         return Err(failed(cause));
     }
+    line::keep(&line).map_err(|e| failed(e.to_string()))?;
     tracing::debug!(core, shard = index, at_us = clock::now().mono_us, "shard started");
-    Ok(ShardHandle { core, commands: Some(commands), bell, rung, published, executor: Some(executor) })
+    Ok(ShardHandle { core, commands: Some(commands), line, published, executor: Some(executor) })
 }
 
 impl<M: Machine> ShardHandle<M> {
@@ -186,9 +185,8 @@ impl<M: Machine> ShardHandle<M> {
     pub fn send(&self, command: Command) {
         if let Some(commands) = &self.commands
             && commands.send(command).is_ok()
-            && !self.rung.swap(true, Ordering::SeqCst)
         {
-            self.ring();
+            self.line.call();
         }
     }
 
@@ -206,16 +204,11 @@ impl<M: Machine> ShardHandle<M> {
 
     fn end(&mut self) -> Result<(), String> {
         drop(self.commands.take());
-        self.ring();
+        self.line.ring();
         match self.executor.take() {
             Some(executor) => executor.join().map_err(|e| e.to_string()),
             None => Ok(()),
         }
-    }
-
-    fn ring(&self) {
-        // A full socket buffer means that it has been rung often enough, a closed one that there is nobody to wake.
-        let _ = (&self.bell).write(&[1]);
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::buffers::{Inlet, Pool};
 use super::clock;
+use super::line::Line;
 use super::machine::Machine;
 use super::mover::{Flushed, Outlet};
 use super::pipes::Pipes;
@@ -101,18 +102,16 @@ pub async fn drive<M: Machine + 'static>(
 pub struct Commands {
     pub queue: mpsc::Receiver<Command>,
     pub bell: std::os::unix::net::UnixStream,
-    /// Set by the sender that rang, so that the others need not.
-    pub rung: Arc<std::sync::atomic::AtomicBool>,
+    pub line: Arc<Line>,
 }
 
 impl Commands {
     async fn each(self, mut handle: impl FnMut(Now, Vec<Command>)) {
         use futures_lite::AsyncReadExt;
-        use std::sync::atomic::Ordering;
         let mut bell = super::sys::adopt(self.bell);
         let mut rings = [0; 16];
         loop {
-            self.rung.store(false, Ordering::SeqCst);
+            self.line.answer();
             let mut batch = Vec::new();
             let closed = loop {
                 match self.queue.try_recv() {

@@ -3,6 +3,7 @@
 
 use bytes::BytesMut;
 use rustix::net::RecvFlags;
+use rustix::process::Pid;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 
@@ -51,6 +52,12 @@ pub(super) fn set_low_mark(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
         )
     };
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sends a signal to one thread of this process. One that has ended takes none.
+pub(super) fn interrupt(thread: Pid, signal: i32) {
+    // SAFETY: the call touches no memory of ours; what the signal does is what its handler does.
+    let _ = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread.as_raw_nonzero().get(), signal) };
 }
 
 /// Asks the kernel for a ring and gives it back: can this process use io_uring at all?
