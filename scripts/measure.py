@@ -217,9 +217,9 @@ def end_offsets(judge, cluster, topic):
 
 def java(source, *arguments):
     """The command that runs a program of scripts/judge."""
-    class_path = kafka("classpath").strip()
     options = ["-Xmx768m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off"]
-    return ["java", *options, "-cp", class_path, HERE / "judge" / source, *map(str, arguments)]
+    program = kafka("program", HERE / "judge" / source).splitlines()
+    return ["java", *options, *program, *map(str, arguments)]
 
 
 def filled(template, values):

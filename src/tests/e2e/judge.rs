@@ -23,11 +23,12 @@ pub struct PartitionContent {
 
 impl Judge {
     pub fn start() -> Self {
-        let class_path = script(&["classpath"]).unwrap_or_else(|error| panic!("{error}"));
+        let source = repository().join("scripts/judge/Judge.java");
+        let program =
+            script(&["program", &source.to_string_lossy()]).unwrap_or_else(|error| panic!("{error}"));
         let mut child = Command::new("java")
-            .args(["-Xmx768m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off", "-cp"])
-            .arg(class_path.trim())
-            .arg(repository().join("scripts/judge/Judge.java"))
+            .args(["-Xmx768m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=off"])
+            .args(program.lines())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
