@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use twinlog::config::mirrormaker::{Flow, Line};
 use twinlog::config::{
     ConfigError, Draft, ExactlyOnce, Isolation, LargeGaps, Merge, Mover, Offsets, OnLoss, Oversize,
-    StartFrom, SyncAcls, text,
+    RateHours, StartFrom, SyncAcls, rate_hours, text,
 };
 use twinlog::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 
@@ -123,6 +123,11 @@ pub struct MirrorArgs {
     /// The most to read from the source in a second, as 50MB/s; each core has its even share of it [default: no limit]
     #[arg(long, value_name = "RATE", value_parser = text::byte_rate, help_heading = "How")]
     max_rate: Option<u64>,
+
+    /// Another limit at certain hours of UTC: 08:00-18:00=20MB/s, or Mon-Fri 22:00-06:00=none; the first that holds counts
+    /// [default: --max-rate at all hours]
+    #[arg(long, value_name = "HOURS=RATE[,…]", value_parser = rate_hours, help_heading = "How")]
+    max_rate_hours: Option<RateHours>,
 
     /// Memory for payloads on their way, all cores together, at least 4MiB [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, help_heading = "How")]
@@ -291,6 +296,7 @@ impl MirrorArgs {
             cores: self.cores,
             buffer_bytes: self.buffer_bytes,
             max_rate_bytes: self.max_rate,
+            max_rate_hours: self.max_rate_hours,
             replication_factor: self.replication_factor,
             sync_topic_configs: self.sync_topic_configs.then_some(true),
             sync_acls: self.sync_acls,

@@ -3,8 +3,8 @@
 use super::placeholder::Machine;
 use super::{
     Address, ClientTopics, Cluster, ExactlyOnce, Heartbeats, Instances, Isolation, LargeGaps, Merge, Mirror,
-    Mover, Offsets, OnLoss, Oversize, Properties, Security, StartFrom, SyncAcls, TopicNames, Transform,
-    share, text,
+    Mover, Offsets, OnLoss, Oversize, Properties, RateHours, Security, StartFrom, SyncAcls, TopicNames,
+    Transform, share, text,
 };
 use crate::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 use regex::Regex;
@@ -62,6 +62,7 @@ pub struct Draft {
     pub link: Option<String>,
     pub buffer_bytes: Option<usize>,
     pub max_rate_bytes: Option<u64>,
+    pub max_rate_hours: Option<RateHours>,
     pub replication_factor: Option<i16>,
     pub sync_topic_configs: Option<bool>,
     pub sync_acls: Option<SyncAcls>,
@@ -162,6 +163,7 @@ impl Draft {
             link: self.link.or(other.link),
             buffer_bytes: self.buffer_bytes.or(other.buffer_bytes),
             max_rate_bytes: self.max_rate_bytes.or(other.max_rate_bytes),
+            max_rate_hours: self.max_rate_hours.or(other.max_rate_hours),
             replication_factor: self.replication_factor.or(other.replication_factor),
             sync_topic_configs: self.sync_topic_configs.or(other.sync_topic_configs),
             sync_acls: self.sync_acls.or(other.sync_acls),
@@ -234,6 +236,7 @@ impl Draft {
             cores: self.cores.unwrap_or_default(),
             buffer_bytes: self.buffer_bytes.unwrap_or(BUFFER_BYTES),
             max_rate_bytes: self.max_rate_bytes,
+            max_rate_hours: self.max_rate_hours.unwrap_or_default(),
             replication_factor: self.replication_factor,
             sync_topic_configs: self.sync_topic_configs.unwrap_or(false),
             sync_acls: self.sync_acls.unwrap_or_default(),

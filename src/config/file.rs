@@ -2,7 +2,7 @@
 //! two stand Kafka's own settings of clients, too. The tables `[[transform]]` are read by [`super::transforms`].
 
 use super::text::{self, log_format};
-use super::{ConfigError, Draft, nearest, security, transforms};
+use super::{ConfigError, Draft, hours, nearest, security, transforms};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
@@ -127,6 +127,7 @@ const KEYS: &[Key] = keys! {
     mirror."link" => link: string, text::link;
     mirror."buffer-bytes" => buffer_bytes: scalar, text::memory_bytes;
     mirror."max-rate" => max_rate_bytes: scalar, text::byte_rate;
+    mirror."max-rate-hours" => max_rate_hours: list, hours::rate_hours;
     mirror."replication-factor" => replication_factor: integer, text::replication_factor;
     mirror."sync-topic-configs" => sync_topic_configs: boolean, text::boolean;
     mirror."sync-acls" => sync_acls: string, text::sync_acls;
@@ -356,6 +357,7 @@ mod tests {
             buffer-bytes = "64MiB"
             replication-factor = 2
             max-rate = "50MB/s"
+            max-rate-hours = ["08:00-18:00=20MB/s", "Sat 00:00-24:00=none"]
             listen = 9464
             control-token-file = "/token"
             pause = ["p.*"]
@@ -418,6 +420,7 @@ mod tests {
         assert_eq!((mirror.gap_transactions_max, mirror.large_gaps), (7, LargeGaps::AbortedRecords));
         assert_eq!((mirror.mover, mirror.cores), (Mover::Splice, vec![0, 2]));
         assert_eq!((mirror.buffer_bytes, mirror.replication_factor), (64 << 20, Some(2)));
+        assert_eq!(mirror.max_rate_hours.at(9 * 3_600_000), Some(Some(20_000_000)));
         assert_eq!((mirror.max_rate_bytes, mirror.listen), (Some(50_000_000), "127.0.0.1:9464".parse().ok()));
         assert_eq!(mirror.control_token_file.as_deref(), Some("/token".as_ref()));
         assert!(mirror.pause[0].is_match("px") && mirror.pause.len() == 1);

@@ -5,6 +5,7 @@ mod client_topics;
 mod codec;
 mod draft;
 mod file;
+mod hours;
 pub mod mirrormaker;
 pub mod names;
 mod nearest;
@@ -22,6 +23,7 @@ pub use client_topics::{ClientTopics, Heartbeats};
 pub use codec::Codec;
 pub use draft::{ClusterName, ConfigError, Draft, LogFormat};
 pub use file::keys;
+pub use hours::{RateHours, rate_hours};
 pub use names::TopicNames;
 pub use nearest::nearest;
 pub use properties::Properties;
@@ -250,6 +252,8 @@ pub struct Mirror {
     pub cores: Vec<usize>,
     /// The most that is read from the source in a second, in bytes of record batches; each shard has its even share.
     pub max_rate_bytes: Option<u64>,
+    /// The limit at certain hours instead.
+    pub max_rate_hours: RateHours,
     /// Memory for payloads, all shards together.
     pub buffer_bytes: usize,
     /// Replication factor of created topics. None: the source's, bounded by the number of target brokers.

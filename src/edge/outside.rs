@@ -1,6 +1,6 @@
 //! What a running link shares with those who watch it. It outlives a session that has to begin anew, but not the process.
 
-use crate::config::Mirror;
+use crate::config::{Mirror, RateHours};
 use crate::control::pauses::{Pattern, Pauses};
 use crate::stats::live::{Live, LiveLook};
 use crate::stats::{Flight, Noted, Watch};
@@ -45,7 +45,8 @@ impl Outside {
     /// What the configuration wishes at first.
     pub fn of(config: &Mirror) -> Self {
         let pauses = Pauses::configured(&config.pause);
-        Self::new(Wishes { pauses, bytes_per_second: config.max_rate_bytes }, config.listen.is_some())
+        let (bytes_per_second, hours) = (config.max_rate_bytes, config.max_rate_hours.clone());
+        Self::new(Wishes { pauses, bytes_per_second, hours }, config.listen.is_some())
     }
 
     pub fn live(&self, watch: &Watch, now: Now) -> LiveLook {
@@ -83,8 +84,16 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Clone, Debug, Default)]
 pub struct Wishes {
     pub pauses: Pauses,
-    /// The most that is read from the source in a second, all shards together. None: no limit.
     pub bytes_per_second: Option<u64>,
+    /// When another limit holds.
+    pub hours: RateHours,
+}
+
+impl Wishes {
+    /// The most that is read from the source in a second, all shards together. None: no limit.
+    pub fn bytes_per_second(&self, now: Now) -> Option<u64> {
+        self.hours.at(now.wall_ms).unwrap_or(self.bytes_per_second)
+    }
 }
 
 #[derive(Debug)]
@@ -100,7 +109,10 @@ impl Controls {
         Arc::make_mut(&mut lock(&self.0)).pauses.set(pattern, paused)
     }
 
+    /// Holds at all hours, until there is another wish.
     pub fn throttle(&self, bytes_per_second: Option<u64>) {
-        Arc::make_mut(&mut lock(&self.0)).bytes_per_second = bytes_per_second;
+        let mut guard = lock(&self.0);
+        let wishes = Arc::make_mut(&mut guard);
+        (wishes.bytes_per_second, wishes.hours) = (bytes_per_second, RateHours::default());
     }
 }

@@ -89,6 +89,7 @@ impl Stage {
             append: None,
             listen: None,
             max_rate_bytes: None,
+            max_rate_hours: None,
             // What is measured is batches that pass as they were sent.
             merge: Some(Merge::Never),
             transforms: None,

@@ -14,6 +14,8 @@ const REMIND_MS: u64 = 60_000;
 pub(super) struct Following {
     /// As they were carried out last.
     wishes: Arc<Wishes>,
+    /// The limit that was told to the shards.
+    bytes_per_second: Option<u64>,
     /// Parts of the link, which all have an even share of its rate.
     parts: u64,
     remind_at_us: u64,
@@ -22,34 +24,29 @@ pub(super) struct Following {
 impl Following {
     pub(super) fn new(outside: &Outside, share: Option<Share>) -> Self {
         let parts = share.map_or(1, |share| u64::from(share.parts));
-        Self { wishes: outside.controls.wishes(), parts, remind_at_us: 0 }
+        let wishes = outside.controls.wishes();
+        let bytes_per_second = wishes.bytes_per_second(clock::now());
+        Self { wishes, bytes_per_second, parts, remind_at_us: 0 }
     }
 
     pub(super) fn bytes_per_second(&self) -> Option<u64> {
-        self.wishes.bytes_per_second
+        self.bytes_per_second
     }
 
     /// Each shard has its even share.
     pub(super) fn bytes_per_second_of_shard(&self, shards: usize) -> Option<u64> {
-        self.wishes.bytes_per_second.map(|rate| rate / (shards.max(1) as u64 * self.parts))
+        self.bytes_per_second.map(|rate| rate / (shards.max(1) as u64 * self.parts))
     }
 }
 
 impl Session<'_> {
     pub(super) fn follow_wishes(&mut self) {
         let wishes = self.outside.controls.wishes();
-        if Arc::ptr_eq(&wishes, &self.following.wishes) {
+        let is_same = Arc::ptr_eq(&wishes, &self.following.wishes);
+        self.following.wishes = wishes;
+        self.follow_limit();
+        if is_same {
             return;
-        }
-        let before = std::mem::replace(&mut self.following.wishes, wishes);
-        if before.bytes_per_second != self.following.wishes.bytes_per_second {
-            let bytes_per_second = self.following.bytes_per_second_of_shard(self.shards.len());
-            self.tell_all(&Command::Throttle { bytes_per_second });
-            let limit = self.following.bytes_per_second().map(|rate| units::byte_rate(rate as f64));
-            self.note(
-                "control",
-                limit.map_or_else(|| "no limit any more".into(), |limit| format!("limit {limit}")),
-            );
         }
         let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
         let changed: Vec<LaneId> = ids.into_iter().filter(|id| self.follow_wish(*id)).collect();
@@ -58,6 +55,21 @@ impl Session<'_> {
         self.note_all("control", &paused, "paused");
         self.note_all("control", &resumed, "resumed");
         self.following.remind_at_us = 0;
+    }
+
+    /// The limit may change with the hour, too.
+    fn follow_limit(&mut self) {
+        let limit = self.following.wishes.bytes_per_second(clock::now());
+        if limit == self.following.bytes_per_second {
+            return;
+        }
+        self.following.bytes_per_second = limit;
+        let bytes_per_second = self.following.bytes_per_second_of_shard(self.shards.len());
+        self.tell_all(&Command::Throttle { bytes_per_second });
+        let limit = limit.map(|rate| units::byte_rate(rate as f64));
+        let limit = limit.map_or_else(|| "no limit any more".into(), |limit| format!("limit {limit}"));
+        tracing::info!("{limit}");
+        self.note("control", limit);
     }
 
     /// Tells the lane's shard if the lane is to be paused and is not, or the other way round. Returns whether it was so.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::control::pauses::Pauses;
+use crate::config::rate_hours;
 use crate::edge::clock;
 use crate::edge::outside::Wishes;
 use crate::stats::live::LiveLook;
@@ -239,7 +239,7 @@ fn who_has_the_token_pauses_resumes_and_throttles() {
         [(r#"{"max_rate_bytes": 5000000}"#, Some(5_000_000)), (r#"{"max_rate_bytes": null}"#, None)]
     {
         assert!(world.post("/throttle", TOKEN, body).contains("200 OK"));
-        assert_eq!(world.outside.controls.wishes().bytes_per_second, rate);
+        assert_eq!(world.outside.controls.wishes().bytes_per_second(clock::now()), rate);
     }
     let renewed = "fedcba9876543210";
     std::fs::write(file.path(), renewed).unwrap();
@@ -364,9 +364,11 @@ fn slow_clients_do_not_stand_in_the_way() {
 
 #[test]
 fn what_is_wished_is_kept_in_order() {
-    let wishes = Wishes { pauses: Pauses::default(), bytes_per_second: Some(7) };
+    let hours = rate_hours("00:00-24:00=5MB/s").unwrap();
+    let wishes = Wishes { bytes_per_second: Some(7), hours, ..Wishes::default() };
     let controls = Outside::new(wishes, false).controls;
     let before = controls.wishes();
     controls.throttle(None);
-    assert_eq!((before.bytes_per_second, controls.wishes().bytes_per_second), (Some(7), None));
+    let limits = [before, controls.wishes()].map(|wishes| wishes.bytes_per_second(clock::now()));
+    assert_eq!(limits, [Some(5_000_000), None], "who throttles by hand means every hour");
 }

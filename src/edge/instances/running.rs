@@ -148,7 +148,10 @@ impl Running {
             lost_offsets: 0,
             left_out: Vec::new(),
             still_ms_max: Pulse::still_ms_max(self.config.zombie_bound_ms),
-            limits: Limits { buffer_bytes: 0, bytes_per_second: self.config.max_rate_bytes },
+            limits: Limits {
+                buffer_bytes: 0,
+                bytes_per_second: self.outside.controls.wishes().bytes_per_second(clock::now()),
+            },
             instance: None,
         }
     }

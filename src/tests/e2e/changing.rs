@@ -81,7 +81,7 @@ fn filtered_masked_and_marked(pair: &mut Pair) {
         { mask = { field = 'card.number', with = '****' } },\n\
         { set-header = { name = 'origin', value = 'east' } },\n]";
     let (mirror, _file) = changing(pair, "orders", transform);
-    let slow = mirror.clone().with(&["--max-rate", "1MB/s"]);
+    let slow = mirror.clone().with(&["--max-rate-hours", "00:00-24:00=1MB/s"]);
     for run in 0..2 {
         let before = pair.target_end("orders");
         let running = slow.start();
