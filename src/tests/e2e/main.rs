@@ -10,6 +10,7 @@
 //! | `TWINLOG_E2E_KILLS` | 6 | 20 | kill -9 in the middle of gaps |
 //! | `TWINLOG_E2E_LOG_START` | 3000000 | 50000000 | where the log begins that does not begin at 0 |
 //! | `TWINLOG_E2E_COMPACTED` | 25000 | 3000000 | records written to the compacted topic |
+//! | `TWINLOG_E2E_SOAK_SECONDS` | 90 | 1800 | a steady load with faults |
 //! | `TWINLOG_E2E_SECONDS` | 20 | 60 | how long both sides of one topic are written to |
 //!
 //! So `TWINLOG_E2E_FULL=1 scripts/test e2e` is the one way to run everything in full size. `TWINLOG_E2E_VERSIONS` (4.3.1) are the
@@ -45,6 +46,7 @@ mod plan;
 mod remote_utils;
 mod renaming;
 mod security;
+mod soak;
 mod synthetic;
 mod take_over;
 mod twin;
