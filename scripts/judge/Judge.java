@@ -18,6 +18,7 @@ import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeaders;
 import org.apache.kafka.common.record.TimestampType;
+import org.apache.kafka.common.quota.*;
 import org.apache.kafka.common.resource.*;
 import org.apache.kafka.common.serialization.*;
 import org.apache.kafka.connect.mirror.Heartbeat;
@@ -64,6 +65,9 @@ import org.apache.kafka.connect.mirror.RemoteClusterUtils;
  *   leaders BOOTSTRAP TOPIC                 one line a partition: number, leader, in-sync replicas
  *   hide BOOTSTRAP TOPIC                    an ACL that leaves the topic to a principal that nobody is
  *   deny BOOTSTRAP TOPIC OPERATION          ACLs that let everybody do all on the topic but OPERATION
+ *   quota BOOTSTRAP KIND=NAME[,KIND=NAME] KEY=[VALUE]...   sets quotas; without a value it is taken back, and without a name the
+ *       default is meant
+ *   quotas BOOTSTRAP                        whose they are, key and value of each, sorted, one a line
  *   remote BOOTSTRAP ALIAS [KEY=VALUE]...   what MirrorMaker 2's RemoteClusterUtils finds, with these settings of its client: upstream
  *       clusters, topics of checkpoints and of heartbeats, each sorted and separated by commas, and the hops from ALIAS
  *   translated BOOTSTRAP ALIAS GROUP [KEY=VALUE]...   a consumer begins where RemoteClusterUtils.translateOffsets says that the group
@@ -185,6 +189,25 @@ public final class Judge {
             case "deny" -> allow(bootstrap, topic, List.of(
                     new AccessControlEntry("User:*", "*", AclOperation.ALL, AclPermissionType.ALLOW),
                     new AccessControlEntry("User:*", "*", AclOperation.fromString(rest.get(0)), AclPermissionType.DENY)));
+            case "quota" -> {
+                Map<String, String> entity = new HashMap<>();
+                optional(topic.split(",")).forEach(entity::put);
+                List<ClientQuotaAlteration.Op> ops = new ArrayList<>();
+                optional(rest.toArray(new String[0])).forEach((key, value) ->
+                        ops.add(new ClientQuotaAlteration.Op(key, value == null ? null : Double.valueOf(value))));
+                admin(bootstrap).alterClientQuotas(
+                        List.of(new ClientQuotaAlteration(new ClientQuotaEntity(entity), ops))).all().get();
+            }
+            case "quotas" -> {
+                Set<String> lines = new TreeSet<>();
+                admin(bootstrap).describeClientQuotas(ClientQuotaFilter.all()).entities().get().forEach((entity, values) -> {
+                    String whose = new TreeMap<>(entity.entries()).entrySet().stream()
+                            .map(each -> each.getKey() + "=" + (each.getValue() == null ? "" : each.getValue()))
+                            .collect(Collectors.joining(","));
+                    values.forEach((key, value) -> lines.add(whose + " " + key + " " + value));
+                });
+                lines.forEach(OUT::println);
+            }
             case "remote" -> remote(bootstrap, topic, pairs(rest));
             case "translated" -> translated(bootstrap, topic, rest.get(0), pairs(rest.subList(1, rest.size())));
             case "heartbeats" -> heartbeats(bootstrap, topic);
@@ -596,6 +619,16 @@ public final class Judge {
             }
             Thread.sleep(100);
         }
+    }
+
+    /** KEY=VALUE, or KEY= for null. */
+    private static Map<String, String> optional(String[] words) {
+        Map<String, String> pairs = new LinkedHashMap<>();
+        for (String word : words) {
+            String[] pair = word.split("=", 2);
+            pairs.put(pair[0], pair[1].isEmpty() ? null : pair[1]);
+        }
+        return pairs;
     }
 
     private static Map<String, String> pairs(List<String> words) {

@@ -85,6 +85,12 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "WHICH", value_parser = text::sync_acls, help_heading = "What to mirror")]
     sync_acls: Option<SyncAcls>,
 
+    /// Keep the quotas of clients (users, client ids, IP addresses, and the defaults of each) in step with the source's. What is
+    /// taken back on the source is taken back, unless it was changed on the target; quotas that only the target has stay. They
+    /// hold for the mirror's own user there, too. Users go by the names that the file's table [principals] gives them
+    #[arg(long, help_heading = "What to mirror")]
+    sync_quotas: bool,
+
     #[command(flatten)]
     groups: GroupArgs,
 
@@ -193,7 +199,8 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     groups_interval_ms: Option<u64>,
 
-    /// How often settings and access rules are compared with --sync-topic-configs and --sync-acls, ms [default: 60000]
+    /// How often settings, access rules and quotas are compared with --sync-topic-configs, --sync-acls and --sync-quotas, ms
+    /// [default: 60000]
     #[arg(long, value_name = "MS", value_parser = text::milliseconds, help_heading = "Seldom needed")]
     topic_configs_interval_ms: Option<u64>,
 
@@ -300,6 +307,7 @@ impl MirrorArgs {
             replication_factor: self.replication_factor,
             sync_topic_configs: self.sync_topic_configs.then_some(true),
             sync_acls: self.sync_acls,
+            sync_quotas: self.sync_quotas.then_some(true),
             topic_configs_interval_ms: self.topic_configs_interval_ms,
             metadata_refresh_ms: self.metadata_refresh_ms,
             zombie_bound_ms: self.zombie_bound_ms,

@@ -18,7 +18,8 @@ const AFTER_HELP: &str = "\
 For each topic: whether it exists on the target or with which partitions and settings it would be created, how its offsets will be
 and why, where the mirror begins or goes on and how much is left, and which records are so old that the target's brokers forget
 the mirror while it writes them. Then what stands in the way: settings that would change or refuse records, rights that are
-missing (each with the kafka-acls command that grants it), and what brokers are too old for.
+missing (each with the kafka-acls command that grants it), what brokers are too old for, and what would change of access rules and
+quotas where these are kept in step.
 
 Whether the target would create a topic is asked of it without creating it. Rights are what brokers tell of this user; topics
 that it may not see do not show.

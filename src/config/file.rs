@@ -131,6 +131,7 @@ const KEYS: &[Key] = keys! {
     mirror."replication-factor" => replication_factor: integer, text::replication_factor;
     mirror."sync-topic-configs" => sync_topic_configs: boolean, text::boolean;
     mirror."sync-acls" => sync_acls: string, text::sync_acls;
+    mirror."sync-quotas" => sync_quotas: boolean, text::boolean;
     mirror."topic-configs-interval-ms" => topic_configs_interval_ms: integer, text::milliseconds;
     mirror."metadata-refresh-ms" => metadata_refresh_ms: integer, text::milliseconds;
     mirror."zombie-bound-ms" => zombie_bound_ms: integer, text::milliseconds;
@@ -363,6 +364,7 @@ mod tests {
             pause = ["p.*"]
             sync-topic-configs = true
             sync-acls = "readers"
+            sync-quotas = true
             topic-configs-interval-ms = 88
             metadata-refresh-ms = 1_000
             zombie-bound-ms = 5000
@@ -425,7 +427,7 @@ mod tests {
         assert_eq!(mirror.control_token_file.as_deref(), Some("/token".as_ref()));
         assert!(mirror.pause[0].is_match("px") && mirror.pause.len() == 1);
         assert_eq!((mirror.sync_topic_configs, mirror.topic_configs_interval_ms), (true, 88));
-        assert_eq!(mirror.sync_acls, SyncAcls::Readers);
+        assert_eq!((mirror.sync_acls, mirror.sync_quotas), (SyncAcls::Readers, true));
         assert_eq!((mirror.metadata_refresh_ms, mirror.zombie_bound_ms), (1000, 5000));
         assert_eq!((mirror.fetch_bytes_max, mirror.fetch_wait_ms), (1 << 20, 100));
         assert_eq!((mirror.request_timeout_ms, mirror.connections_per_broker), (9000, 3));

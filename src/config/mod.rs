@@ -264,6 +264,8 @@ pub struct Mirror {
     /// Which access rules are kept in step, too, and whose principals have other names on the target.
     pub sync_acls: SyncAcls,
     pub principals: BTreeMap<String, String>,
+    /// Keep the quotas of clients in step.
+    pub sync_quotas: bool,
     /// How often both clusters' metadata are read when nothing asks for it sooner.
     pub metadata_refresh_ms: u64,
     /// How long a request of a dead connection or a killed instance may still be under way at a broker. Lanes that cannot

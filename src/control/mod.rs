@@ -16,6 +16,7 @@ pub mod offset_map;
 pub mod offsets;
 pub mod pauses;
 pub mod planner;
+pub mod quotas;
 pub mod reading;
 pub mod room;
 pub mod schemas;

@@ -415,7 +415,7 @@ impl Admin {
     }
 
     /// Older clusters alter topics at the controller only; newer brokers forward.
-    fn controller(&self) -> i32 {
+    pub(super) fn controller(&self) -> i32 {
         let controller = self.observed.controller;
         if self.observed.brokers.contains_key(&controller) { controller } else { ANY_BROKER }
     }

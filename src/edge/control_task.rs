@@ -10,6 +10,7 @@ mod groups;
 mod letters;
 mod notes;
 mod observing;
+mod quotas;
 mod room;
 mod transactions;
 mod twin;
@@ -123,6 +124,7 @@ pub(super) struct Session<'a> {
     heartbeats: Option<Heartbeats>,
     config_sync: self::configs::ConfigSync,
     acl_sync: acls::AclSync,
+    quota_sync: quotas::QuotaSync,
     room: room::Room,
     letters: letters::Letters,
     recipes: Recipes,
@@ -246,6 +248,7 @@ impl<'a> Session<'a> {
             heartbeats: None,
             config_sync: self::configs::ConfigSync::default(),
             acl_sync: acls::AclSync::default(),
+            quota_sync: quotas::QuotaSync::default(),
             room: room::Room::default(),
             letters: letters::Letters::none(),
             recipes,
@@ -346,6 +349,7 @@ impl<'a> Session<'a> {
             if drain_until_us.is_none() && self.config.leads() {
                 self.sync_configs();
                 self.sync_acls();
+                self.sync_quotas();
             }
             if now.mono_us >= self.trim_at_us && !self.trims.is_empty() {
                 self.trim(now);

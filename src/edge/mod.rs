@@ -40,6 +40,7 @@ mod outside;
 pub mod pipes;
 pub mod plan;
 pub mod progress;
+mod quotas;
 mod recipes;
 pub mod remote;
 pub mod runtime;

@@ -6,7 +6,7 @@ mod ask;
 use super::admin::{Admin, AdminError};
 use super::groups::{Answers, Asked, GroupSync};
 use super::mirror::{self, MirrorError};
-use super::{acls, clock, ledger_io};
+use super::{acls, clock, ledger_io, quotas};
 use crate::config::{Isolation, Mirror, SyncAcls};
 use crate::control::acls::{changes, planned, wanted};
 use crate::control::configs::TopicConfigs;
@@ -16,6 +16,7 @@ use crate::control::forecast::rights::{self, Operations};
 use crate::control::forecast::{ClusterFacts, Facts, Forecast, Place, Position, features, forecast};
 use crate::control::ledger::{self, Effect, Ledger, Peers, state_topic};
 use crate::control::planner::{self, Action};
+use crate::control::quotas as limits;
 use crate::control::topics;
 use crate::error;
 use crate::shard::{OffsetMode, Side};
@@ -48,7 +49,8 @@ pub fn run(config: &Mirror) -> Result<Forecast, MirrorError> {
     // The target first: what it has cannot be beyond the source's end.
     let places = look.places(&source, &target, expiration_ms);
     let positions = look.positions(&ledger, &mut source, &mut target);
-    let rules = look.acls();
+    let mut synced: Vec<Finding> = look.acls().into_iter().collect();
+    synced.extend(look.quotas().unwrap_or_default());
     let facts = Facts {
         source,
         target,
@@ -62,7 +64,7 @@ pub fn run(config: &Mirror) -> Result<Forecast, MirrorError> {
         trouble: look.trouble,
     };
     let mut forecast = forecast(config, &facts);
-    forecast.findings.extend(rules);
+    forecast.findings.extend(synced);
     Ok(forecast)
 }
 
@@ -305,6 +307,25 @@ impl<'a> Look<'a> {
         let topics = topics::select(config, self.source.observed());
         let wanted = wanted(config, &source, &topics.iter().map(|topic| topic.name.to_string()).collect());
         planned(&changes(None, &wanted, &target))
+    }
+
+    /// What would change of the target's quotas, and what of that it would refuse; or None, and why that cannot be said.
+    fn quotas(&mut self) -> Option<Vec<Finding>> {
+        let config = self.config;
+        if !config.sync_quotas {
+            return None;
+        }
+        let source = quotas::list(&mut self.source);
+        let source = self.note(About::Source, source)?;
+        let target = quotas::list(&mut self.target);
+        let target = self.note(About::Target, target)?;
+        let changes = limits::changes(None, &limits::wanted(config, &source), &target);
+        let refused = quotas::alter(&mut self.target, &changes, true);
+        let refused = self.note(About::Target, refused)?;
+        let mut findings: Vec<Finding> = limits::planned(&changes, &target).into_iter().collect();
+        let warn = |sentence| Finding::new(Weight::Warning, About::Target, sentence);
+        findings.extend(limits::refusals(&refused).into_iter().map(warn));
+        Some(findings)
     }
 
     /// The groups' positions, and what this user may do with the groups.

@@ -120,6 +120,7 @@ pub fn missing(config: &Mirror, source: &Rights, target: &Rights, transacts: boo
     let target = Side { about: About::Target, name: "target", cluster: &config.target, rights: target };
     let on_topics = source_topics(&source).into_iter().chain(target_topics(config, &target));
     let on_the_rest = target_cluster(config, &target).into_iter().chain(groups(&source, &target));
+    let on_the_rest = on_the_rest.chain(quotas(config, &source, &target));
     let for_transactions = if transacts { transactions(config, &target) } else { Vec::new() };
     on_topics.chain(on_the_rest).chain(for_transactions).flatten().collect()
 }
@@ -280,6 +281,20 @@ fn transactions(config: &Mirror, target: &Side<'_>) -> Vec<Option<Finding>> {
 fn groups(source: &Side<'_>, target: &Side<'_>) -> Vec<Option<Finding>> {
     let without = "no positions are mirrored";
     vec![source.groups(Operation::Describe, without), target.groups(Operation::Read, without)]
+}
+
+fn quotas(config: &Mirror, source: &Side<'_>, target: &Side<'_>) -> Vec<Option<Finding>> {
+    let without = "quotas are not kept in step";
+    let say = |side: &Side<'_>, operation| {
+        // Who may not even ask has been told of that.
+        let lacks = side.rights.cluster != Operations::NONE && side.rights.cluster.lack(operation);
+        let what = format!("the {} cluster", side.name);
+        lacks.then(|| side.finding(&what, "--cluster", operation, Weight::Warning, without))
+    };
+    match config.sync_quotas {
+        true => vec![say(source, Operation::DescribeConfigs), say(target, Operation::AlterConfigs)],
+        false => Vec::new(),
+    }
 }
 
 /// One cluster, for sentences and commands about it.
@@ -520,6 +535,27 @@ mod tests {
         let found =
             missing(&config(&["t"], &[]), &all(), &Rights { cluster: Operations::NONE, ..all() }, false);
         assert!(matches!(&found[..], [finding] if finding.text.contains("does not tell")), "{found:?}");
+    }
+
+    #[test]
+    fn quotas_take_rights_on_both_clusters_where_they_are_kept_in_step() {
+        let cluster = but(CLUSTER, &[Operation::DescribeConfigs]);
+        let source = Rights { cluster, ..all() };
+        assert_eq!(missing(&config(&["t"], &[]), &source, &all(), false), []);
+        let in_step = Mirror { sync_quotas: true, ..config(&["t"], &[]) };
+        let found = missing(&in_step, &source, &all(), false);
+        let texts: Vec<&str> = found.iter().map(|finding| finding.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "missing right DESCRIBE_CONFIGS on the source cluster: quotas are not kept in step",
+                "missing right ALTER_CONFIGS on the target cluster: quotas are not kept in step"
+            ]
+        );
+        let command = found[1].command.as_deref().unwrap();
+        assert!(command.ends_with("--operation AlterConfigs --cluster"), "{command}");
+        let untold = Rights { cluster: Operations::NONE, ..all() };
+        assert_eq!(missing(&in_step, &untold, &untold, false).len(), 1, "that the target does not tell");
     }
 
     #[test]

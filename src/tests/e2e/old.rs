@@ -26,8 +26,17 @@ fn sources_before_batches() {
     create(&pair, first);
     fill(&pair, first, &["none", "gzip", "snappy", "lz4", "large"]);
     too_old_a_target(&pair);
-    let plan = pair.twinlog(&["plan", "--topics", first, "--groups", "readers"]).run();
-    plan.ended_with(0, &["made into record batches", "DescribeConfigs version 0", "groups cannot be listed"]);
+    let flags = ["--groups", "readers", "--sync-quotas"];
+    let plan = pair.twinlog(&["plan", "--topics", first]).with(&flags).run();
+    plan.ended_with(
+        0,
+        &[
+            "made into record batches",
+            "DescribeConfigs version 0",
+            "groups cannot be listed",
+            "the broker has no DescribeClientQuotas API",
+        ],
+    );
 
     killed(&mut pair, first, "all");
     follow(&mut pair, first, &[]);
@@ -36,9 +45,12 @@ fn sources_before_batches() {
         .ended_with(0, &["the same on both sides"]);
 
     // It is under way when there is something new of it on the target.
-    let running = mirror(&pair, first, &[]).start();
+    let in_step = ["--sync-quotas", "--topic-configs-interval-ms", "100"];
+    let running = mirror(&pair, first, &in_step).start();
     fill(&pair, first, &["none"]);
     has_come(&mut pair, first);
+    let told = running.text().matches("cannot keep quotas in step").count();
+    assert_eq!(told, 1, "{}", running.text());
     pair.source.upgrade("0.10.2.2");
     fill(&pair, first, &["gzip", "none", "lz4"]);
     has_come(&mut pair, first);

@@ -177,13 +177,15 @@ fn missing_rights_are_named_as_rules_that_one_can_type() {
     world.judge.must(&format!("deny {source} secret READ"));
     acls("--add --deny-principal User:* --operation All --transactional-id twinlog.forbidden");
     world.judge.must(&format!("deny-cluster {target}"));
-    let command = |words: &[&str]| command(words).with(&["--topics", "locked|secret|open"]);
+    let flags = ["--topics", "locked|secret|open", "--sync-quotas"];
+    let command = |words: &[&str]| command(words).with(&flags);
     let words = [
         "missing right WRITE on topic locked of the target",
         "--operation Write --topic locked",
         "missing right READ on topic secret of the source",
         "missing right ALTER on the target cluster: gaps in the offsets cannot be filled with control records, so `auto` appends",
         "--operation Alter --cluster",
+        "missing right ALTER_CONFIGS on the target cluster: quotas are not kept in step",
         "offsets: appended, because gaps cannot be filled",
     ];
     command(&["plan"]).run().ended_with(3, &words);

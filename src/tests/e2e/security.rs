@@ -121,8 +121,14 @@ fn without_the_right_to_control_records_transactions_fill_the_gaps() {
     judge.create(&source.bootstrap, "gaps", 2, 1, "");
     judge.produce(&source.bootstrap, "gaps", 1, 100_000, "");
     judge.must(&format!("transact {} gaps 1 20", source.bootstrap));
-    let left_to_itself = mirror(&plain, &user, "gaps").with(&["--link", "auto"]).until_caught_up();
-    left_to_itself.run().ended_with(0, &["offsets: Append", "ALTER or CLUSTER_ACTION"]);
+    judge.must(&format!("quota {} user=a,client-id= producer_byte_rate=1000", source.bootstrap));
+    let in_step = ["--sync-quotas", "--topic-configs-interval-ms", "20"];
+    let left_to_itself = mirror(&plain, &user, "gaps").with(&["--link", "auto"]).with(&in_step);
+    let no_quotas = "its quotas be changed: `user a, client-id default`: CLUSTER_AUTHORIZATION_FAILED: grant the mirror's \
+                     principal ALTER_CONFIGS";
+    let ended = left_to_itself.until_caught_up().run();
+    let ended = ended.ended_with(0, &["offsets: Append", "ALTER or CLUSTER_ACTION", no_quotas]);
+    assert_eq!(ended.text.matches(no_quotas).count(), 1, "it is told once:\n{}", ended.text);
     judge.must(&format!("delete {} gaps", target.bootstrap));
 
     let demand = || mirror(&plain, &user, "gaps").with(&["--offsets", "identical"]);
