@@ -68,6 +68,7 @@ import org.apache.kafka.connect.mirror.RemoteClusterUtils;
  *   quota BOOTSTRAP KIND=NAME[,KIND=NAME] KEY=[VALUE]...   sets quotas; without a value it is taken back, and without a name the
  *       default is meant
  *   quotas BOOTSTRAP                        whose they are, key and value of each, sorted, one a line
+ *   scram BOOTSTRAP USER MECHANISM ITERATIONS PASSWORD
  *   remote BOOTSTRAP ALIAS [KEY=VALUE]...   what MirrorMaker 2's RemoteClusterUtils finds, with these settings of its client: upstream
  *       clusters, topics of checkpoints and of heartbeats, each sorted and separated by commas, and the hops from ALIAS
  *   translated BOOTSTRAP ALIAS GROUP [KEY=VALUE]...   a consumer begins where RemoteClusterUtils.translateOffsets says that the group
@@ -208,6 +209,9 @@ public final class Judge {
                 });
                 lines.forEach(OUT::println);
             }
+            case "scram" -> admin(bootstrap).alterUserScramCredentials(List.of(new UserScramCredentialUpsertion(
+                    topic, new ScramCredentialInfo(ScramMechanism.fromMechanismName(rest.get(0)),
+                            Integer.parseInt(rest.get(1))), rest.get(2)))).all().get();
             case "remote" -> remote(bootstrap, topic, pairs(rest));
             case "translated" -> translated(bootstrap, topic, rest.get(0), pairs(rest.subList(1, rest.size())));
             case "heartbeats" -> heartbeats(bootstrap, topic);

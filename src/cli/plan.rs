@@ -12,6 +12,11 @@ pub struct PlanArgs {
     /// Print the plan as one JSON object
     #[arg(long)]
     pub json: bool,
+
+    /// List users with SCRAM passwords that the target lacks, or has with another mechanism or number of iterations, each with the
+    /// kafka-configs command that sets it. Passwords themselves no broker tells. Takes DESCRIBE on both clusters
+    #[arg(long)]
+    pub scram_users: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -26,6 +31,7 @@ that it may not see do not show.
 
 Examples:
   twinlog plan --source east:9092 --target west:9092 --topics 'orders,clicks\\..*' --groups 'billing'
+  twinlog plan --config twinlog.toml --scram-users
   twinlog plan --config twinlog.toml --json | jq '.findings[] | select(.weight == \"stops\")'
 
 Exit codes: 0 everything that was asked for would be mirrored, 3 something would be left out or stopped (marked STOPS), 1 a cluster

@@ -36,11 +36,11 @@ pub fn mirror(args: MirrorArgs) -> Result<ExitCode, Failure> {
 }
 
 pub fn plan(args: PlanArgs) -> Result<ExitCode, Failure> {
-    let is_json = args.json;
+    let (is_json, scram_users) = (args.json, args.scram_users);
     let (configs, _) = start(args.mirror)?;
     let mut exit_code = 0;
     for config in &configs {
-        let forecast = match plan::run(config).map_err(of_mirror) {
+        let forecast = match plan::run(config, scram_users).map_err(of_mirror) {
             Ok(forecast) => forecast,
             Err(failure) if configs.len() > 1 => {
                 eprintln!("error: link {}: {}", config.link, failure.message);

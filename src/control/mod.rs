@@ -20,6 +20,7 @@ pub mod quotas;
 pub mod reading;
 pub mod room;
 pub mod schemas;
+pub mod scram;
 pub mod take_over;
 pub mod topics;
 pub mod transactions;

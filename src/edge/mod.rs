@@ -45,6 +45,7 @@ mod recipes;
 pub mod remote;
 pub mod runtime;
 pub mod schemas;
+mod scram;
 pub mod security;
 pub mod shape;
 pub mod shard_task;

@@ -6,7 +6,7 @@ mod ask;
 use super::admin::{Admin, AdminError};
 use super::groups::{Answers, Asked, GroupSync};
 use super::mirror::{self, MirrorError};
-use super::{acls, clock, ledger_io, quotas};
+use super::{acls, clock, ledger_io, quotas, scram};
 use crate::config::{Isolation, Mirror, SyncAcls};
 use crate::control::acls::{changes, planned, wanted};
 use crate::control::configs::TopicConfigs;
@@ -17,6 +17,7 @@ use crate::control::forecast::{ClusterFacts, Facts, Forecast, Place, Position, f
 use crate::control::ledger::{self, Effect, Ledger, Peers, state_topic};
 use crate::control::planner::{self, Action};
 use crate::control::quotas as limits;
+use crate::control::scram::{self as passwords, ScramUser};
 use crate::control::topics;
 use crate::error;
 use crate::shard::{OffsetMode, Side};
@@ -29,11 +30,11 @@ const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 
-/// What a mirror with this configuration would do if it were started now.
+/// What a mirror with this configuration would do if it were started now; and, if asked, whose passwords the target lacks.
 ///
 /// # Errors
 /// A cluster cannot be reached, or the mirror would end at once for what it was told, with the same words.
-pub fn run(config: &Mirror) -> Result<Forecast, MirrorError> {
+pub fn run(config: &Mirror, scram_users: bool) -> Result<Forecast, MirrorError> {
     let mut look = Look::at(config)?;
     let ledger = look.ledger()?;
     let peers = look.peers();
@@ -51,6 +52,7 @@ pub fn run(config: &Mirror) -> Result<Forecast, MirrorError> {
     let positions = look.positions(&ledger, &mut source, &mut target);
     let mut synced: Vec<Finding> = look.acls().into_iter().collect();
     synced.extend(look.quotas().unwrap_or_default());
+    let scram_users = if scram_users { look.scram_users() } else { None };
     let facts = Facts {
         source,
         target,
@@ -65,6 +67,7 @@ pub fn run(config: &Mirror) -> Result<Forecast, MirrorError> {
     };
     let mut forecast = forecast(config, &facts);
     forecast.findings.extend(synced);
+    forecast.scram_users = scram_users;
     Ok(forecast)
 }
 
@@ -326,6 +329,15 @@ impl<'a> Look<'a> {
         let warn = |sentence| Finding::new(Weight::Warning, About::Target, sentence);
         findings.extend(limits::refusals(&refused).into_iter().map(warn));
         Some(findings)
+    }
+
+    /// Whose passwords are to be set on the target; or None, and why that cannot be said.
+    fn scram_users(&mut self) -> Option<Vec<ScramUser>> {
+        let source = scram::list(&mut self.source);
+        let source = self.note(About::Source, source)?;
+        let target = scram::list(&mut self.target);
+        let target = self.note(About::Target, target)?;
+        Some(passwords::missing(self.config, &source, &target))
     }
 
     /// The groups' positions, and what this user may do with the groups.

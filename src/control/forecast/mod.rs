@@ -18,6 +18,7 @@ use super::metadata::{Observed, Topic};
 use super::offset_map::Unmapped;
 use super::offsets;
 use super::planner::{self, Action, Plan};
+use super::scram::ScramUser;
 use super::topics;
 use crate::config::Mirror;
 use crate::error;
@@ -95,6 +96,9 @@ pub struct Forecast {
     /// Those that would be mirrored, by name.
     pub topics: Vec<TopicForecast>,
     pub groups: Vec<GroupForecast>,
+    /// Users whose passwords are to be set on the target. None: nobody asked, or a cluster does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scram_users: Option<Vec<ScramUser>>,
     /// Everything worth knowing; those about topics include the topics that are left out.
     pub findings: Vec<Finding>,
 }
@@ -220,6 +224,7 @@ pub fn forecast(config: &Mirror, facts: &Facts<'_>) -> Forecast {
         producer_id_expiration_ms: facts.producer_id_expiration_ms,
         topics,
         groups,
+        scram_users: None,
         findings,
     }
 }

@@ -417,8 +417,8 @@ fn quoted_principal(name: &str) -> String {
     }
 }
 
-/// For a shell. Topics' names need no quotes, groups' may.
-fn quoted(name: &str) -> String {
+/// For a shell. Topics' names need no quotes, groups' and users' may.
+pub(in crate::control) fn quoted(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     match !name.is_empty() && name.chars().all(is_plain) {
         true => name.to_owned(),

@@ -2,6 +2,7 @@
 
 use super::{Forecast, GroupForecast, OnTarget, TopicForecast};
 use crate::control::finding::{About, Finding, Weight, names};
+use crate::control::scram;
 use crate::shard::OffsetMode;
 use crate::stats::units;
 use std::fmt::Write;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 /// Topics first, each with what is to be said of it; then the rest, and in the last line what it comes to.
 pub fn show(forecast: &Forecast) -> String {
-    let Forecast { link, source, target, topics, groups, findings, .. } = forecast;
+    let Forecast { link, source, target, topics, groups, scram_users, findings, .. } = forecast;
     let cluster = |cluster: &super::Cluster| {
         // Before Kafka 0.10.1.
         let id = if cluster.id.is_empty() { "without an id" } else { &cluster.id };
@@ -35,6 +36,7 @@ pub fn show(forecast: &Forecast) -> String {
         text += &show_finding(finding);
     }
     groups.iter().for_each(|group| text += &show_group(group));
+    text += &scram_users.as_deref().map(scram::show).unwrap_or_default();
     text + &summary(forecast)
 }
 

@@ -1,4 +1,4 @@
-//! Access rules and quotas are kept in step.
+//! Access rules and quotas are kept in step, and users without passwords on the target are listed.
 
 use crate::await_until;
 use crate::kafka::script;
@@ -14,10 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 #[ignore = "needs real Kafka: scripts/test e2e"]
-fn access_rules_and_quotas_are_kept_in_step() {
+fn access_rules_quotas_and_users_are_kept_in_step() {
     let mut pair = Pair::start((1, 1), &AUTHORIZER, &AUTHORIZER);
     access_rules(&mut pair);
     quotas(&mut pair);
+    users(&mut pair);
 }
 
 fn access_rules(pair: &mut Pair) {
@@ -127,4 +128,38 @@ fn quotas(pair: &mut Pair) {
             "quota taken back on the target: user lector: producer_byte_rate",
         ],
     );
+}
+
+fn users(pair: &mut Pair) {
+    let file = principals();
+    let path = file.path().display().to_string();
+    pair.on_source("scram", "reader SCRAM-SHA-512 8192 secret-1");
+    pair.on_source("scram", "both SCRAM-SHA-256 4096 secret-2");
+    pair.on_source("scram", "same SCRAM-SHA-512 4096 secret-3");
+    pair.on_target("scram", "both SCRAM-SHA-512 4096 secret-4");
+    pair.on_target("scram", "same SCRAM-SHA-512 4096 secret-5");
+    let flags = ["--topics", "orders", "--prefix", "east.", "--config", &path, "--scram-users"];
+    let plan = |pair: &Pair| pair.twinlog(&["plan"]).with(&flags);
+    let ended = plan(pair).run().ended_with(
+        0,
+        &[
+            "  both: SCRAM-SHA-256 with 4096 iterations on the source; SCRAM-SHA-512 with 4096 iterations on the target\n",
+            "  reader, lector on the target: SCRAM-SHA-512 with 8192 iterations on the source; nothing on the target\n",
+        ],
+    );
+    assert!(!ended.text.contains("same:") && !ended.text.contains("secret-"), "{}", ended.text);
+    // The commands as they stand there, but for the password and for how this test starts Kafka's tools.
+    let commands: Vec<&str> =
+        ended.text.lines().filter_map(|line| line.strip_prefix("    kafka-configs ")).collect();
+    assert_eq!(commands.len(), 2, "{}", ended.text);
+    let prefix = format!("--bootstrap-server {} ", pair.target.bootstrap);
+    for command in commands {
+        let words = command.strip_prefix(&prefix).expect("where to type it");
+        let words = words.replace("${PASSWORD:?}", "secret-6").replace('"', "");
+        let words: Vec<&str> =
+            ["tool", pair.target.name(), "configs"].into_iter().chain(words.split(' ')).collect();
+        script(&words).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let ended = plan(pair).with(&["--json"]).run().ended_with(0, &["\"scram_users\":[]"]);
+    assert!(!ended.text.contains("secret-"), "{}", ended.text);
 }

@@ -26,7 +26,7 @@ fn sources_before_batches() {
     create(&pair, first);
     fill(&pair, first, &["none", "gzip", "snappy", "lz4", "large"]);
     too_old_a_target(&pair);
-    let flags = ["--groups", "readers", "--sync-quotas"];
+    let flags = ["--groups", "readers", "--sync-quotas", "--scram-users"];
     let plan = pair.twinlog(&["plan", "--topics", first]).with(&flags).run();
     plan.ended_with(
         0,
@@ -35,6 +35,7 @@ fn sources_before_batches() {
             "DescribeConfigs version 0",
             "groups cannot be listed",
             "the broker has no DescribeClientQuotas API",
+            "the broker has no DescribeUserScramCredentials API",
         ],
     );
 
