@@ -250,6 +250,7 @@ fn settings() -> Settings {
         gap_transactions_max: 0,
         runs_ahead_max: RUNS_AHEAD_MAX,
         times_batches: false,
+        counts_stages: false,
         bytes_per_second: None,
         large_gaps: LargeGaps::Halt,
         may_have_open_gaps: false,

@@ -68,7 +68,7 @@ const EVENTS_MAX: usize = 1_000;
 pub type TellTimings = mpsc::Sender<(usize, Timings)>;
 
 pub(super) enum End {
-    Done(Summary),
+    Done(Box<Summary>),
     Lapsed,
 }
 
@@ -291,6 +291,7 @@ impl<'a> Session<'a> {
                 gap_transactions_max: config.gap_transactions_max,
                 runs_ahead_max: RUNS_AHEAD_MAX,
                 times_batches: session.timings.is_some(),
+                counts_stages: outside.is_watched,
                 bytes_per_second: session.following.bytes_per_second_of_shard(cores.len()),
                 large_gaps: config.large_gaps,
                 may_have_open_gaps: session.ledger.has_transactions(),
@@ -374,7 +375,7 @@ impl<'a> Session<'a> {
         for shard in self.shards.drain(..) {
             shard.join()?;
         }
-        Ok(End::Done(self.summary))
+        Ok(End::Done(Box::new(self.summary)))
     }
 
     /// Hands new lanes to shards, tells new leaders, and takes lanes away whose topics are gone.
@@ -766,6 +767,7 @@ impl<'a> Session<'a> {
                 ..look.shard.counters
             };
             report.totals += counters;
+            report.stages += &look.shard.stages;
             report.shards.push(counters);
             for lane in look.shard.lanes.iter().filter(|lane| lane.state != "paused") {
                 let end = self.ends.of(lane);

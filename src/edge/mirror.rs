@@ -321,7 +321,7 @@ pub(super) fn sessions(
     loop {
         let session = Session::start(config, cores, stop, timings.cloned(), outside)?;
         match session.run(stop, observe)? {
-            End::Done(summary) => return Ok(summary),
+            End::Done(summary) => return Ok(*summary),
             // Takes the lock anew; what was sent meanwhile is found by asking.
             End::Lapsed => tracing::warn!("the link's lock lapsed, it is taken anew"),
         }

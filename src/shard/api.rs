@@ -39,6 +39,8 @@ pub struct Settings {
     pub runs_ahead_max: usize,
     /// Tell when each batch came and went: [`Event::Timed`].
     pub times_batches: bool,
+    /// Count how long batches take by stage: [`super::Snapshot::stages`].
+    pub counts_stages: bool,
     /// The most that is fetched in a second. None: no limit.
     pub bytes_per_second: Option<u64>,
     pub large_gaps: LargeGaps,

@@ -45,7 +45,7 @@ use crate::conn::Conn;
 use crate::conn::sasl::Login;
 use crate::limits::{LANE_PENDING_BYTES_MAX, SPLICE_BATCH_BYTES_MIN};
 use crate::records::{Recipe, Worker};
-use crate::stats::Counters;
+use crate::stats::{Counters, StageBuckets};
 use crate::time::Now;
 use crate::wire::TopicKey;
 use bytes::BytesMut;
@@ -114,6 +114,7 @@ pub struct Shard {
     /// What changes records, one for each recipe.
     workers: Vec<(Arc<Recipe>, Worker)>,
     timings: Recorder,
+    stages: StageBuckets,
     counters: Counters,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -164,6 +165,8 @@ struct Broker {
 pub struct Snapshot {
     /// What the shard has done so far, as far as it can know it: CPU time and what is held now are for others to fill in.
     pub counters: Counters,
+    /// How long acknowledged batches took, if [`Settings::counts_stages`].
+    pub stages: StageBuckets,
     /// Payload bytes held, in any form: accepted, being collected, or waiting to be sent.
     pub held_bytes: usize,
     pub lanes: Vec<LaneSnapshot>,
@@ -217,6 +220,7 @@ impl Shard {
             transactions: Transactions::default(),
             gaps: Gaps::default(),
             workers: Vec::new(),
+            stages: StageBuckets::default(),
             counters: Counters::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -357,7 +361,7 @@ impl Shard {
 
     /// Whether [`Self::handle_sent`] is of use.
     pub fn times_batches(&self) -> bool {
-        self.timings.is_on()
+        self.settings.times_batches || self.settings.counts_stages
     }
 
     /// The connection's socket has taken so many bytes since it was made.
@@ -437,7 +441,8 @@ impl Shard {
             counters.records_dropped += tally.dropped;
             counters.records_failed += tally.failed;
         }
-        Snapshot { counters, held_bytes: self.held_bytes(), lanes: lanes.collect() }
+        let (stages, held_bytes) = (self.stages, self.held_bytes());
+        Snapshot { counters, stages, held_bytes, lanes: lanes.collect() }
     }
 
     /// See [`Snapshot::held_bytes`].

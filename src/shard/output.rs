@@ -1,13 +1,14 @@
 //! From accepted batches to Produce requests, and from their answers back to the lanes.
 
 use super::api::{ConnId, Event, Out, Settings, Side, Want};
-use super::lane::{Batch, Path};
+use super::lane::{Batch, Path, Sent};
 use super::sink::{Request, Sink, Tag};
 use super::source::{Slot, Source, Walking};
 use super::timing::Timing;
 use super::{Key, Member, Shard};
 use crate::conn::Read;
 use crate::limits::{BATCHES_PER_REQUEST_MAX, SEEDS_PER_BATCH};
+use crate::stats::Way;
 use crate::time::Now;
 use crate::wire::TopicKey;
 use crate::wire::batch::{Stamp, restamp};
@@ -236,13 +237,7 @@ impl Shard {
                 self.counters.records += sent.count.unsigned_abs();
                 self.counters.bytes += sent.bytes as u64;
                 if let Some(sent_us) = sent_us.filter(|_| sent.fetched_us != 0) {
-                    self.timings.note(Timing {
-                        partition: acked.partition,
-                        base_timestamp_ms: sent.base_timestamp_ms,
-                        fetched_us: sent.fetched_us,
-                        sent_us,
-                        acked_us: now.mono_us,
-                    });
+                    self.note_passage(now, acked.partition, &sent, sent_us);
                 }
             }
         })
@@ -262,6 +257,28 @@ impl Shard {
             sink.handle_answered(request);
         }
         Ok(())
+    }
+
+    /// The batch is acknowledged, and it is known when it came and went.
+    fn note_passage(&mut self, now: Now, partition: i32, sent: &Sent, sent_us: u64) {
+        if self.settings.times_batches {
+            self.timings.note(Timing {
+                partition,
+                base_timestamp_ms: sent.base_timestamp_ms,
+                fetched_us: sent.fetched_us,
+                sent_us,
+                acked_us: now.mono_us,
+            });
+        }
+        if self.settings.counts_stages {
+            self.stages.record(&Way {
+                newest_ms: sent.max_timestamp_ms,
+                fetched_us: sent.fetched_us,
+                sent_us,
+                acked_us: now.mono_us,
+                acked_wall_ms: now.wall_ms,
+            });
+        }
     }
 }
 
@@ -340,7 +357,7 @@ fn send(
         }
     };
     frame(head, entries, framing, &mut out);
-    if settings.times_batches {
+    if settings.times_batches || settings.counts_stages {
         sink.departures.queued(sink.conn.queued_bytes());
     }
 }

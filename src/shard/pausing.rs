@@ -254,6 +254,7 @@ mod tests {
             gap_transactions_max: 0,
             runs_ahead_max: RUNS_AHEAD_MAX,
             times_batches: false,
+            counts_stages: false,
             bytes_per_second: None,
             large_gaps: LargeGaps::Halt,
             may_have_open_gaps: false,

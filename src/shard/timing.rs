@@ -32,18 +32,13 @@ pub struct Timings {
 /// Collects timings, if that is wanted.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    is_on: bool,
     kept: Timings,
 }
 
 impl Recorder {
     pub fn new(is_on: bool) -> Self {
         let batches = Vec::with_capacity(if is_on { KEPT_MAX } else { 0 });
-        Self { is_on, kept: Timings { batches, left_out: 0 } }
-    }
-
-    pub fn is_on(&self) -> bool {
-        self.is_on
+        Self { kept: Timings { batches, left_out: 0 } }
     }
 
     /// Never allocates.

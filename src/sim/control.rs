@@ -363,6 +363,7 @@ impl World {
             gap_transactions_max: self.plan.gap_transactions_max,
             runs_ahead_max: self.plan.runs_ahead_max,
             times_batches: false,
+            counts_stages: false,
             bytes_per_second: self.plan.bytes_per_second,
             large_gaps: self.plan.large_gaps,
             may_have_open_gaps: self.instances[index].ledger.has_transactions(),

@@ -1,11 +1,14 @@
 //! A link's figures as OpenMetrics text, which Prometheus scrapes. Every name begins with `twinlog_`, every series has the label
 //! `link`; those of partitions `topic` and `partition` too, those of cores `shard`.
 
-use super::{Counters, LaneLook, Watch};
+use super::{Buckets, Counters, LaneLook, Watch};
 use crate::time::Now;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -88,6 +91,8 @@ const OF_LANES: [OfLane; 8] = [
     }),
 ];
 
+const BATCH_LATENCY: &str = "How long batches took: fetched since the newest record's timestamp, sent since fetched, acked since sent, and in total";
+
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Self { watch, now } = self;
@@ -121,6 +126,9 @@ impl Collector for Figures {
         )?;
         let of_shards = shards().map(|(labels, of)| (labels, ConstGauge::new(of.buffered_bytes as f64)));
         family(&mut encoder, "buffered_bytes", "Payload held at this moment", None, of_shards)?;
+        // From the start on, empty ones too: what is counted later has grown from 0.
+        let of_stages = report.stages.each().map(|(stage, buckets)| ([("stage", stage.key())], buckets));
+        family(&mut encoder, "batch_latency", BATCH_LATENCY, Some(&Unit::Seconds), of_stages)?;
 
         let info = [
             ("version", watch.version),
@@ -186,6 +194,19 @@ impl Collector for Figures {
     }
 }
 
+impl EncodeMetric for &Buckets {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        // The encoder knows the last bucket by that, and adds up by itself.
+        let bound = |us: Option<u64>| us.map_or(f64::MAX, |us| us as f64 / 1e6);
+        let counts: Vec<(f64, u64)> = self.counts().map(|(us, count)| (bound(us), count)).collect();
+        encoder.encode_histogram::<NoLabelSet>(self.sum_seconds(), self.count(), &counts, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
 fn lane_labels(lane: &LaneLook) -> [(&'static str, String); 2] {
     [("topic", lane.topic.to_string()), ("partition", lane.partition.to_string())]
 }
@@ -210,18 +231,28 @@ fn family<L: EncodeLabelSet, M: EncodeMetric>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::InstanceLook;
     use crate::stats::watch::tests::{at, lane, watch};
+    use crate::stats::{InstanceLook, Way};
 
     #[test]
     fn every_series_names_the_link_and_what_it_is_about() {
         let unknown = LaneLook { position: None, ..lane(1, 0, 9) };
         let stopped = LaneLook { stopped: Some("because".into()), ..lane(2, 4, 9) };
-        let text = text(&Arc::new(watch(vec![lane(0, 5, 9), unknown, stopped])), at(0)).unwrap();
+        let mut watch = watch(vec![lane(0, 5, 9), unknown, stopped]);
+        let way =
+            Way { newest_ms: -1, fetched_us: 0, sent_us: 20_000, acked_us: 400_000_000, acked_wall_ms: 0 };
+        watch.report.stages.record(&way);
+        let text = text(&Arc::new(watch), at(0)).unwrap();
         for line in [
             r#"twinlog_batches_total{link="east-west",shard="0"} 7"#,
             r#"twinlog_cpu_seconds_total{link="east-west",shard="0"} 1.5"#,
             r#"twinlog_lag_seconds{link="east-west"} 2.5"#,
+            r#"twinlog_batch_latency_seconds_bucket{link="east-west",le="0.0005",stage="sent"} 0"#,
+            r#"twinlog_batch_latency_seconds_bucket{link="east-west",le="0.025",stage="sent"} 1"#,
+            r#"twinlog_batch_latency_seconds_bucket{link="east-west",le="300.0",stage="acked"} 0"#,
+            r#"twinlog_batch_latency_seconds_bucket{link="east-west",le="+Inf",stage="acked"} 1"#,
+            r#"twinlog_batch_latency_seconds_sum{link="east-west",stage="sent"} 0.02"#,
+            r#"twinlog_batch_latency_seconds_count{link="east-west",stage="total"} 0"#,
             r#"twinlog_lag_bytes{link="east-west"} 1000.0"#,
             r#"twinlog_problems{link="east-west"} 1.0"#,
             r#"twinlog_build{link="east-west",version="1.2.3",source="S",target="T"} 1.0"#,

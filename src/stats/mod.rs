@@ -1,5 +1,6 @@
 //! Numbers about a running mirror, and how people like to read them.
 
+mod buckets;
 mod flight;
 mod heat;
 mod latency;
@@ -11,6 +12,7 @@ mod timeline;
 pub mod units;
 mod watch;
 
+pub use buckets::{BOUNDS_US, Buckets, StageBuckets, Way};
 pub use flight::{Flight, Noted};
 pub use heat::{Heat, ROWS_PER_DECADE};
 pub use latency::{Latency, Percentiles};

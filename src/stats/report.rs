@@ -1,6 +1,6 @@
 //! How a running mirror is doing, and the lines that say so.
 
-use super::units;
+use super::{StageBuckets, units};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ops::AddAssign;
@@ -119,6 +119,9 @@ pub struct Report {
     pub lanes: LaneCounts,
     /// None until both ends of every lane are known.
     pub lag: Option<Lag>,
+    /// How long batches took by stage, if that is counted: while somebody may look.
+    #[serde(skip)]
+    pub stages: StageBuckets,
 }
 
 /// Turns successive reports into rates over the last few seconds.
@@ -169,6 +172,7 @@ impl Report {
     /// Adds what another part of the same link has done, whose shards have work of their own.
     pub fn add(&mut self, other: &Self) {
         self.totals += other.totals;
+        self.stages += &other.stages;
         self.lanes.total += other.lanes.total;
         self.lanes.caught_up += other.lanes.caught_up;
         self.lanes.stopped += other.lanes.stopped;

@@ -4,7 +4,7 @@ use crate::config::{Mirror, Share};
 use crate::edge::clock;
 use crate::edge::mirror::{MirrorError, Summary, sessions};
 use crate::edge::outside::{Outside, lock};
-use crate::stats::{Counters, Lag, Limits, Pulse, Report, Watch};
+use crate::stats::{Counters, Lag, Limits, Pulse, Report, StageBuckets, Watch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,6 +18,7 @@ pub(super) struct Running {
     running: BTreeMap<u32, Part>,
     /// What parts that have ended here had done, by core.
     former: Vec<Counters>,
+    former_stages: StageBuckets,
     started_us: u64,
 }
 
@@ -39,6 +40,7 @@ impl Running {
             config: Arc::new(config.clone()),
             parts,
             former: vec![Counters::default(); cores.len()],
+            former_stages: StageBuckets::default(),
             cores,
             outside: Arc::clone(outside),
             running: BTreeMap::new(),
@@ -96,7 +98,8 @@ impl Running {
         let mut ended = Vec::new();
         for number in over {
             let Some(part) = self.running.remove(&number) else { continue };
-            let counters = part.report().totals;
+            let Report { totals: counters, stages, .. } = part.report();
+            self.former_stages += &stages;
             if let Some(former) = self.former.get_mut(part.core) {
                 *former += Counters { buffered_bytes: 0, ..counters };
             }
@@ -111,6 +114,7 @@ impl Running {
         let mut all = Report {
             elapsed_us: clock::now().mono_us - self.started_us,
             shards: self.former.clone(),
+            stages: self.former_stages,
             lag: is_in.then(|| Lag { ms: Some(0), ..Lag::default() }),
             ..Report::default()
         };

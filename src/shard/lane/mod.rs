@@ -93,7 +93,7 @@ pub(super) struct Sent {
     pub(super) bytes: usize,
     next_offset: i64,
     source_epoch: i32,
-    max_timestamp_ms: i64,
+    pub(super) max_timestamp_ms: i64,
     pub(super) base_timestamp_ms: i64,
     pub(super) fetched_us: u64,
 }
