@@ -251,6 +251,7 @@ fn settings() -> Settings {
         runs_ahead_max: RUNS_AHEAD_MAX,
         times_batches: false,
         counts_stages: false,
+        counts_passed: false,
         bytes_per_second: None,
         large_gaps: LargeGaps::Halt,
         may_have_open_gaps: false,

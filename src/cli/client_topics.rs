@@ -23,7 +23,7 @@ pub struct ClientTopicArgs {
     #[arg(long, value_name = "WHICH[,…]", value_parser = text::heartbeats, help_heading = HEADING)]
     heartbeats: Option<Heartbeats>,
 
-    /// What the clients call the source; the topic of checkpoints is <ALIAS>.checkpoints.internal
+    /// What the clients call the source, and MirrorMaker's metrics; the topic of checkpoints is <ALIAS>.checkpoints.internal
     #[arg(long, value_name = "ALIAS", value_parser = text::alias, help_heading = HEADING)]
     source_alias: Option<String>,
 

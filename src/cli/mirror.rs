@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use twinlog::config::mirrormaker::{Flow, Line};
 use twinlog::config::{
-    ConfigError, Draft, ExactlyOnce, Isolation, LargeGaps, Merge, Mover, Offsets, OnLoss, Oversize,
-    RateHours, StartFrom, SyncAcls, rate_hours, text,
+    ConfigError, Draft, ExactlyOnce, Isolation, LargeGaps, Merge, MetricsNames, Mover, Offsets, OnLoss,
+    Oversize, RateHours, StartFrom, SyncAcls, rate_hours, text,
 };
 use twinlog::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 
@@ -167,6 +167,12 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "PORT", value_parser = text::listen, help_heading = "Watching")]
     listen: Option<SocketAddr>,
 
+    /// By which names /metrics calls its series: twinlog, mirrormaker (those that MirrorMaker 2's metrics usually have in
+    /// Prometheus, so that its dashboards go on; only what both measure; names of groups, too, where --checkpoints are written) or
+    /// both [needs --source-alias and --target-alias, unless MirrorMaker's file names them] [default: twinlog]
+    #[arg(long, value_name = "WHOSE", value_parser = text::metrics_names, help_heading = "Watching")]
+    metrics_names: Option<MetricsNames>,
+
     /// File with a token. Who knows it may pause and resume partitions of the running link and change --max-rate, by `twinlog
     /// control` or over HTTP; without this nobody may [needs --listen]
     #[arg(long, value_name = "FILE", value_parser = text::file, help_heading = "Watching")]
@@ -315,6 +321,7 @@ impl MirrorArgs {
             fetch_wait_ms: self.fetch_wait_ms,
             connections_per_broker: self.connections_per_broker,
             listen: self.listen,
+            metrics_names: self.metrics_names,
             control_token_file: self.control_token_file,
             pause: some_of(self.pause),
             instances: self.instances,

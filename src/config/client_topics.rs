@@ -3,7 +3,7 @@
 //! `IdentityReplicationPolicy`, which are the same here.
 
 use super::names::check_topic_name;
-use super::{ConfigError, Draft, text};
+use super::{ConfigError, Draft, MetricsNames, text};
 use regex::Regex;
 
 const SEPARATOR: &str = ".";
@@ -61,14 +61,18 @@ impl ClientTopics {
     /// What is missing, or cannot be the name of a topic.
     pub(super) fn of(draft: &Draft) -> Result<Self, ConfigError> {
         let separator = draft.alias_separator.clone().unwrap_or_else(|| SEPARATOR.into());
-        let source_alias = draft.source_alias.clone().unwrap_or_default();
+        // Of a flow that writes nothing for clients only metrics say them.
+        let wants_metrics = draft.metrics_names.is_some_and(MetricsNames::are_mirror_makers);
+        let flow = draft.flow.clone().filter(|_| wants_metrics);
+        let [from, to] = flow.unwrap_or_default();
+        let source_alias = draft.source_alias.clone().unwrap_or(from);
         let topics = Self {
             checkpoints_topic: draft
                 .checkpoints_topic
                 .clone()
                 .unwrap_or_else(|| format!("{source_alias}{separator}checkpoints{separator}internal")),
             source_alias,
-            target_alias: draft.target_alias.clone().unwrap_or_default(),
+            target_alias: draft.target_alias.clone().unwrap_or(to),
             separator,
             checkpoints: draft.checkpoints.clone().unwrap_or_default(),
             checkpoints_exclude: draft.checkpoints_exclude.clone().unwrap_or_default(),
@@ -85,10 +89,11 @@ impl ClientTopics {
 
     /// A setting of something that nobody said is to be written, or is not.
     fn idle(draft: &Draft) -> Option<(&'static str, &'static str)> {
+        let wants_metrics = draft.metrics_names.is_some_and(MetricsNames::are_mirror_makers);
         const ANY: &str = "--checkpoints REGEX or --heartbeats all";
         let of_any = [
-            (draft.source_alias.is_some(), "source-alias"),
-            (draft.target_alias.is_some(), "target-alias"),
+            (draft.source_alias.is_some() && !wants_metrics, "source-alias"),
+            (draft.target_alias.is_some() && !wants_metrics, "target-alias"),
             (draft.alias_separator.is_some(), "alias-separator"),
         ];
         let of_checkpoints = [
@@ -118,19 +123,23 @@ impl ClientTopics {
                 "{key} is for what MirrorMaker 2's clients look for, and that is not written; add {flags}"
             ));
         }
-        if !self.are_written() {
+        let wants_metrics = draft.metrics_names.is_some_and(MetricsNames::are_mirror_makers);
+        if !self.are_written() && !wants_metrics {
             return Ok(());
         }
         for (alias, flag) in [(&self.source_alias, "source-alias"), (&self.target_alias, "target-alias")] {
             if alias.is_empty() {
                 return Err(format!(
-                    "checkpoints and heartbeats name the clusters by aliases; add --{flag} NAME, the one that MirrorMaker 2's \
-                     clients ask for"
+                    "checkpoints, heartbeats and MirrorMaker's metrics name the clusters by aliases; add --{flag} NAME, the one \
+                     that MirrorMaker 2's clients ask for"
                 ));
             }
         }
         if self.source_alias == self.target_alias {
             return Err(format!("source-alias and target-alias are both {}", self.source_alias));
+        }
+        if !self.are_written() {
+            return Ok(());
         }
         if self.checkpoints_interval_ms == 0 || self.heartbeats_interval_ms == 0 {
             return Err("checkpoints-interval-ms and heartbeats-interval-ms must be more than 0".into());
@@ -269,6 +278,20 @@ mod tests {
         assert!(refused(Draft { heartbeats_topic: Some(long), ..draft() }).contains("249"));
         let idle = Draft { checkpoints: None, checkpoints_interval_ms: Some(5), ..draft() };
         assert!(refused(idle).contains("checkpoints-interval-ms is for"));
+        let metrics = Draft {
+            metrics_names: Some(MetricsNames::Both),
+            listen: "127.0.0.1:1".parse().ok(),
+            checkpoints: None,
+            heartbeats: None,
+            ..draft()
+        };
+        let built = metrics.clone().build().unwrap();
+        assert_eq!((built.client_topics.are_written(), built.exclude.len()), (false, 0));
+        assert!(refused(Draft { listen: None, ..metrics.clone() }).contains("--listen"));
+        let nameless = Draft { source_alias: None, target_alias: None, ..metrics };
+        assert!(refused(nameless.clone()).contains("--source-alias"));
+        let flow = Draft { flow: Some(["a".into(), "b".into()]), ..nameless };
+        assert_eq!(flow.build().unwrap().client_topics.target_alias, "b");
         let idle = Draft { checkpoints: None, heartbeats: None, ..draft() };
         assert!(refused(idle).starts_with("source-alias is for what MirrorMaker 2's clients look for"));
     }

@@ -2,9 +2,9 @@
 
 use super::placeholder::Machine;
 use super::{
-    Address, ClientTopics, Cluster, ExactlyOnce, Heartbeats, Instances, Isolation, LargeGaps, Merge, Mirror,
-    Mover, Offsets, OnLoss, Oversize, Properties, RateHours, Security, StartFrom, SyncAcls, TopicNames,
-    Transform, share, text,
+    Address, ClientTopics, Cluster, ExactlyOnce, Heartbeats, Instances, Isolation, LargeGaps, Merge,
+    MetricsNames, Mirror, Mover, Offsets, OnLoss, Oversize, Properties, RateHours, Security, StartFrom,
+    SyncAcls, TopicNames, Transform, share, text,
 };
 use crate::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 use regex::Regex;
@@ -76,6 +76,9 @@ pub struct Draft {
     pub request_timeout_ms: Option<u64>,
     pub connections_per_broker: Option<usize>,
     pub listen: Option<SocketAddr>,
+    pub metrics_names: Option<MetricsNames>,
+    /// What a flow of MirrorMaker 2's file calls its clusters: aliases, where nobody chose others.
+    pub flow: Option<[String; 2]>,
     pub control_token_file: Option<PathBuf>,
     pub pause: Option<Vec<Regex>>,
     /// Only a file has these.
@@ -178,6 +181,8 @@ impl Draft {
             request_timeout_ms: self.request_timeout_ms.or(other.request_timeout_ms),
             connections_per_broker: self.connections_per_broker.or(other.connections_per_broker),
             listen: self.listen.or(other.listen),
+            metrics_names: self.metrics_names.or(other.metrics_names),
+            flow: self.flow.or(other.flow),
             control_token_file: self.control_token_file.or(other.control_token_file),
             pause: self.pause.or(other.pause),
             transforms: self.transforms.or(other.transforms),
@@ -252,6 +257,7 @@ impl Draft {
             request_timeout_ms: self.request_timeout_ms.unwrap_or(20_000),
             connections_per_broker: self.connections_per_broker.unwrap_or(1),
             listen: self.listen,
+            metrics_names: self.metrics_names.unwrap_or_default(),
             control_token_file: self.control_token_file,
             pause: self.pause.unwrap_or_default(),
             transforms: self.transforms.unwrap_or_default(),
@@ -415,6 +421,11 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
     if mirror.control_token_file.is_some() && mirror.listen.is_none() {
         return refuse(
             "control-token-file is for those who change the running link over HTTP, and nothing listens; add --listen PORT".into(),
+        );
+    }
+    if mirror.metrics_names.are_mirror_makers() && mirror.listen.is_none() {
+        return refuse(
+            "metrics-names says by which names /metrics calls its series, and nothing listens; add --listen PORT".into(),
         );
     }
     if mirror.zombie_bound_ms == 0 || mirror.metadata_refresh_ms == 0 || mirror.groups_interval_ms == 0 {

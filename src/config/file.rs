@@ -141,6 +141,7 @@ const KEYS: &[Key] = keys! {
     mirror."request-timeout-ms" => request_timeout_ms: integer, text::milliseconds;
     mirror."connections-per-broker" => connections_per_broker: integer, text::count;
     mirror."listen" => listen: scalar, text::listen;
+    mirror."metrics-names" => metrics_names: string, text::metrics_names;
     mirror."control-token-file" => control_token_file: string, text::file;
     mirror."pause" => pause: list, text::patterns;
     mirror."instances" => instances: string, text::instances;
@@ -304,8 +305,8 @@ impl File<'_> {
 mod tests {
     use super::*;
     use crate::config::{
-        ExactlyOnce, Heartbeats, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss, Oversize,
-        StartFrom, SyncAcls,
+        ExactlyOnce, Heartbeats, Isolation, LargeGaps, LogFormat, Merge, MetricsNames, Mover, Offsets,
+        OnLoss, Oversize, StartFrom, SyncAcls,
     };
 
     #[test]
@@ -360,6 +361,7 @@ mod tests {
             max-rate = "50MB/s"
             max-rate-hours = ["08:00-18:00=20MB/s", "Sat 00:00-24:00=none"]
             listen = 9464
+            metrics-names = "both"
             control-token-file = "/token"
             pause = ["p.*"]
             sync-topic-configs = true
@@ -424,6 +426,7 @@ mod tests {
         assert_eq!((mirror.buffer_bytes, mirror.replication_factor), (64 << 20, Some(2)));
         assert_eq!(mirror.max_rate_hours.at(9 * 3_600_000), Some(Some(20_000_000)));
         assert_eq!((mirror.max_rate_bytes, mirror.listen), (Some(50_000_000), "127.0.0.1:9464".parse().ok()));
+        assert_eq!(mirror.metrics_names, MetricsNames::Both);
         assert_eq!(mirror.control_token_file.as_deref(), Some("/token".as_ref()));
         assert!(mirror.pause[0].is_match("px") && mirror.pause.len() == 1);
         assert_eq!((mirror.sync_topic_configs, mirror.topic_configs_interval_ms), (true, 88));

@@ -128,6 +128,26 @@ pub enum SyncAcls {
     All,
 }
 
+/// By which names /metrics calls what it serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsNames {
+    #[default]
+    Twinlog,
+    /// Those that MirrorMaker 2's metrics usually have, of what both measure.
+    MirrorMaker,
+    Both,
+}
+
+impl MetricsNames {
+    pub fn are_own(self) -> bool {
+        self != Self::MirrorMaker
+    }
+
+    pub fn are_mirror_makers(self) -> bool {
+        self != Self::Twinlog
+    }
+}
+
 /// Whether small batches of a partition are put together to larger ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Merge {
@@ -283,6 +303,8 @@ pub struct Mirror {
     pub connections_per_broker: usize,
     /// Where metrics and health are served over HTTP. None: nowhere.
     pub listen: Option<SocketAddr>,
+    /// By which names metrics are served.
+    pub metrics_names: MetricsNames,
     /// File with the token that has to be named by whoever changes the running link over HTTP. None: nobody can.
     pub control_token_file: Option<PathBuf>,
     /// Topics whose partitions are paused at first.

@@ -4,8 +4,8 @@
 use super::names::{TopicNames, check_topic_name};
 use super::share::{PARTS_MAX, part_in};
 use super::{
-    Address, ExactlyOnce, Heartbeats, Isolation, LargeGaps, LogFormat, Merge, Mover, Offsets, OnLoss,
-    Oversize, StartFrom, SyncAcls,
+    Address, ExactlyOnce, Heartbeats, Isolation, LargeGaps, LogFormat, Merge, MetricsNames, Mover, Offsets,
+    OnLoss, Oversize, StartFrom, SyncAcls,
 };
 use crate::limits::{STATE_TOPIC_PREFIX, TOPIC_NAME_BYTES_MAX};
 use regex::Regex;
@@ -208,6 +208,16 @@ pub fn isolation(text: &str) -> Result<Isolation, String> {
         "read-committed" => Ok(Isolation::ReadCommitted),
         "read-uncommitted" => Ok(Isolation::ReadUncommitted),
         _ => Err(format!("`{text}` is none of: read-committed, read-uncommitted")),
+    }
+}
+
+/// `twinlog`, `mirrormaker`, `both`.
+pub fn metrics_names(text: &str) -> Result<MetricsNames, String> {
+    match text {
+        "twinlog" => Ok(MetricsNames::Twinlog),
+        "mirrormaker" => Ok(MetricsNames::MirrorMaker),
+        "both" => Ok(MetricsNames::Both),
+        _ => Err(format!("`{text}` is none of: twinlog, mirrormaker, both")),
     }
 }
 

@@ -292,6 +292,7 @@ impl<'a> Session<'a> {
                 runs_ahead_max: RUNS_AHEAD_MAX,
                 times_batches: session.timings.is_some(),
                 counts_stages: outside.is_watched,
+                counts_passed: outside.is_watched && config.metrics_names.are_mirror_makers(),
                 bytes_per_second: session.following.bytes_per_second_of_shard(cores.len()),
                 large_gaps: config.large_gaps,
                 may_have_open_gaps: session.ledger.has_transactions(),

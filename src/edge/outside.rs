@@ -3,8 +3,10 @@
 use crate::config::{Mirror, RateHours};
 use crate::control::pauses::{Pattern, Pauses};
 use crate::stats::live::{Live, LiveLook};
-use crate::stats::{Flight, Noted, Watch};
+use crate::stats::metrics::{Format, Naming, text};
+use crate::stats::{CheckpointTimes, Flight, Noted, Watch};
 use crate::time::Now;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Events that are shown with every look.
@@ -17,6 +19,9 @@ pub struct Outside {
     pub flight: Arc<Recorder>,
     /// Somebody may look at the board.
     pub is_watched: bool,
+    /// By which names figures are served, and how long checkpoints took, if anybody wants to know.
+    naming: Naming,
+    pub checkpoints: Arc<Mutex<CheckpointTimes>>,
 }
 
 /// What happened lately.
@@ -33,20 +38,45 @@ pub struct Board {
 impl Outside {
     pub fn new(wishes: Wishes, is_watched: bool) -> Self {
         let controls = Arc::new(Controls(Mutex::new(Arc::new(wishes))));
-        Self { controls, board: Board::default(), flight: Arc::default(), is_watched }
+        Self {
+            controls,
+            board: Board::default(),
+            flight: Arc::default(),
+            is_watched,
+            naming: Naming::default(),
+            checkpoints: Arc::default(),
+        }
     }
 
     /// For a part of the link: what is wished and what happened is the whole link's, the look at it its own.
     pub fn of_part(&self) -> Self {
-        let (controls, flight) = (Arc::clone(&self.controls), Arc::clone(&self.flight));
-        Self { controls, board: Board::default(), flight, is_watched: self.is_watched }
+        Self {
+            controls: Arc::clone(&self.controls),
+            board: Board::default(),
+            flight: Arc::clone(&self.flight),
+            is_watched: self.is_watched,
+            naming: self.naming.clone(),
+            checkpoints: Arc::clone(&self.checkpoints),
+        }
     }
 
     /// What the configuration wishes at first.
     pub fn of(config: &Mirror) -> Self {
         let pauses = Pauses::configured(&config.pause);
         let (bytes_per_second, hours) = (config.max_rate_bytes, config.max_rate_hours.clone());
-        Self::new(Wishes { pauses, bytes_per_second, hours }, config.listen.is_some())
+        let wishes = Wishes { pauses, bytes_per_second, hours };
+        let topics = &config.client_topics;
+        let naming = Naming {
+            names: config.metrics_names,
+            aliases: [topics.source_alias.clone(), topics.target_alias.clone()],
+            topics: config.target.names.clone(),
+        };
+        Self { naming, ..Self::new(wishes, config.listen.is_some()) }
+    }
+
+    /// For Prometheus. The error does not happen when writing into memory.
+    pub fn metrics(&self, watch: &Arc<Watch>, now: Now, format: Format) -> Result<String, fmt::Error> {
+        text(watch, now, &self.naming, &lock(&self.checkpoints), format)
     }
 
     pub fn live(&self, watch: &Watch, now: Now) -> LiveLook {

@@ -41,6 +41,8 @@ pub struct Settings {
     pub times_batches: bool,
     /// Count how long batches take by stage: [`super::Snapshot::stages`].
     pub counts_stages: bool,
+    /// Keep of each lane what passed lately: [`super::Snapshot::passed`].
+    pub counts_passed: bool,
     /// The most that is fetched in a second. None: no limit.
     pub bytes_per_second: Option<u64>,
     pub large_gaps: LargeGaps,

@@ -45,7 +45,7 @@ use crate::conn::Conn;
 use crate::conn::sasl::Login;
 use crate::limits::{LANE_PENDING_BYTES_MAX, SPLICE_BATCH_BYTES_MIN};
 use crate::records::{Recipe, Worker};
-use crate::stats::{Counters, StageBuckets};
+use crate::stats::{Counters, Passed, StageBuckets};
 use crate::time::Now;
 use crate::wire::TopicKey;
 use bytes::BytesMut;
@@ -137,6 +137,8 @@ struct Member {
     path_wanted: Path,
     /// Nothing is fetched for it, because somebody wishes so.
     is_paused: bool,
+    /// If [`Settings::counts_passed`].
+    passed: Option<Box<Passed>>,
     removed: bool,
 }
 
@@ -170,6 +172,8 @@ pub struct Snapshot {
     /// Payload bytes held, in any form: accepted, being collected, or waiting to be sent.
     pub held_bytes: usize,
     pub lanes: Vec<LaneSnapshot>,
+    /// What passed of each lane, if [`Settings::counts_passed`].
+    pub passed: Vec<(LaneId, Passed)>,
 }
 
 /// A look at one lane.
@@ -433,7 +437,8 @@ impl Shard {
     // A look.
 
     pub fn snapshot(&self) -> Snapshot {
-        let lanes = self.lanes.iter().filter(|member| !member.removed).map(Member::snapshot);
+        let members = || self.lanes.iter().filter(|member| !member.removed);
+        let passed = members().filter_map(|member| Some((member.lane.id, **member.passed.as_ref()?)));
         let mut counters = self.counters;
         for (_, worker) in &self.workers {
             let tally = worker.tally();
@@ -442,7 +447,8 @@ impl Shard {
             counters.records_failed += tally.failed;
         }
         let (stages, held_bytes) = (self.stages, self.held_bytes());
-        Snapshot { counters, stages, held_bytes, lanes: lanes.collect() }
+        let (lanes, passed) = (members().map(Member::snapshot).collect(), passed.collect());
+        Snapshot { counters, stages, held_bytes, lanes, passed }
     }
 
     /// See [`Snapshot::held_bytes`].
@@ -489,6 +495,7 @@ impl Shard {
             fetch_pause_until_us: 0,
             path_wanted: Path::Copy,
             is_paused: false,
+            passed: self.settings.counts_passed.then(Box::default),
             removed: false,
         });
         self.unbound.insert(slot);

@@ -236,6 +236,7 @@ impl Shard {
                 let Some(sent) = sent else { return };
                 self.counters.records += sent.count.unsigned_abs();
                 self.counters.bytes += sent.bytes as u64;
+                member.note_passed(now, &sent);
                 if let Some(sent_us) = sent_us.filter(|_| sent.fetched_us != 0) {
                     self.note_passage(now, acked.partition, &sent, sent_us);
                 }
@@ -279,6 +280,23 @@ impl Shard {
                 acked_wall_ms: now.wall_ms,
             });
         }
+    }
+}
+
+impl Member {
+    /// The batch is acknowledged. What was on no source, such as seeds, is no part of what is mirrored.
+    fn note_passed(&mut self, now: Now, sent: &Sent) {
+        let Some(passed) = self.passed.as_mut().filter(|_| sent.fetched_us != 0) else { return };
+        let (newest_ms, fetched_us) = (sent.max_timestamp_ms, sent.fetched_us);
+        let way = Way {
+            newest_ms,
+            fetched_us,
+            acked_us: now.mono_us,
+            acked_wall_ms: now.wall_ms,
+            ..Way::default()
+        };
+        let ages_ms = way.age_us().zip(way.total_us()).map(|(age, total)| [age / 1000, total / 1000]);
+        passed.record(now.mono_us, sent.count.unsigned_abs(), sent.bytes as u64, ages_ms);
     }
 }
 

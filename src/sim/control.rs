@@ -364,6 +364,7 @@ impl World {
             runs_ahead_max: self.plan.runs_ahead_max,
             times_batches: false,
             counts_stages: false,
+            counts_passed: false,
             bytes_per_second: self.plan.bytes_per_second,
             large_gaps: self.plan.large_gaps,
             may_have_open_gaps: self.instances[index].ledger.has_transactions(),

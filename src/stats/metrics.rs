@@ -1,10 +1,15 @@
-//! A link's figures as OpenMetrics text, which Prometheus scrapes. Every name begins with `twinlog_`, every series has the label
-//! `link`; those of partitions `topic` and `partition` too, those of cores `shard`.
+//! A link's figures as text that Prometheus scrapes: OpenMetrics if it asks for that, else Prometheus's own format. Every name
+//! begins with `twinlog_`, every series has the label `link`; those of partitions `topic` and `partition` too, those of cores
+//! `shard`. Where that is wished, some have [MirrorMaker 2's names](mirrormaker) as well, or instead.
 
-use super::{Buckets, Counters, LaneLook, Watch};
+mod classic;
+mod mirrormaker;
+
+use super::{Buckets, CheckpointTimes, Counters, LaneLook, Watch};
+use crate::config::{MetricsNames, TopicNames};
 use crate::time::Now;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet,
 };
@@ -16,17 +21,72 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-/// The type that goes with the text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// How the text is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    OpenMetrics,
+    /// Prometheus's own, which everybody understands.
+    Classic,
+}
+
+impl Format {
+    /// By the header `Accept` of the request, if there is one.
+    pub fn asked_for(accept: &str) -> Self {
+        match accept.contains("application/openmetrics-text") {
+            true => Self::OpenMetrics,
+            false => Self::Classic,
+        }
+    }
+
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// By which names figures are served.
+#[derive(Clone, Debug, Default)]
+pub struct Naming {
+    pub names: MetricsNames,
+    /// What MirrorMaker calls source and target.
+    pub aliases: [String; 2],
+    /// What the target calls the topics: that is what MirrorMaker calls them.
+    pub topics: TopicNames,
+}
 
 /// The text for a look at a link. The error is the formatter's, and does not happen when writing into memory.
-pub fn text(watch: &Arc<Watch>, now: Now) -> Result<String, fmt::Error> {
-    let labels = [(Cow::Borrowed("link"), Cow::Owned(watch.link.clone()))];
-    let mut registry = Registry::with_prefix_and_labels("twinlog", labels.into_iter());
-    registry.register_collector(Box::new(Figures { watch: Arc::clone(watch), now }));
+pub fn text(
+    watch: &Arc<Watch>,
+    now: Now,
+    naming: &Naming,
+    checkpoints: &CheckpointTimes,
+    format: Format,
+) -> Result<String, fmt::Error> {
     let mut text = String::new();
-    encode(&mut text, &registry)?;
+    if naming.names.are_own() {
+        let labels = [(Cow::Borrowed("link"), Cow::Owned(escaped(&watch.link).into_owned()))];
+        let mut registry = Registry::with_prefix_and_labels("twinlog", labels.into_iter());
+        registry.register_collector(Box::new(Figures { watch: Arc::clone(watch), now }));
+        encode_registry(&mut text, &registry)?;
+    }
+    if naming.names.are_mirror_makers() {
+        mirrormaker::write(&mut text, now, &watch.lanes, naming, checkpoints)?;
+    }
+    match format {
+        Format::OpenMetrics => encode_eof(&mut text)?,
+        Format::Classic => text = classic::from_open_metrics(&text),
+    }
     Ok(text)
+}
+
+/// As it stands between quotes. Ids of clusters, topics and groups are what brokers say.
+fn escaped(label: &str) -> Cow<'_, str> {
+    match label.contains(['\\', '"', '\n']) {
+        true => Cow::Owned(label.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")),
+        false => Cow::Borrowed(label),
+    }
 }
 
 #[derive(Debug)]
@@ -132,8 +192,8 @@ impl Collector for Figures {
 
         let info = [
             ("version", watch.version),
-            ("source", &watch.source_cluster),
-            ("target", &watch.target_cluster),
+            ("source", &*escaped(&watch.source_cluster)),
+            ("target", &*escaped(&watch.target_cluster)),
         ];
         let info = std::iter::once((info, ConstGauge::new(1.0)));
         family(&mut encoder, "build", "Version, and ids of the clusters", None, info)?;
@@ -208,7 +268,7 @@ impl EncodeMetric for &Buckets {
 }
 
 fn lane_labels(lane: &LaneLook) -> [(&'static str, String); 2] {
-    [("topic", lane.topic.to_string()), ("partition", lane.partition.to_string())]
+    [("topic", escaped(&lane.topic).into_owned()), ("partition", lane.partition.to_string())]
 }
 
 /// One metric with its series.
@@ -234,6 +294,11 @@ mod tests {
     use crate::stats::watch::tests::{at, lane, watch};
     use crate::stats::{InstanceLook, Way};
 
+    fn text(watch: Watch) -> String {
+        let (naming, checkpoints) = (Naming::default(), CheckpointTimes::default());
+        super::text(&Arc::new(watch), at(0), &naming, &checkpoints, Format::OpenMetrics).unwrap()
+    }
+
     #[test]
     fn every_series_names_the_link_and_what_it_is_about() {
         let unknown = LaneLook { position: None, ..lane(1, 0, 9) };
@@ -242,7 +307,7 @@ mod tests {
         let way =
             Way { newest_ms: -1, fetched_us: 0, sent_us: 20_000, acked_us: 400_000_000, acked_wall_ms: 0 };
         watch.report.stages.record(&way);
-        let text = text(&Arc::new(watch), at(0)).unwrap();
+        let text = text(watch);
         for line in [
             r#"twinlog_batches_total{link="east-west",shard="0"} 7"#,
             r#"twinlog_cpu_seconds_total{link="east-west",shard="0"} 1.5"#,
@@ -273,7 +338,7 @@ mod tests {
     #[test]
     fn dashboards_and_alerts_name_series_that_there_are() {
         let instance = Some(InstanceLook { of_parts: 8, ..InstanceLook::default() });
-        let text = text(&Arc::new(Watch { instance, ..watch(vec![lane(0, 5, 9)]) }), at(0)).unwrap();
+        let text = text(Watch { instance, ..watch(vec![lane(0, 5, 9)]) });
         let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
         let exported: Vec<&str> = text
             .lines()
@@ -296,11 +361,42 @@ mod tests {
 
     #[test]
     fn a_name_is_described_once() {
-        let text = text(&Arc::new(watch(vec![lane(0, 5, 9), lane(1, 5, 9)])), at(0)).unwrap();
+        let text = text(watch(vec![lane(0, 5, 9), lane(1, 5, 9)]));
         let mut types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
         let count = types.len();
         types.sort_unstable();
         types.dedup();
         assert_eq!(types.len(), count, "{text}");
+    }
+
+    #[test]
+    fn what_brokers_say_stays_between_its_quotes() {
+        let mut watch = watch(vec![LaneLook { topic: "a\\\"b".into(), ..lane(0, 5, 9) }]);
+        watch.source_cluster = "x\"} 1\ntwinlog_problems 0".into();
+        let text = text(watch);
+        assert!(text.contains(r#"source="x\"} 1\ntwinlog_problems 0","#), "{text}");
+        assert!(text.contains(r#"topic="a\\\"b""#), "{text}");
+    }
+
+    #[test]
+    fn each_is_served_what_it_asked_for() {
+        let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        assert_eq!(Format::asked_for(accept), Format::OpenMetrics);
+        assert_eq!((Format::asked_for("*/*"), Format::asked_for("")), (Format::Classic, Format::Classic));
+        let mut watch = watch(vec![LaneLook { passed: Some(Box::default()), ..lane(0, 5, 9) }]);
+        watch.report.lag = None;
+        let serve = |names, format| {
+            let naming = Naming { names, ..Naming::default() };
+            super::text(&Arc::new(watch.clone()), at(0), &naming, &CheckpointTimes::default(), format)
+                .unwrap()
+        };
+        let has = |text: &str| (text.contains("\ntwinlog_"), text.contains("\nkafka_connect_mirror_"));
+        let own = serve(MetricsNames::Twinlog, Format::Classic);
+        assert_eq!(has(&own), (true, false));
+        assert!(own.contains("# TYPE twinlog_batches_total counter\ntwinlog_batches_total{"), "{own}");
+        assert!(!own.contains("# EOF") && !own.contains("# UNIT"));
+        assert_eq!(has(&serve(MetricsNames::MirrorMaker, Format::Classic)), (false, true));
+        let both = serve(MetricsNames::Both, Format::OpenMetrics);
+        assert!(has(&both) == (true, true) && both.ends_with("# EOF\n"), "{both}");
     }
 }

@@ -1,6 +1,6 @@
 //! A link as it looks to whoever watches it from outside: lane by lane, and whether all is well.
 
-use super::{Report, units};
+use super::{Passed, Report, units};
 use crate::time::Now;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -35,6 +35,9 @@ pub struct LaneLook {
     pub dead_letters: u64,
     /// Why it stands still for good.
     pub stopped: Option<String>,
+    /// What passed, where MirrorMaker's metrics are served.
+    #[serde(skip)]
+    pub passed: Option<Box<Passed>>,
 }
 
 impl LaneLook {
@@ -231,6 +234,7 @@ pub(super) mod tests {
             still_ms: 0,
             dead_letters: 0,
             stopped: None,
+            passed: None,
         }
     }
 

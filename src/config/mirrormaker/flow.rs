@@ -69,6 +69,7 @@ pub fn read(
     reader.topic_settings()?;
     connections::tune(&mut reader, StartFrom::Earliest)?;
     let Reader { mut settings, layers, .. } = reader;
+    settings.draft.flow = Some([naming.source, naming.target]);
     layers.tell_rest(&mut settings)?;
     Ok(Flow::of(link, format!("{from}->{to} of {}", file.name), settings))
 }

@@ -84,6 +84,7 @@ fn kafkas_own_sample_becomes_two_links() {
         (mirror.link.as_str(), mirror.replication_factor, mirror.sync_topic_configs),
         ("A-B", Some(1), true)
     );
+    assert_eq!(flows[0].draft.flow, Some(["A".into(), "B".into()]), "for metrics of MirrorMaker's names");
     assert_eq!(renamed(&mirror, "t"), "A.t");
     assert!(mirror.groups.is_empty() && mirror.both_directions.is_empty());
     let is_out = |name: &str| mirror.exclude.iter().any(|pattern| pattern.is_match(name));

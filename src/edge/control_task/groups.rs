@@ -12,7 +12,8 @@ impl Session<'_> {
             self.groups = Some(GroupTask::start(self.config).map_err(MirrorError::Groups)?);
         }
         if !self.config.client_topics.checkpoints.is_empty() {
-            self.checkpoints = Some(CheckpointTask::start(self.config).map_err(MirrorError::Thread)?);
+            self.checkpoints =
+                Some(CheckpointTask::start(self.config, &self.outside).map_err(MirrorError::Thread)?);
         }
         if self.config.leads() && self.config.client_topics.heartbeats.are_any() {
             self.heartbeats = Some(Heartbeats::start(self.config).map_err(MirrorError::Thread)?);
@@ -35,7 +36,7 @@ impl Session<'_> {
     /// Everything is mirrored: so are the groups' positions, once more and for the last time.
     pub(super) fn finish_groups(&mut self) {
         if self.checkpoints.take().is_some() {
-            let mut checkpoints = Checkpoints::new(Arc::new(self.config.clone()));
+            let mut checkpoints = Checkpoints::new(Arc::new(self.config.clone()), &self.outside);
             if let Err(error) = checkpoints.last_round(&mut |asked| Some(self.translate(&asked))) {
                 tracing::warn!(%error, "checkpoints of consumer groups are not up to date on the target");
             }

@@ -4,7 +4,7 @@ use super::Session;
 use crate::edge::clock;
 use crate::edge::runtime::ShardHandle;
 use crate::shard::{LaneId, LaneSnapshot, OffsetMode};
-use crate::stats::{LaneLook, Limits, Pulse, Report, Watch, units};
+use crate::stats::{LaneLook, Limits, Passed, Pulse, Report, Watch, units};
 use crate::time::Now;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -106,6 +106,8 @@ impl Session<'_> {
         let looks: Vec<_> = self.shards.iter().map(ShardHandle::snapshot).collect();
         let of_shards: BTreeMap<LaneId, &LaneSnapshot> =
             looks.iter().flat_map(|look| &look.shard.lanes).map(|lane| (lane.lane, lane)).collect();
+        let passed: BTreeMap<LaneId, &Passed> =
+            looks.iter().flat_map(|look| &look.shard.passed).map(|(lane, passed)| (*lane, passed)).collect();
         let stops: BTreeMap<(&str, i32), String> = self
             .summary
             .stopped
@@ -140,6 +142,7 @@ impl Session<'_> {
                         .cloned()
                         .unwrap_or_else(|| "see the log".into())
                 }),
+                passed: passed.get(id).map(|passed| Box::new(**passed)),
             })
         };
         // By topic and partition.

@@ -8,10 +8,12 @@ use crate::control::groups::{Committed, named_by};
 use crate::edge::admin::AdminError;
 use crate::edge::client_topics::{Repeating, WrittenTopic};
 use crate::edge::clock;
+use crate::edge::outside::{Outside, lock};
+use crate::stats::CheckpointTimes;
 use crate::wire::mirrormaker::Checkpoint;
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Records that are written before it is noted that they are.
@@ -26,17 +28,20 @@ pub(in crate::edge) struct Checkpoints {
     source: GroupClient,
     topic: WrittenTopic,
     written: Written,
+    /// How long they took, if anybody wants to know.
+    times: Option<Arc<Mutex<CheckpointTimes>>>,
 }
 
 impl Checkpoints {
-    pub(in crate::edge) fn new(config: Arc<Mirror>) -> Self {
+    pub(in crate::edge) fn new(config: Arc<Mirror>, outside: &Outside) -> Self {
         let timeout = Duration::from_millis(config.request_timeout_ms.min(10_000));
         let topics = &config.client_topics;
         let named = named_by(&topics.checkpoints, |group| topics.has_checkpoints_of(group));
         let source = GroupClient::new(&config.source, &config.client_id, timeout).naming(named);
         let (name, replicas) = (topics.checkpoints_topic.clone(), topics.checkpoints_replication_factor);
         let topic = WrittenTopic::new(&config.target, &config.client_id, timeout, name, replicas);
-        Self { config, source, topic, written: Written::default() }
+        let times = config.metrics_names.are_mirror_makers().then(|| Arc::clone(&outside.checkpoints));
+        Self { config, source, topic, written: Written::default(), times }
     }
 
     /// As [`Self::round`], for the last time: what does not go well for the moment is tried again for a while.
@@ -68,31 +73,46 @@ impl Checkpoints {
         let mut groups: Vec<String> = self.source.list()?.into_keys().collect();
         groups.retain(|group| self.config.client_topics.has_checkpoints_of(group));
         self.written.keep(&groups);
+        self.with_times(|times| times.keep(&groups));
         let mut found: Vec<Found> = Vec::new();
         for (group, positions) in self.source.fetch(&groups)? {
             self.written.keep_positions(&group, &positions);
+            self.with_times(|times| times.keep_positions(&group, |place| positions.contains_key(place)));
             let of_group = positions.into_iter();
             found.extend(of_group.map(|((topic, partition), at)| (group.clone(), topic, partition, at)));
         }
         let Some(standings) = standings(found, translate) else { return Ok(()) };
         let news: Vec<Standing> =
             standings.into_iter().filter(|standing| self.written.is_news(standing)).collect();
-        let names = &self.config.target.names;
+        let made = clock::now();
         for chunk in news.chunks(CHUNK) {
             let records: Vec<_> =
                 chunk.iter().filter_map(|standing| record(standing, &self.config.target)).collect();
             self.topic.append(&records, clock::now().wall_ms)?;
             chunk.iter().for_each(|standing| self.written.written(standing.clone()));
+            let now = clock::now();
+            let ms = now.mono_us.saturating_sub(made.mono_us) / 1000;
+            self.with_times(|times| {
+                for Standing { group, topic, partition, .. } in chunk {
+                    times.record(now.mono_us, group, topic, *partition, ms);
+                }
+            });
         }
         if let Some(one) = news.first() {
             tracing::debug!(
                 count = news.len(),
                 group = one.group,
-                topic = &*names.on_cluster(&one.topic),
+                topic = &*self.config.target.names.on_cluster(&one.topic),
                 "wrote checkpoints"
             );
         }
         Ok(())
+    }
+
+    fn with_times(&self, note: impl FnOnce(&mut CheckpointTimes)) {
+        if let Some(times) = &self.times {
+            note(&mut lock(times));
+        }
     }
 }
 
@@ -147,7 +167,7 @@ pub struct CheckpointTask {
 
 impl CheckpointTask {
     /// Starts the thread.
-    pub fn start(config: &Mirror) -> io::Result<Self> {
+    pub fn start(config: &Mirror, outside: &Outside) -> io::Result<Self> {
         let (ask, questions) = mpsc::channel();
         let mut translate = move |offsets: Asked| {
             let (answer, answered) = mpsc::channel();
@@ -156,7 +176,7 @@ impl CheckpointTask {
         };
         let topics = &config.client_topics;
         let what = format!("writing checkpoints of consumer groups to topic {}", topics.checkpoints_topic);
-        let mut checkpoints = Checkpoints::new(Arc::new(config.clone()));
+        let mut checkpoints = Checkpoints::new(Arc::new(config.clone()), outside);
         let round = move || checkpoints.round(&mut translate);
         let thread = Repeating::start(what, topics.checkpoints_interval_ms, round)?;
         Ok(Self { questions, thread: Some(thread) })

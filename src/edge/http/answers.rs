@@ -4,8 +4,9 @@ use super::page::Page;
 use super::server::{Answer, Method, Request};
 use crate::edge::clock;
 use crate::edge::outside::Outside;
+use crate::stats::Watch;
 use crate::stats::live::{LaneList, Order, list, one};
-use crate::stats::{Watch, metrics};
+use crate::stats::metrics::Format;
 use crate::time::Now;
 use serde::Serialize;
 use std::sync::Arc;
@@ -32,10 +33,13 @@ pub(super) fn answer(
         ("/metrics" | "/health" | "/ready" | "/status" | "/live" | "/lanes", None) => {
             Answer::plain(503, "starting\n")
         }
-        ("/metrics", Some(watch)) => match metrics::text(watch, now) {
-            Ok(text) => Answer::new(200, metrics::CONTENT_TYPE, text),
-            Err(error) => Answer::plain(500, &format!("{error}\n")),
-        },
+        ("/metrics", Some(watch)) => {
+            let format = Format::asked_for(&request.accept);
+            match outside.metrics(watch, now, format) {
+                Ok(text) => Answer::new(200, format.content_type(), text).with_header("Vary: Accept"),
+                Err(error) => Answer::plain(500, &format!("{error}\n")),
+            }
+        }
         ("/health", Some(watch)) => match watch.problems(now) {
             none if none.is_empty() => Answer::plain(200, &("healthy\n".to_owned() + &paused(watch))),
             problems => Answer::plain(503, &(problems.join("\n") + "\n" + &paused(watch))),

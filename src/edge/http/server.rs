@@ -36,6 +36,8 @@ pub(super) struct Request {
     /// Behind the question mark.
     pub(super) query: String,
     pub(super) authorization: Option<Vec<u8>>,
+    /// Which types of content are wanted; empty if any will do.
+    pub(super) accept: String,
     body: Body,
 }
 
@@ -250,10 +252,15 @@ fn request(parsed: &httparse::Request<'_, '_>, mut body: Body) -> Result<(Reques
     let bad = |why: &str| Answer::plain(400, &format!("{why}\n"));
     let mut lengths = Vec::new();
     let mut authorization = Vec::new();
+    let mut accept = String::new();
     for header in parsed.headers.iter() {
         match header.name.to_ascii_lowercase().as_str() {
             "content-length" => lengths.push(header.value),
             "authorization" => authorization.push(header.value.to_vec()),
+            "accept" => {
+                accept += &String::from_utf8_lossy(header.value);
+                accept += ",";
+            }
             "transfer-encoding" => {
                 return Err(Answer::plain(411, "send the body with a Content-Length\n"));
             }
@@ -286,6 +293,7 @@ fn request(parsed: &httparse::Request<'_, '_>, mut body: Body) -> Result<(Reques
         path: path.to_owned(),
         query: query.to_owned(),
         authorization: authorization.pop(),
+        accept,
         body,
     };
     Ok((request, method == "HEAD"))

@@ -25,6 +25,7 @@ fn watch(stopped: Option<&str>) -> Watch {
         still_ms: 0,
         dead_letters: 0,
         stopped: stopped.map(Into::into),
+        passed: None,
     };
     Watch {
         version: "1",
@@ -103,7 +104,13 @@ fn everything_is_told_that_is_known_and_nothing_before() {
     assert!(world.ask("GET /health").contains("healthy"));
     assert!(world.ask("GET /ready").contains("200"));
     let metrics = world.ask("GET /metrics?name=x");
-    assert!(metrics.contains("application/openmetrics-text"), "{metrics}");
+    assert!(metrics.contains("text/plain; version=0.0.4") && !metrics.contains("# EOF"), "{metrics}");
+    let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+    let open = world.send(format!("GET /metrics HTTP/1.1\r\n{accept}\r\n\r\n").as_bytes());
+    assert!(
+        open.contains("Content-Type: application/openmetrics-text") && open.ends_with("# EOF\n"),
+        "{open}"
+    );
     let series = r#"twinlog_partition_lag_records{link="l",topic="orders",partition="3"} 4"#;
     assert!(metrics.contains(series), "{metrics}");
     let status = world.ask("GET /status");
