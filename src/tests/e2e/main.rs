@@ -43,6 +43,7 @@ mod old;
 mod opening;
 mod pair;
 mod plan;
+mod prometheus;
 mod remote_utils;
 mod renaming;
 mod security;

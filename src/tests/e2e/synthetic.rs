@@ -4,6 +4,7 @@ use crate::await_until;
 use crate::judge::Judge;
 use crate::kafka::script;
 use crate::mirror::{Running, Twinlog};
+use crate::prometheus::Prometheus;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -111,7 +112,8 @@ fn two_synthetic_clusters_are_mirrored() {
     clean_end(target);
 }
 
-/// What a running mirror shows over HTTP is what it does; a partition that stops makes it unhealthy, with the reason.
+/// What a running mirror shows over HTTP is what it does, and a real Prometheus takes all of it; a partition that stops makes it
+/// unhealthy, with the reason.
 #[test]
 #[ignore = "needs Kafka's jars: scripts/test e2e"]
 fn a_mirror_can_be_watched() {
@@ -121,8 +123,11 @@ fn a_mirror_can_be_watched() {
     let mut judge = Judge::start();
     judge.create(&from, "made", 2, 1, "");
     judge.produce(&from, "made", 1, 1 << 20, "");
-    let mirror =
-        Twinlog::mirror(&from, &to, "made|large").with(&["--metadata-refresh-ms", "500", "--listen", &port]);
+    judge.must(&format!("commit {from} made readers 0 5"));
+    let mirror = Twinlog::mirror(&from, &to, "made|large")
+        .with(&["--metadata-refresh-ms", "500", "--listen", &port, "--metrics-names", "both"])
+        .with(&["--source-alias", "east", "--target-alias", "west"])
+        .with(&["--checkpoints", "readers", "--checkpoints-interval-ms", "300"]);
     let running = mirror.start();
     let patience = Duration::from_secs(30);
     await_until("it is ready", patience, || {
@@ -139,6 +144,21 @@ fn a_mirror_can_be_watched() {
     });
     assert_eq!(judge.read(&from, "made"), judge.read(&to, "made"));
     assert!(get(&port, "/health").expect("health").contains("200 OK"));
+    let prometheus = Prometheus::start(base_port() + 30, &port);
+    if let Some(prometheus) = &prometheus {
+        prometheus.takes(&[
+            "twinlog_partition_position{link=\"mirror\",topic=\"made\",partition=\"1\"}",
+            "kafka_connect_mirror_mirrorsourceconnector_byte_rate{source=\"east\",target=\"west\",topic=\"made\"}",
+            "kafka_connect_mirror_mirrorcheckpointconnector_checkpoint_latency_ms_max{group=\"readers\",topic=\"made\"}",
+        ]);
+        let batches = prometheus.value("sum(twinlog_batches_total)").expect("batches");
+        for stage in ["fetched", "sent", "acked", "total"] {
+            let count = format!("twinlog_batch_latency_seconds_count{{stage=\"{stage}\"}}");
+            assert_eq!(prometheus.value(&count), Some(batches), "{stage}");
+        }
+        let records = "sum(kafka_connect_mirror_mirrorsourceconnector_record_count)";
+        assert_eq!(prometheus.value(records), prometheus.value("sum(twinlog_records_total)"));
+    }
 
     judge.create(&to, "large", 1, 1, "max.message.bytes=10000");
     judge.create(&from, "large", 1, 1, "");
@@ -148,6 +168,9 @@ fn a_mirror_can_be_watched() {
         health.contains("503") && health.contains("large-0") && health.contains("max.message.bytes")
     });
     assert!(get(&port, "/status").expect("status").contains("\"state\":\"stopped\""));
+    if let Some(prometheus) = &prometheus {
+        prometheus.fires("TwinlogPartitionsStopped");
+    }
 
     let second = mirror.with(&["--link", "another"]).patience(30).run();
     second.ended_with(1, &["--listen"]);
