@@ -151,7 +151,8 @@ const OF_LANES: [OfLane; 8] = [
     }),
 ];
 
-const BATCH_LATENCY: &str = "How long batches took: fetched since the newest record's timestamp, sent since fetched, acked since sent, and in total";
+const BATCH_LATENCY: &str =
+    "How long batches took: fetched since their timestamp, sent since fetched, acked since sent, total";
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
