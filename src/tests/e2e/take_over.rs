@@ -69,13 +69,17 @@ fn mirrormaker_2_killed_under_load(pair: &mut Pair) {
     pair.on_source("create", "orders 3 1");
     pair.on_source("transact", "orders 1 4");
     pair.on_source("produce", "orders 2 3000000 batch=16000 keys=true");
-    let load = std::thread::spawn({
-        let bootstrap = pair.source.bootstrap.clone();
-        move || Judge::start().produce(&bootstrap, "orders", 3, 40_000_000, "batch=16000 rate=1000000")
-    });
     let mirrormaker = MirrorMaker::start(pair, "orders", "DefaultReplicationPolicy");
     crate::await_until("MirrorMaker has written something", Duration::from_secs(90), || {
         pair.target_end("east.orders") > 3_000
+    });
+    let load = std::thread::spawn({
+        let bootstrap = pair.source.bootstrap.clone();
+        move || Judge::start().produce(&bootstrap, "orders", 3, 20_000_000, "batch=16000 rate=1000000")
+    });
+    let before = pair.target_end("east.orders");
+    crate::await_until("MirrorMaker writes what comes", Duration::from_secs(15), || {
+        pair.target_end("east.orders") > before + 1_000
     });
     std::thread::sleep(Duration::from_millis(Chance::new().between(500, 2_500)));
     let flags = ["--topics", "orders", "--prefix", "east.", "--link", "heir"];

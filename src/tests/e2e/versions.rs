@@ -4,6 +4,7 @@ use crate::exact::same;
 use crate::judge::Judge;
 use crate::kafka::{Cluster, NEWEST, Place};
 use crate::pair::Pair;
+use std::time::Duration;
 
 const OLDER: &str = "3.9.1";
 /// The last one without WriteTxnMarkers version 1, DescribeProducers and topic ids.
@@ -71,7 +72,10 @@ fn fill(pair: &mut Pair, topic: &str) -> String {
 fn mirror(pair: &mut Pair, topic: &str, flags: &[&str]) -> String {
     let mirror = pair.mirror(topic, topic).with(flags).with(&["--groups", "readers"]);
     let running = mirror.start();
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    crate::await_until("the mirror says how offsets will be", Duration::from_secs(60), || {
+        running.text().contains("offsets: ")
+    });
+    std::thread::sleep(Duration::from_millis(100));
     let said = running.text();
     running.kill();
     mirror.run().succeeded();
