@@ -17,7 +17,7 @@ fn versions_may_differ() {
         let mut pair = pair(source, target);
         for offsets in ["identical", "append"] {
             let topic = fill(&mut pair, offsets);
-            mirror(&mut pair, &topic, &["--offsets", offsets]);
+            mirror(&mut pair, &topic, &["--offsets", offsets], None);
             match offsets {
                 "identical" => pair.same(&topic),
                 _ => pair.same_values(&topic),
@@ -39,7 +39,7 @@ fn a_target_that_is_too_old_for_identical_offsets() {
     pair.same(&topic);
     pair.on_target("delete", &topic);
     // Left to itself the mirror appends, and says why.
-    let said = mirror(&mut pair, &topic, &[]);
+    let said = mirror(&mut pair, &topic, &[], Some("offsets: "));
     for words in
         ["offsets: Append, because gaps cannot be filled", "WriteTxnMarkers", "producer.id.expiration.ms"]
     {
@@ -68,14 +68,14 @@ fn fill(pair: &mut Pair, topic: &str) -> String {
     topic.to_owned()
 }
 
-/// Mirrors the topic and the group, with the mirror killed in the middle, and compares. What the mirror said.
-fn mirror(pair: &mut Pair, topic: &str, flags: &[&str]) -> String {
+/// Mirrors the topic and the group, with the mirror killed in the middle, once it has said this much, and compares. What it said.
+fn mirror(pair: &mut Pair, topic: &str, flags: &[&str], until: Option<&str>) -> String {
     let mirror = pair.mirror(topic, topic).with(flags).with(&["--groups", "readers"]);
     let running = mirror.start();
-    crate::await_until("the mirror says how offsets will be", Duration::from_secs(60), || {
-        running.text().contains("offsets: ")
-    });
-    std::thread::sleep(Duration::from_millis(100));
+    match until {
+        Some(words) => crate::await_until(words, Duration::from_secs(60), || running.text().contains(words)),
+        None => std::thread::sleep(Duration::from_millis(500)),
+    }
     let said = running.text();
     running.kill();
     mirror.run().succeeded();
