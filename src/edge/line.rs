@@ -1,10 +1,10 @@
 //! The line to a shard's thread, and the keeper, who sees to it that it is heard.
 //!
 //! glommio sleeps in one of its rings, which watches another one where reading from sockets and timers end. Now and then the first
-//! does not hear of the second (seen on Linux 6.18, on a busy machine, about once in forty starts): the thread sleeps on while bytes
-//! wait in its sockets, and no timer of its own can wake it. Any signal ends the call in which it sleeps, and then glommio looks at
-//! all its rings. So every shard is called twice a second, and one that does not answer is sent a signal. A shard that is only very
-//! busy is not harmed by it.
+//! does not hear of the second (seen on Linux 6.18 on a busy machine, about once in a hundred starts): the thread sleeps on while
+//! bytes wait in its sockets, and no timer of its own can wake it. Any signal ends the call in which it sleeps, and then glommio
+//! looks at all its rings. So every shard is called twice a second, and one that does not answer is sent a signal. A shard that is
+//! only very busy is not harmed by it.
 
 use super::sys;
 use rustix::process::Pid;
