@@ -23,7 +23,7 @@ pub(super) fn list(admin: &mut Admin) -> Result<Quotas, AdminError> {
     let (min, max) = VERSIONS;
     // No filter: all of them.
     let answer = admin.client().call(ANY_BROKER, min, max, |_| DescribeClientQuotasRequest::default());
-    let answer = answer.map_err(since)?;
+    let answer = answer.map_err(|error| since(error, "2.6"))?;
     check(answer.error_code, "listing quotas (DESCRIBE_CONFIGS on the cluster)")?;
     Ok(read(&answer))
 }
@@ -44,18 +44,19 @@ pub(super) fn alter(
                 .with_entries(chunk.iter().map(|(_, entry)| entry.clone()).collect())
                 .with_validate_only(is_question)
         });
-        let answer = answer.map_err(since)?;
+        let answer = answer.map_err(|error| since(error, "2.6"))?;
         refused.extend(those_refused(chunk.iter().map(|(entity, _)| *entity), &answer));
     }
     Ok(refused)
 }
 
 /// Says when Kafka learned what the broker does not know.
-fn since(error: ClientError) -> ClientError {
+pub(super) fn since(error: ClientError, version: &str) -> ClientError {
     match error {
-        ClientError::Unsupported { address, cause } => {
-            ClientError::Unsupported { address, cause: format!("{cause} (Kafka 2.6 and later have it)") }
-        }
+        ClientError::Unsupported { address, cause } => ClientError::Unsupported {
+            address,
+            cause: format!("{cause} (Kafka {version} and later have it)"),
+        },
         error => error,
     }
 }

@@ -1,7 +1,7 @@
 //! What a cluster is asked about users with SCRAM passwords. It tells no password, nor anything that is made of one.
 
 use super::admin::{Admin, AdminError, check};
-use super::client::ClientError;
+use super::quotas::since;
 use crate::control::scram::Credentials;
 use kafka_protocol::messages::{DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse};
 
@@ -14,12 +14,7 @@ pub(super) fn list(admin: &mut Admin) -> Result<Credentials, AdminError> {
     let answer = admin
         .client()
         .call(controller, min, max, |_| DescribeUserScramCredentialsRequest::default().with_users(None));
-    let answer = answer.map_err(|error| match error {
-        ClientError::Unsupported { address, cause } => {
-            ClientError::Unsupported { address, cause: format!("{cause} (Kafka 2.7 and later have it)") }
-        }
-        error => error,
-    })?;
+    let answer = answer.map_err(|error| since(error, "2.7"))?;
     check(answer.error_code, "listing users with SCRAM passwords (DESCRIBE on the cluster)")?;
     Ok(read(&answer))
 }
