@@ -54,6 +54,11 @@ pub struct ClientTopics {
     pub heartbeats_replication_factor: Option<i16>,
 }
 
+/// MirrorMaker's metrics are to be served, which name the clusters, too.
+fn wants_metrics(draft: &Draft) -> bool {
+    draft.metrics_names.is_some_and(MetricsNames::are_mirror_makers)
+}
+
 impl ClientTopics {
     /// What a draft says of them, with defaults.
     ///
@@ -62,7 +67,7 @@ impl ClientTopics {
     pub(super) fn of(draft: &Draft) -> Result<Self, ConfigError> {
         let separator = draft.alias_separator.clone().unwrap_or_else(|| SEPARATOR.into());
         // Of a flow that writes nothing for clients only metrics say them.
-        let wants_metrics = draft.metrics_names.is_some_and(MetricsNames::are_mirror_makers);
+        let wants_metrics = wants_metrics(draft);
         let flow = draft.flow.clone().filter(|_| wants_metrics);
         let [from, to] = flow.unwrap_or_default();
         let source_alias = draft.source_alias.clone().unwrap_or(from);
@@ -89,7 +94,7 @@ impl ClientTopics {
 
     /// A setting of something that nobody said is to be written, or is not.
     fn idle(draft: &Draft) -> Option<(&'static str, &'static str)> {
-        let wants_metrics = draft.metrics_names.is_some_and(MetricsNames::are_mirror_makers);
+        let wants_metrics = wants_metrics(draft);
         const ANY: &str = "--checkpoints REGEX or --heartbeats all";
         let of_any = [
             (draft.source_alias.is_some() && !wants_metrics, "source-alias"),
@@ -123,7 +128,7 @@ impl ClientTopics {
                 "{key} is for what MirrorMaker 2's clients look for, and that is not written; add {flags}"
             ));
         }
-        let wants_metrics = draft.metrics_names.is_some_and(MetricsNames::are_mirror_makers);
+        let wants_metrics = wants_metrics(draft);
         if !self.are_written() && !wants_metrics {
             return Ok(());
         }
