@@ -104,6 +104,8 @@ impl World {
                 mode: OffsetMode::Append,
                 zombies_until_us: 0,
                 recipe: None,
+                limit: None,
+                is_first: false,
             })));
             for side in [Side::Source, Side::Target] {
                 world.command(Command::Leader { lane, side, broker: NODE, epoch: 0 });
@@ -244,6 +246,7 @@ fn settings() -> Settings {
         buffer_bytes: 64 << 20,
         fetch_bytes_max: 8 << 20,
         fetch_wait_ms: 100,
+        rack: String::new(),
         request_timeout_ms: 20_000,
         zombie_bound_ms: 30_000,
         gap_offsets_max: 0,

@@ -220,6 +220,20 @@ impl Cluster {
         }
     }
 
+    /// Lets a follower stay with what it has of the partition (`held`), or have all that its leader has again.
+    pub fn hold_follower(&mut self, topic: &str, partition: i32, node: i32, held: bool) {
+        let Some(key) = self.topics.key(topic, partition) else { return };
+        let Some(partition) = self.topics.partition_mut(key) else { return };
+        match held {
+            true => {
+                let ends = partition.replica(node).ends;
+                partition.held_back.insert(node, ends);
+            }
+            false => drop(partition.held_back.remove(&node)),
+        }
+        self.wake(key);
+    }
+
     /// Moves a held high watermark forward, at most to the log's end.
     pub fn advance_high_watermark(&mut self, topic: &str, partition: i32, to: i64) {
         let Some(key) = self.topics.key(topic, partition) else { return };

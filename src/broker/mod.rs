@@ -53,6 +53,8 @@ pub struct SyntheticCluster {
     pub cluster_id: String,
     /// Node ids and where clients reach them. The first is the controller.
     pub brokers: Vec<(i32, Address)>,
+    /// Where brokers stand. Consumers that name a rack are sent to a replica there (`RackAwareReplicaSelector`, KIP-392).
+    pub racks: Vec<(i32, String)>,
     /// Topics that exist from the start, with their number of partitions.
     pub topics: Vec<(String, usize)>,
     /// Replicas of a topic that does not say, at most one per broker.
@@ -79,6 +81,7 @@ impl Default for SyntheticCluster {
         Self {
             cluster_id: "synthetic".to_owned(),
             brokers: vec![(1, Address { host: "127.0.0.1".to_owned(), port: 9092 })],
+            racks: Vec::new(),
             topics: Vec::new(),
             replication_factor: 1,
             auto_create_topics: true,
@@ -164,6 +167,13 @@ impl Cluster {
         } else {
             Reply::Close
         }
+    }
+
+    /// The brokers in a rack that are there.
+    fn nodes_in(&self, rack: &str) -> Vec<i32> {
+        let is_up = |id: &i32| self.nodes.get(id).is_some_and(|node| node.up);
+        let there = self.settings.racks.iter().filter(|(_, its)| its == rack && !rack.is_empty());
+        there.map(|(id, _)| *id).filter(is_up).collect()
     }
 
     /// Nobody waits for this answer any more: its connection is closed.

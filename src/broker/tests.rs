@@ -3,6 +3,7 @@
 mod admin;
 mod groups;
 mod markers;
+mod racks;
 mod transactions;
 mod versions;
 
@@ -323,7 +324,7 @@ fn the_first_batch_comes_whole_and_a_later_one_may_be_cut() {
 
 #[test]
 fn offsets_out_of_range_and_wrong_leaders_are_told() {
-    let mut world = World::brokers(2);
+    let mut world = World::brokers(3);
     world.produce(Fake::plain(5).build());
     let error = |world: &mut World, node, offset, epoch| {
         let mut request = fetch_request(offset);
@@ -336,10 +337,10 @@ fn offsets_out_of_range_and_wrong_leaders_are_told() {
     world.cluster.delete_records("t", 0, 3);
     assert_eq!(error(&mut world, 1, 2, 0), 1);
     assert_eq!(error(&mut world, 1, 3, 1), 75);
-    assert_eq!(error(&mut world, 2, 3, 0), 6);
+    assert_eq!(error(&mut world, 3, 3, 0), 6, "it has no replica");
     world.cluster.move_leader("t", 0, 2);
     assert_eq!(error(&mut world, 2, 3, 0), 74);
-    let response = world.call(1, 12, &fetch_request(3));
+    let response = world.call(3, 12, &fetch_request(3));
     let leader = &response.responses[0].partitions[0].current_leader;
     assert_eq!((leader.leader_id.0, leader.leader_epoch), (2, 1));
     assert_eq!(world.produce(Fake::plain(1).build()), (6, -1));

@@ -38,6 +38,32 @@ pub struct Topic {
     pub partitions: Vec<Partition>,
 }
 
+/// Where a replica's log ends, for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    pub log_end_offset: i64,
+    pub high_watermark: i64,
+    pub last_stable_offset: i64,
+}
+
+/// The log as a consumer finds it at one of its replicas.
+#[derive(Clone, Copy, Debug)]
+pub struct Replica<'a> {
+    pub log: &'a Log,
+    pub ends: Ends,
+}
+
+impl Replica<'_> {
+    /// What readers may see: all that is replicated, or only what is decided, too.
+    pub fn readable_end(&self, read_committed: bool) -> i64 {
+        if read_committed { self.ends.last_stable_offset } else { self.ends.high_watermark }
+    }
+
+    pub fn holds(&self, offset: i64) -> bool {
+        (self.log.log_start_offset()..=self.ends.log_end_offset).contains(&offset)
+    }
+}
+
 #[derive(Debug)]
 pub struct Partition {
     /// -1 while no replica is up.
@@ -47,6 +73,8 @@ pub struct Partition {
     pub log: Log,
     /// The high watermark stays where it is until a hook moves it.
     pub high_watermark_held: bool,
+    /// Followers that a hook holds back, and what each had then.
+    pub held_back: BTreeMap<i32, Ends>,
     /// Old states that brokers which do not lead answer DescribeProducers with.
     pub stale_producers: BTreeMap<i32, ProducerStates>,
     /// Answers that wait for this partition's log to move.
@@ -64,6 +92,7 @@ impl Partition {
             replicas,
             log,
             high_watermark_held: false,
+            held_back: BTreeMap::new(),
             stale_producers: BTreeMap::new(),
             waiters: Vec::new(),
         }
@@ -85,7 +114,40 @@ impl Partition {
         }
     }
 
+    /// The same for a consumer of any replica, as those are that tell where they are (Fetch 11, KIP-392).
+    ///
+    /// # Errors
+    /// Those of [`Self::check_leader`].
+    pub fn check_replica(&self, node: i32, current_leader_epoch: i32) -> Result<(), ResponseError> {
+        match self.check_leader(node, current_leader_epoch) {
+            Err(ResponseError::NotLeaderOrFollower) if self.leader >= 0 && self.replicas.contains(&node) => {
+                Ok(())
+            }
+            checked => checked,
+        }
+    }
+
+    /// What the node has of the log, if it is one of its replicas.
+    pub fn replica(&self, node: i32) -> Replica<'_> {
+        let log = &self.log;
+        let all = Ends {
+            log_end_offset: log.log_end_offset(),
+            high_watermark: log.high_watermark(),
+            last_stable_offset: log.last_stable_offset(),
+        };
+        // It has not more than there is, and deletes what the leader deletes.
+        let reached = |held: i64, end: i64| held.min(end).max(log.log_start_offset().min(end));
+        let held = self.held_back.get(&node).filter(|_| node != self.leader);
+        let ends = held.map_or(all, |held| Ends {
+            log_end_offset: reached(held.log_end_offset, all.log_end_offset),
+            high_watermark: reached(held.high_watermark, all.high_watermark),
+            last_stable_offset: reached(held.last_stable_offset, all.last_stable_offset),
+        });
+        Replica { log, ends }
+    }
+
     pub fn lead(&mut self, leader: i32, leader_epoch: i32) {
+        self.held_back.remove(&leader);
         self.leader = leader;
         self.leader_epoch = leader_epoch;
         if leader >= 0 {

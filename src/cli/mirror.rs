@@ -3,14 +3,14 @@
 use super::client_topics::ClientTopicArgs;
 use super::link::{GroupArgs, LinkArgs};
 use super::mirrormaker::MirrorMakerArgs;
-use super::{Cores, Patterns, some_of};
+use super::{Cores, Patterns, TopicRates, some_of};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use twinlog::config::mirrormaker::{Flow, Line};
 use twinlog::config::{
-    ConfigError, Draft, ExactlyOnce, Isolation, LargeGaps, Merge, MetricsNames, Mover, Offsets, OnLoss,
-    Oversize, RateHours, StartFrom, SyncAcls, rate_hours, text,
+    ConfigError, DeletedTopics, Draft, ExactlyOnce, Isolation, LargeGaps, Merge, MetricsNames, Mover,
+    Offsets, OnLoss, Oversize, RateHours, StartFrom, SyncAcls, rate_hours, text, topic_rates,
 };
 use twinlog::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 
@@ -78,6 +78,12 @@ pub struct MirrorArgs {
     #[arg(long, help_heading = "What to mirror")]
     sync_topic_configs: bool,
 
+    /// What becomes of a topic on the target when it is deleted on the source: keep; flag (the link is unhealthy until it is
+    /// deleted there, too, or excluded); or delete, half a minute later: only what this link alone has written, never what was
+    /// failed over [default: keep]
+    #[arg(long, value_name = "POLICY", value_parser = text::deleted_topics, help_heading = "What to mirror")]
+    deleted_topics: Option<DeletedTopics>,
+
     /// Access rules (ACLs) that are kept in step with the source's: none, readers (about mirrored topics: who may read, and what is
     /// forbidden), or all (who may write, too, and rules about groups and transactional ids, for clients that move over). What is
     /// taken back on the source is taken back, rules that only the target has stay. The file's table [principals] gives principals
@@ -122,6 +128,13 @@ pub struct MirrorArgs {
     #[arg(long, value_name = "MOVER", value_parser = text::mover, help_heading = "How")]
     mover: Option<Mover>,
 
+    /// Where the mirror runs, as the source's brokers call it (broker.rack): partitions are read from a replica there, if there is
+    /// one, so that data need not cross zones twice. The brokers need replica.selector.class =
+    /// org.apache.kafka.common.replica.RackAwareReplicaSelector (Kafka 2.4 or later) [default: client.rack of --source-config;
+    /// else partitions are read from their leaders]
+    #[arg(long, value_name = "RACK", value_parser = text::rack, help_heading = "How")]
+    rack: Option<String>,
+
     /// Cores to run on, one thread each: 0,1 or 2..5 or all [default: all]
     #[arg(long, value_name = "LIST", value_parser = text::cores, help_heading = "How")]
     cores: Option<Cores>,
@@ -134,6 +147,16 @@ pub struct MirrorArgs {
     /// [default: --max-rate at all hours]
     #[arg(long, value_name = "HOURS=RATE[,…]", value_parser = rate_hours, help_heading = "How")]
     max_rate_hours: Option<RateHours>,
+
+    /// What some topics may be read with at most, all that match together; the first pattern that matches counts. Within what
+    /// --max-rate lets [default: no limit]
+    #[arg(long, value_name = "REGEX=RATE[,…]", value_parser = topic_rates, help_heading = "How")]
+    max_rate_topics: Vec<TopicRates>,
+
+    /// Topics that go before the others, as live ones before those whose backlog is read: they have connections of their own and a
+    /// part of the buffers, and are read though --max-rate is reached, so that the others have what is left of it
+    #[arg(long, value_name = "REGEX[,…]", value_parser = text::patterns, help_heading = "How")]
+    first: Vec<Patterns>,
 
     /// Memory for payloads on their way, all cores together, at least 4MiB [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = text::memory_bytes, help_heading = "How")]
@@ -310,8 +333,11 @@ impl MirrorArgs {
             buffer_bytes: self.buffer_bytes,
             max_rate_bytes: self.max_rate,
             max_rate_hours: self.max_rate_hours,
+            max_rate_topics: some_of(self.max_rate_topics),
+            first: some_of(self.first),
             replication_factor: self.replication_factor,
             sync_topic_configs: self.sync_topic_configs.then_some(true),
+            deleted_topics: self.deleted_topics,
             sync_acls: self.sync_acls,
             sync_quotas: self.sync_quotas.then_some(true),
             topic_configs_interval_ms: self.topic_configs_interval_ms,
@@ -319,6 +345,7 @@ impl MirrorArgs {
             zombie_bound_ms: self.zombie_bound_ms,
             fetch_bytes_max: self.fetch_bytes_max,
             fetch_wait_ms: self.fetch_wait_ms,
+            rack: self.rack,
             connections_per_broker: self.connections_per_broker,
             listen: self.listen,
             metrics_names: self.metrics_names,

@@ -149,6 +149,7 @@ pub enum Command {
 type Addresses = Vec<Address>;
 type Patterns = Vec<Regex>;
 type Renames = Vec<(String, String)>;
+type TopicRates = Vec<twinlog::config::TopicRate>;
 type Cores = Vec<usize>;
 
 /// What an argument says that may be given again; None when it was not given.

@@ -2,9 +2,9 @@
 
 use super::placeholder::Machine;
 use super::{
-    Address, ClientTopics, Cluster, ExactlyOnce, Heartbeats, Instances, Isolation, LargeGaps, Merge,
-    MetricsNames, Mirror, Mover, Offsets, OnLoss, Oversize, Properties, RateHours, Security, StartFrom,
-    SyncAcls, TopicNames, Transform, share, text,
+    Address, ClientTopics, Cluster, DeletedTopics, ExactlyOnce, Heartbeats, Instances, Isolation, LargeGaps,
+    Merge, MetricsNames, Mirror, Mover, Offsets, OnLoss, Oversize, Properties, RateHours, Security,
+    StartFrom, SyncAcls, TopicNames, TopicRate, Transform, share, text,
 };
 use crate::limits::{BUFFER_BYTES, BUFFER_BYTES_MIN};
 use regex::Regex;
@@ -63,8 +63,11 @@ pub struct Draft {
     pub buffer_bytes: Option<usize>,
     pub max_rate_bytes: Option<u64>,
     pub max_rate_hours: Option<RateHours>,
+    pub max_rate_topics: Option<Vec<TopicRate>>,
+    pub first: Option<Vec<regex::Regex>>,
     pub replication_factor: Option<i16>,
     pub sync_topic_configs: Option<bool>,
+    pub deleted_topics: Option<DeletedTopics>,
     pub sync_acls: Option<SyncAcls>,
     pub sync_quotas: Option<bool>,
     pub topic_configs_interval_ms: Option<u64>,
@@ -73,6 +76,7 @@ pub struct Draft {
     pub client_id: Option<String>,
     pub fetch_bytes_max: Option<usize>,
     pub fetch_wait_ms: Option<u64>,
+    pub rack: Option<String>,
     pub request_timeout_ms: Option<u64>,
     pub connections_per_broker: Option<usize>,
     pub listen: Option<SocketAddr>,
@@ -168,8 +172,11 @@ impl Draft {
             buffer_bytes: self.buffer_bytes.or(other.buffer_bytes),
             max_rate_bytes: self.max_rate_bytes.or(other.max_rate_bytes),
             max_rate_hours: self.max_rate_hours.or(other.max_rate_hours),
+            max_rate_topics: self.max_rate_topics.or(other.max_rate_topics),
+            first: self.first.or(other.first),
             replication_factor: self.replication_factor.or(other.replication_factor),
             sync_topic_configs: self.sync_topic_configs.or(other.sync_topic_configs),
+            deleted_topics: self.deleted_topics.or(other.deleted_topics),
             sync_acls: self.sync_acls.or(other.sync_acls),
             sync_quotas: self.sync_quotas.or(other.sync_quotas),
             topic_configs_interval_ms: self.topic_configs_interval_ms.or(other.topic_configs_interval_ms),
@@ -178,6 +185,7 @@ impl Draft {
             client_id: self.client_id.or(other.client_id),
             fetch_bytes_max: self.fetch_bytes_max.or(other.fetch_bytes_max),
             fetch_wait_ms: self.fetch_wait_ms.or(other.fetch_wait_ms),
+            rack: self.rack.or(other.rack),
             request_timeout_ms: self.request_timeout_ms.or(other.request_timeout_ms),
             connections_per_broker: self.connections_per_broker.or(other.connections_per_broker),
             listen: self.listen.or(other.listen),
@@ -196,7 +204,8 @@ impl Draft {
     }
 
     /// The whole, with defaults for what nobody said, and with the relations between the parts checked.
-    pub fn build(self) -> Result<Mirror, ConfigError> {
+    pub fn build(mut self) -> Result<Mirror, ConfigError> {
+        let rack = self.rack()?;
         let instances = self.instances()?;
         let client_topics = ClientTopics::of(&self)?;
         let mut exclude = self.exclude.unwrap_or_default();
@@ -243,9 +252,12 @@ impl Draft {
             cores: self.cores.unwrap_or_default(),
             buffer_bytes: self.buffer_bytes.unwrap_or(BUFFER_BYTES),
             max_rate_bytes: self.max_rate_bytes,
+            max_rate_topics: self.max_rate_topics.unwrap_or_default(),
+            first: self.first.unwrap_or_default(),
             max_rate_hours: self.max_rate_hours.unwrap_or_default(),
             replication_factor: self.replication_factor,
             sync_topic_configs: self.sync_topic_configs.unwrap_or(false),
+            deleted_topics: self.deleted_topics.unwrap_or_default(),
             sync_acls: self.sync_acls.unwrap_or_default(),
             principals: self.principals.unwrap_or_default(),
             sync_quotas: self.sync_quotas.unwrap_or(false),
@@ -254,6 +266,7 @@ impl Draft {
             zombie_bound_ms: self.zombie_bound_ms.unwrap_or(30_000),
             fetch_bytes_max: self.fetch_bytes_max.unwrap_or(48 << 20),
             fetch_wait_ms: self.fetch_wait_ms.unwrap_or(500).try_into().unwrap_or(i32::MAX),
+            rack,
             request_timeout_ms: self.request_timeout_ms.unwrap_or(20_000),
             connections_per_broker: self.connections_per_broker.unwrap_or(1),
             listen: self.listen,
@@ -314,6 +327,19 @@ impl Draft {
         })
     }
 
+    /// Kafka's clients have it among a cluster's settings.
+    fn rack(&mut self) -> Result<Option<String>, ConfigError> {
+        let theirs = self.source_properties.take("client.rack");
+        if self.rack.is_some() {
+            return Ok(self.rack.take());
+        }
+        let rack = theirs.filter(|value| !value.text.expose().is_empty()).map(|value| {
+            text::rack(value.text.expose())
+                .map_err(|problem| ConfigError(format!("{}: {problem}", value.origin)))
+        });
+        rack.transpose()
+    }
+
     /// The source alone, for commands that need nothing else.
     pub fn source_cluster(&self) -> Result<Cluster, ConfigError> {
         cluster("source", self.source.clone(), self.source_properties.clone())
@@ -366,6 +392,14 @@ fn check(mirror: &Mirror) -> Result<(), ConfigError> {
             "buffer-bytes is {}; the least is {BUFFER_BYTES_MIN} (4MiB)",
             mirror.buffer_bytes
         ));
+    }
+    if mirror.deleted_topics == DeletedTopics::Delete
+        && (mirror.instances.is_some() || mirror.share.is_some())
+    {
+        // Its first part does not know what the others have handed over.
+        return refuse(
+            "deleted-topics delete is for links that one instance mirrors; with several use flag".into(),
+        );
     }
     if let Some(instances) = &mirror.instances {
         check_instances(mirror, instances)?;
@@ -479,6 +513,20 @@ mod tests {
     }
 
     #[test]
+    fn the_source_says_where_its_client_is() {
+        let file = |rack: &str| {
+            let content = format!("bootstrap.servers=c:3\nclient.rack={rack}\n");
+            Draft::from_properties("f", &content, ClusterName::Source).unwrap().or(enough())
+        };
+        let rack = |draft: Draft| draft.build().unwrap().rack;
+        assert_eq!((rack(file("eu-1a")), rack(file("")), rack(enough())), (Some("eu-1a".into()), None, None));
+        let flag = Draft { rack: Some("eu-1b".into()), ..Draft::default() };
+        assert_eq!(rack(flag.or(file("eu-1a"))).as_deref(), Some("eu-1b"));
+        let long = file(&"x".repeat(300)).build().unwrap_err();
+        assert!(long.0.contains("client.rack") && long.0.contains("broker.rack"), "{long}");
+    }
+
+    #[test]
     fn a_properties_file_tells_of_a_cluster_and_flags_win() {
         let file = "bootstrap.servers=c:3\nsecurity.protocol=SSL\nssl.truststore.location=/ca.pem\n";
         let file = Draft::from_properties("f", file, ClusterName::Source).unwrap();
@@ -528,6 +576,9 @@ mod tests {
         assert!(many.0.contains("buffer-bytes"), "{many}");
         let ends = Draft { until_caught_up: Some(true), ..shared }.build().unwrap_err();
         assert!(ends.0.contains("until-caught-up"), "{ends}");
+        let deletes =
+            Draft { deleted_topics: Some(DeletedTopics::Delete), instances: Some(true), ..enough() };
+        assert!(deletes.build().unwrap_err().0.contains("use flag"));
         let timeout = Draft { request_timeout_ms: Some(100), ..enough() }.build().unwrap_err();
         assert!(timeout.0.contains("fetch-wait-ms"), "{timeout}");
     }

@@ -2,7 +2,7 @@
 //! two stand Kafka's own settings of clients, too. The tables `[[transform]]` are read by [`super::transforms`].
 
 use super::text::{self, log_format};
-use super::{ConfigError, Draft, hours, nearest, security, transforms};
+use super::{ConfigError, Draft, hours, nearest, security, topic_rates, transforms};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
@@ -128,8 +128,11 @@ const KEYS: &[Key] = keys! {
     mirror."buffer-bytes" => buffer_bytes: scalar, text::memory_bytes;
     mirror."max-rate" => max_rate_bytes: scalar, text::byte_rate;
     mirror."max-rate-hours" => max_rate_hours: list, hours::rate_hours;
+    mirror."max-rate-topics" => max_rate_topics: list, topic_rates;
+    mirror."first" => first: list, text::patterns;
     mirror."replication-factor" => replication_factor: integer, text::replication_factor;
     mirror."sync-topic-configs" => sync_topic_configs: boolean, text::boolean;
+    mirror."deleted-topics" => deleted_topics: string, text::deleted_topics;
     mirror."sync-acls" => sync_acls: string, text::sync_acls;
     mirror."sync-quotas" => sync_quotas: boolean, text::boolean;
     mirror."topic-configs-interval-ms" => topic_configs_interval_ms: integer, text::milliseconds;
@@ -138,6 +141,7 @@ const KEYS: &[Key] = keys! {
     mirror."client-id" => client_id: string, text::client_id;
     mirror."fetch-bytes-max" => fetch_bytes_max: scalar, text::memory_bytes;
     mirror."fetch-wait-ms" => fetch_wait_ms: integer, text::milliseconds;
+    mirror."rack" => rack: string, text::rack;
     mirror."request-timeout-ms" => request_timeout_ms: integer, text::milliseconds;
     mirror."connections-per-broker" => connections_per_broker: integer, text::count;
     mirror."listen" => listen: scalar, text::listen;
@@ -305,8 +309,8 @@ impl File<'_> {
 mod tests {
     use super::*;
     use crate::config::{
-        ExactlyOnce, Heartbeats, Isolation, LargeGaps, LogFormat, Merge, MetricsNames, Mover, Offsets,
-        OnLoss, Oversize, StartFrom, SyncAcls,
+        DeletedTopics, ExactlyOnce, Heartbeats, Isolation, LargeGaps, LogFormat, Merge, MetricsNames, Mover,
+        Offsets, OnLoss, Oversize, StartFrom, SyncAcls, rate_of,
     };
 
     #[test]
@@ -360,11 +364,15 @@ mod tests {
             replication-factor = 2
             max-rate = "50MB/s"
             max-rate-hours = ["08:00-18:00=20MB/s", "Sat 00:00-24:00=none"]
+            max-rate-topics = ['c\..{1,2}=5MB/s', 'd=6MB/s']
+            first = ["f.*"]
+            rack = "eu-1a"
             listen = 9464
             metrics-names = "both"
             control-token-file = "/token"
             pause = ["p.*"]
             sync-topic-configs = true
+            deleted-topics = "flag"
             sync-acls = "readers"
             sync-quotas = true
             topic-configs-interval-ms = 88
@@ -430,6 +438,10 @@ mod tests {
         assert_eq!(mirror.control_token_file.as_deref(), Some("/token".as_ref()));
         assert!(mirror.pause[0].is_match("px") && mirror.pause.len() == 1);
         assert_eq!((mirror.sync_topic_configs, mirror.topic_configs_interval_ms), (true, 88));
+        let rates = &mirror.max_rate_topics;
+        assert_eq!((rate_of(rates, "c.1"), rates[1].bytes_per_second), (Some(0), 6_000_000));
+        assert!(mirror.first[0].is_match("f1") && mirror.rack.as_deref() == Some("eu-1a"));
+        assert_eq!(mirror.deleted_topics, DeletedTopics::Flag);
         assert_eq!((mirror.sync_acls, mirror.sync_quotas), (SyncAcls::Readers, true));
         assert_eq!((mirror.metadata_refresh_ms, mirror.zombie_bound_ms), (1000, 5000));
         assert_eq!((mirror.fetch_bytes_max, mirror.fetch_wait_ms), (1 << 20, 100));

@@ -16,6 +16,7 @@ mod secret;
 pub mod security;
 pub mod share;
 pub mod text;
+mod topic_rates;
 pub mod transforms;
 
 pub use changes::changes;
@@ -31,6 +32,7 @@ pub use registry::{Registry, RegistryLogin};
 pub use secret::Secret;
 pub use security::Security;
 pub use share::{Instances, Share};
+pub use topic_rates::{TopicRate, rate_of, topic_rates};
 pub use transforms::Transform;
 
 use std::collections::BTreeMap;
@@ -115,6 +117,16 @@ pub enum OnLoss {
     Halt,
     /// Writes the offsets into the gap ledger and goes on behind them.
     RecordAndContinue,
+}
+
+/// What becomes of the target's topic when the source's is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeletedTopics {
+    #[default]
+    Keep,
+    /// It is kept, and the link is unhealthy until somebody has seen to it.
+    Flag,
+    Delete,
 }
 
 /// Which of the source's access rules the target gets.
@@ -274,12 +286,17 @@ pub struct Mirror {
     pub max_rate_bytes: Option<u64>,
     /// The limit at certain hours instead.
     pub max_rate_hours: RateHours,
+    /// What some topics may take of it at most.
+    pub max_rate_topics: Vec<TopicRate>,
+    /// Topics that go before the others.
+    pub first: Vec<regex::Regex>,
     /// Memory for payloads, all shards together.
     pub buffer_bytes: usize,
     /// Replication factor of created topics. None: the source's, bounded by the number of target brokers.
     pub replication_factor: Option<i16>,
     /// Keep the settings of topics on the target in step with the source's, and how often to compare them.
     pub sync_topic_configs: bool,
+    pub deleted_topics: DeletedTopics,
     pub topic_configs_interval_ms: u64,
     /// Which access rules are kept in step, too, and whose principals have other names on the target.
     pub sync_acls: SyncAcls,
@@ -297,6 +314,8 @@ pub struct Mirror {
     pub fetch_bytes_max: usize,
     /// How long a source broker may hold a fetch that finds nothing.
     pub fetch_wait_ms: i32,
+    /// Where the mirror is, as the source's brokers name places (`broker.rack`).
+    pub rack: Option<String>,
     /// An unanswered request is a lost connection after this time.
     pub request_timeout_ms: u64,
     /// Connections to each target broker, per shard.

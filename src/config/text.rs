@@ -4,8 +4,8 @@
 use super::names::{TopicNames, check_topic_name};
 use super::share::{PARTS_MAX, part_in};
 use super::{
-    Address, ExactlyOnce, Heartbeats, Isolation, LargeGaps, LogFormat, Merge, MetricsNames, Mover, Offsets,
-    OnLoss, Oversize, StartFrom, SyncAcls,
+    Address, DeletedTopics, ExactlyOnce, Heartbeats, Isolation, LargeGaps, LogFormat, Merge, MetricsNames,
+    Mover, Offsets, OnLoss, Oversize, StartFrom, SyncAcls,
 };
 use crate::limits::{STATE_TOPIC_PREFIX, TOPIC_NAME_BYTES_MAX};
 use regex::Regex;
@@ -82,9 +82,15 @@ pub fn file(text: &str) -> Result<PathBuf, String> {
 
 /// A list of topic patterns. Commas part them, except inside brackets, where they belong to the expression (`a{1,3}`).
 pub fn patterns(text: &str) -> Result<Vec<Regex>, String> {
+    let all = listed(text).map(pattern).collect::<Result<Vec<_>, _>>()?;
+    if all.is_empty() { Err("expected a regular expression, found nothing".into()) } else { Ok(all) }
+}
+
+/// What commas part, but for those inside brackets.
+pub fn listed(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0usize;
     let mut escaped = false;
-    let parts = text.split(|c| {
+    let parts = text.split(move |c| {
         let inside = depth > 0;
         match c {
             _ if std::mem::take(&mut escaped) => return false,
@@ -95,9 +101,7 @@ pub fn patterns(text: &str) -> Result<Vec<Regex>, String> {
         }
         c == ',' && !inside
     });
-    let all =
-        parts.map(str::trim).filter(|part| !part.is_empty()).map(pattern).collect::<Result<Vec<_>, _>>()?;
-    if all.is_empty() { Err("expected a regular expression, found nothing".into()) } else { Ok(all) }
+    parts.map(str::trim).filter(|part| !part.is_empty())
 }
 
 /// A regular expression that must match the whole topic name, as in Kafka's own tools.
@@ -267,6 +271,16 @@ pub fn on_loss(text: &str) -> Result<OnLoss, String> {
         "halt" => Ok(OnLoss::Halt),
         "record-and-continue" => Ok(OnLoss::RecordAndContinue),
         _ => Err(format!("`{text}` is none of: halt, record-and-continue")),
+    }
+}
+
+/// `keep`, `flag` or `delete`.
+pub fn deleted_topics(text: &str) -> Result<DeletedTopics, String> {
+    match text {
+        "keep" => Ok(DeletedTopics::Keep),
+        "flag" => Ok(DeletedTopics::Flag),
+        "delete" => Ok(DeletedTopics::Delete),
+        _ => Err(format!("`{text}` is none of: keep, flag, delete")),
     }
 }
 
@@ -471,6 +485,14 @@ pub fn boolean(text: &str) -> Result<bool, String> {
 pub fn client_id(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > 200 || text.contains(char::is_control) {
         return Err("a client id must be 1 to 200 printable characters".into());
+    }
+    Ok(text.into())
+}
+
+/// A place, as brokers name theirs (`broker.rack`).
+pub fn rack(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 200 || text.contains(char::is_control) {
+        return Err("a rack has a name of 1 to 200 printable characters, that of broker.rack".into());
     }
     Ok(text.into())
 }

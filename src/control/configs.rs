@@ -32,6 +32,8 @@ const YOUNGEST: &str = "message.timestamp.after.max.ms";
 const CLEANUP: &str = "cleanup.policy";
 const IN_SYNC: &str = "min.insync.replicas";
 const EXPIRATION: &str = "producer.id.expiration.ms";
+/// Who says which replica a consumer reads (KIP-392).
+pub const REPLICA_SELECTOR: &str = "replica.selector.class";
 
 /// A topic's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -229,6 +231,13 @@ pub fn unfit(topic: &str, source: &TopicConfigs, target: &TopicConfigs, oversize
         say(Weight::Stops, text);
     }
     findings
+}
+
+/// A broker's `replica.selector.class`, empty where it has none. None when the answer does not tell.
+pub fn replica_selector(answer: &DescribeConfigsResponse) -> Option<String> {
+    let broker = answer.results.iter().find(|result| result.resource_type == BROKER_RESOURCE)?;
+    let config = broker.configs.iter().find(|config| &*config.name == REPLICA_SELECTOR)?;
+    Some(config.value.as_ref().map(ToString::to_string).unwrap_or_default())
 }
 
 /// A broker's `producer.id.expiration.ms` that is in force while it loads its logs: the one from its properties file, or the

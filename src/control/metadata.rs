@@ -5,7 +5,7 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -53,6 +53,8 @@ pub struct Observed {
     /// Broker id, -1 when unknown.
     pub controller: i32,
     pub brokers: BTreeMap<i32, Address>,
+    /// Where they are, but for those that have no rack.
+    pub racks: BTreeSet<String>,
     pub topics: BTreeMap<String, Topic>,
 }
 
@@ -74,6 +76,8 @@ impl Observed {
             let port = u16::try_from(broker.port).ok()?;
             Some((broker.node_id.0, Address { host: broker.host.to_string(), port }))
         });
+        let racks = answer.brokers.iter().filter_map(|broker| broker.rack.as_ref());
+        let racks = racks.filter(|rack| !rack.is_empty());
         let topics = answer.topics.iter().filter_map(|topic| {
             let name = topic.name.as_ref()?.0.to_string();
             Some((name.clone(), Topic::read(name, topic)))
@@ -82,6 +86,7 @@ impl Observed {
             cluster_id: answer.cluster_id.as_ref().map(ToString::to_string).unwrap_or_default(),
             controller: answer.controller_id.0,
             brokers: brokers.collect(),
+            racks: racks.map(ToString::to_string).collect(),
             topics: topics.collect(),
         }
     }

@@ -5,6 +5,7 @@ pub mod acls;
 pub mod checkpoints;
 pub mod config_sync;
 pub mod configs;
+pub mod deleted;
 pub mod finding;
 pub mod forecast;
 pub mod groups;

@@ -2,7 +2,7 @@
 
 use super::configs::{self, TopicConfigs};
 use super::metadata::{Observed, Topic};
-use super::topics::{select, unmatched};
+use super::topics::{idle, select, unmatched};
 use crate::config::Mirror;
 use crate::error;
 use std::collections::BTreeMap;
@@ -72,6 +72,7 @@ pub fn plan(
     if !selected.is_empty() {
         // When nothing is, `topics::no_match` has more to say.
         plan.warnings = unmatched(config, source);
+        plan.warnings.extend(idle(config, &selected));
     }
     for topic in selected {
         let there = match config.target.names.checked(&topic.name) {

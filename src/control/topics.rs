@@ -130,6 +130,21 @@ pub fn unmatched(config: &Mirror, source: &Observed) -> Vec<String> {
     config.topics.iter().filter(is_idle).map(sentence).collect()
 }
 
+/// A sentence for each pattern that singles out topics to be mirrored, and finds none.
+pub fn idle(config: &Mirror, selected: &[&Topic]) -> Vec<String> {
+    let first = config.first.iter().map(|pattern| ("--first", pattern));
+    let rates = config.max_rate_topics.iter().map(|rate| ("--max-rate-topics", &rate.topics));
+    let names = || selected.iter().map(|topic| &*topic.name);
+    let is_idle = |(_, pattern): &(&str, &Regex)| !names().any(|name| pattern.is_match(name));
+    let sentence = |(flag, pattern): (&str, &Regex)| {
+        let typed = typed(pattern);
+        let hint =
+            nearest(typed, names()).map(|alike| format!("; did you mean {alike}?")).unwrap_or_default();
+        format!("no topic that is mirrored matches {typed} of {flag} yet{hint}")
+    };
+    first.chain(rates).filter(is_idle).map(sentence).collect()
+}
+
 fn names_of<'a>(topics: impl IntoIterator<Item = &'a Topic>) -> Vec<&'a str> {
     topics.into_iter().map(|topic| &*topic.name).collect()
 }
@@ -143,6 +158,7 @@ pub(super) mod tests {
     use super::*;
     use crate::config::{Draft, text};
     use crate::control::metadata::Partition;
+    use std::collections::BTreeSet;
     use uuid::Uuid;
 
     pub(crate) fn config(topics: &[&str], exclude: &[&str]) -> Mirror {
@@ -170,6 +186,7 @@ pub(super) mod tests {
             cluster_id: "A".into(),
             controller: 0,
             brokers: (0..brokers).map(|id| (id, address(id))).collect(),
+            racks: BTreeSet::new(),
             topics: topics
                 .iter()
                 .map(|&(name, partitions)| (name.to_owned(), topic(name, partitions)))
@@ -229,6 +246,24 @@ pub(super) mod tests {
             [
                 "no topic of the source matches clikcs yet; did you mean clicks?",
                 "no topic of the source matches .*z yet"
+            ]
+        );
+    }
+
+    #[test]
+    fn who_singles_out_nothing_is_told() {
+        let source = cluster(1, &[("orders", 1), ("clicks", 1)]);
+        let config = Mirror {
+            first: text::patterns("order,clicks").unwrap(),
+            max_rate_topics: crate::config::topic_rates("orders=1MB/s,x.*=2MB/s").unwrap(),
+            ..config(&["orders"], &[])
+        };
+        assert_eq!(
+            idle(&config, &select(&config, &source)),
+            [
+                "no topic that is mirrored matches order of --first yet; did you mean orders?",
+                "no topic that is mirrored matches clicks of --first yet",
+                "no topic that is mirrored matches x.* of --max-rate-topics yet"
             ]
         );
     }

@@ -13,9 +13,11 @@ use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
     BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
     DescribeClusterRequest, DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
@@ -24,11 +26,15 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use uuid::Uuid;
 
 const METADATA: (i16, i16) = (0, 12);
+/// From here on no topic is made by being asked for.
+const METADATA_HARMLESS_MIN: i16 = 4;
 const CREATE_TOPICS: (i16, i16) = (2, 7);
 /// The versions that name topics.
 const DELETE_TOPICS: (i16, i16) = (1, 5);
+const DELETE_TOPICS_BY_ID: (i16, i16) = (6, 6);
 const CREATE_PARTITIONS: (i16, i16) = (0, 3);
 const DESCRIBE_CONFIGS_KEY: i16 = 32;
 const DESCRIBE_CONFIGS: (i16, i16) = (0, 4);
@@ -50,6 +56,7 @@ const TOPIC_RESOURCE: i8 = 2;
 const BROKER_RESOURCE: i8 = 4;
 const EXPIRATION_KEY: &str = "producer.id.expiration.ms";
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+const UNKNOWN_TOPIC_ID: i16 = 100;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const ALTER_TIMEOUT_MS: i32 = 15_000;
 /// Resources in one DescribeConfigs request, topics in one ListOffsets request.
@@ -243,17 +250,20 @@ impl Admin {
         Ok(configs)
     }
 
+    /// What [`configs::replica_selector`] finds at one of the brokers.
+    pub fn replica_selector(&mut self) -> Result<Option<String>, AdminError> {
+        let Some(&broker) = self.observed.brokers.keys().next() else { return Ok(None) };
+        let answer = self.describe(broker, vec![broker_setting(broker, configs::REPLICA_SELECTOR)])?;
+        Ok(configs::replica_selector(&answer))
+    }
+
     /// The smallest static `producer.id.expiration.ms` of the cluster's brokers: that is what holds when logs are loaded.
     /// None if a broker does not tell.
     pub fn producer_id_expiration_ms(&mut self) -> Result<Option<i64>, AdminError> {
         let brokers: Vec<i32> = self.observed.brokers.keys().copied().collect();
         let mut smallest = None;
         for broker in brokers {
-            let resource = DescribeConfigsResource::default()
-                .with_resource_type(BROKER_RESOURCE)
-                .with_resource_name(StrBytes::from_string(broker.to_string()))
-                .with_configuration_keys(Some(vec![StrBytes::from_static_str(EXPIRATION_KEY)]));
-            let answer = self.describe(broker, vec![resource])?;
+            let answer = self.describe(broker, vec![broker_setting(broker, EXPIRATION_KEY)])?;
             let Some(expiration_ms) = configs::producer_id_expiration_ms(&answer) else { return Ok(None) };
             smallest = Some(smallest.map_or(expiration_ms, |smallest: i64| smallest.min(expiration_ms)));
         }
@@ -355,6 +365,37 @@ impl Admin {
             let name = topic.name.as_ref().map(|name| name.0.to_string()).unwrap_or_default();
             check(topic.error_code, &format!("deleting topic {name}"))
         })
+    }
+
+    /// Deletes the topic that has this id (Kafka 2.8), and none that has been made under its name since.
+    pub fn delete_topic(&mut self, topic: &str, id: Uuid) -> Result<(), AdminError> {
+        let (min, max) = DELETE_TOPICS_BY_ID;
+        let controller = self.controller();
+        let answer = self.client.call(controller, min, max, |_| {
+            let topic = DeleteTopicState::default().with_name(None).with_topic_id(id);
+            DeleteTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(ALTER_TIMEOUT_MS)
+        })?;
+        self.is_stale = true;
+        let code =
+            answer.responses.first().ok_or(AdminError::Missing("what became of the topic"))?.error_code;
+        if code == UNKNOWN_TOPIC_ID { Ok(()) } else { check(code, &format!("deleting topic {topic}")) }
+    }
+
+    /// Whether every broker says that there is no topic of this name. Of one that this user may not see they do not say so.
+    pub fn has_no_topic(&mut self, topic: &str) -> Result<bool, AdminError> {
+        let names = [self.text_on_wire(topic).to_string()];
+        let brokers: Vec<i32> = self.observed.brokers.keys().copied().collect();
+        let (_, max) = METADATA;
+        for &broker in &brokers {
+            // Earlier versions may make the topic.
+            let ask = |version| Observed::request(version, Some(&names));
+            let answer = self.client.call(broker, METADATA_HARMLESS_MIN, max, ask)?;
+            let is_unknown = |topic: &MetadataResponseTopic| topic.error_code == UNKNOWN_TOPIC_OR_PARTITION;
+            if answer.topics.is_empty() || !answer.topics.iter().all(is_unknown) {
+                return Ok(false);
+            }
+        }
+        Ok(!brokers.is_empty())
     }
 
     /// Grows a topic to `count` partitions; or only asks whether that would go well.
@@ -618,6 +659,14 @@ impl Admin {
 }
 
 /// The broker's own words on an error, to be put behind what was tried.
+/// One setting of a broker, to be described.
+fn broker_setting(broker: i32, key: &'static str) -> DescribeConfigsResource {
+    DescribeConfigsResource::default()
+        .with_resource_type(BROKER_RESOURCE)
+        .with_resource_name(StrBytes::from_string(broker.to_string()))
+        .with_configuration_keys(Some(vec![StrBytes::from_static_str(key)]))
+}
+
 fn said(message: Option<&str>) -> String {
     message.map(|message| format!(" (it says: {message})")).unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 mod acls;
 mod both_ways;
 mod configs;
+mod deleted;
 mod ends;
 mod groups;
 mod letters;
@@ -31,7 +32,7 @@ use super::recipes::Recipes;
 use super::runtime::{self, ShardHandle};
 use super::security::Access;
 use super::transactions::TransactionTask;
-use crate::config::{Mirror, StartFrom};
+use crate::config::{Mirror, StartFrom, rate_of};
 use crate::control::configs::TopicConfigs;
 use crate::control::ledger::{self, Effect, Ledger, Peers};
 use crate::control::planner::LanePlan;
@@ -125,6 +126,7 @@ pub(super) struct Session<'a> {
     config_sync: self::configs::ConfigSync,
     acl_sync: acls::AclSync,
     quota_sync: quotas::QuotaSync,
+    deleted: deleted::Deleted,
     room: room::Room,
     letters: letters::Letters,
     recipes: Recipes,
@@ -249,6 +251,7 @@ impl<'a> Session<'a> {
             config_sync: self::configs::ConfigSync::default(),
             acl_sync: acls::AclSync::default(),
             quota_sync: quotas::QuotaSync::default(),
+            deleted: deleted::Deleted::default(),
             room: room::Room::default(),
             letters: letters::Letters::none(),
             recipes,
@@ -279,6 +282,7 @@ impl<'a> Session<'a> {
                 buffer_bytes,
                 fetch_bytes_max: config.fetch_bytes_max,
                 fetch_wait_ms: config.fetch_wait_ms,
+                rack: config.rack.clone().unwrap_or_default(),
                 request_timeout_ms: config.request_timeout_ms,
                 zombie_bound_ms: config.zombie_bound_ms,
                 connections_per_broker: config.connections_per_broker,
@@ -488,6 +492,8 @@ impl<'a> Session<'a> {
                     mode: bound.mode,
                     zombies_until_us,
                     recipe: self.recipes.of(self.config, &plan.topic),
+                    limit: rate_of(&self.config.max_rate_topics, &plan.topic),
+                    is_first: self.config.first.iter().any(|first| first.is_match(&plan.topic)),
                 })));
             }
             Err((kind, detail)) => {

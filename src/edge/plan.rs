@@ -12,6 +12,7 @@ use crate::control::acls::{changes, planned, wanted};
 use crate::control::configs::TopicConfigs;
 use crate::control::finding::{About, Finding, Weight};
 use crate::control::forecast::exactness::{self, Guarded, Sent, Since, Way};
+use crate::control::forecast::racks::{self, Racks};
 use crate::control::forecast::rights::{self, Operations};
 use crate::control::forecast::{ClusterFacts, Facts, Forecast, Place, Position, features, forecast};
 use crate::control::ledger::{self, Effect, Ledger, Peers, state_topic};
@@ -205,7 +206,18 @@ impl<'a> Look<'a> {
             no_link_group: self.note(about(side), no_link_group).unwrap_or_default(),
             ..rights::Rights::default()
         };
-        ClusterFacts { observed, versions, unreachable, configs: BTreeMap::new(), rights }
+        let racks = self.racks(side);
+        ClusterFacts { observed, versions, unreachable, configs: BTreeMap::new(), rights, racks }
+    }
+
+    /// Where the source's brokers are, and whether they send readers to each other, for a mirror that cares.
+    fn racks(&mut self, side: Side) -> Racks {
+        if side == Side::Target || self.config.rack.is_none() {
+            return Racks::default();
+        }
+        let selector = self.source.replica_selector();
+        let selector = self.note(About::Source, selector).flatten();
+        Racks { racks: self.source.observed().racks.clone(), selector }
     }
 
     /// Asks the target whether it would do what the plan says. What it refuses for want of a right is noted with the rights, the
@@ -431,6 +443,7 @@ fn findings(
     // The rest is for those who plan.
     found.retain(|finding| finding.weight > Weight::Note);
     let transacts = partitions.iter().any(|begun| Way::of(config, begun.mode) == Way::InTransactions);
+    found.extend(racks::findings(config, &source.racks));
     found.extend(rights::missing(config, &source.rights, &target.rights, transacts));
     for (topic, why) in topics::left_out(config, &source.observed) {
         found.push(Finding::of_topic(Weight::Note, topic, format!("not mirrored: {why}")));

@@ -29,6 +29,8 @@ pub struct Settings {
     pub buffer_bytes: usize,
     pub fetch_bytes_max: usize,
     pub fetch_wait_ms: i32,
+    /// Where the mirror is: leaders may send it to a replica there. Empty: they are not told.
+    pub rack: String,
     pub request_timeout_ms: u64,
     pub zombie_bound_ms: u64,
     /// The largest gap that is filled with control records, and the largest that empty transactions fill where the link may not
@@ -182,6 +184,10 @@ pub struct LaneStart {
     pub zombies_until_us: u64,
     /// What is changed of the topic's records. None: nothing, and batches pass as they are.
     pub recipe: Option<Arc<Recipe>>,
+    /// Which of the limits of [`Command::Limits`] holds for it.
+    pub limit: Option<usize>,
+    /// It goes before the others.
+    pub is_first: bool,
 }
 
 /// Control → shard.
@@ -241,6 +247,8 @@ pub enum Command {
     Throttle {
         bytes_per_second: Option<u64>,
     },
+    /// The most to fetch in a second for lanes that have a limit of their own, all of the shard's with the same one together.
+    Limits(Vec<u64>),
     /// Send no more; end each lane when what it sent is settled.
     Drain,
 }

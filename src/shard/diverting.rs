@@ -197,6 +197,8 @@ mod tests {
             mode: OffsetMode::Append,
             zombies_until_us: 0,
             recipe: None,
+            limit: None,
+            is_first: false,
         };
         Lane::new(start, Path::Copy, Merge::Never)
     }

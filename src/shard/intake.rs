@@ -1,35 +1,24 @@
-//! From a source broker's answer to accepted batches, and the next fetch.
+//! From a source broker's answer to accepted batches.
 
 use super::api::{ConnId, Event, Side, StopKind, Want};
-use super::lane::{FetchFrom, Path, Verdict};
-use super::source::{Changes, Slot, Source, Tag, Walk, Walking};
-use super::{FETCH_PAUSE_MS, Key, Member, Shard};
+use super::lane::{Path, Verdict};
+use super::source::{Slot, Source, Tag, Walk, Walking};
+use super::{FETCH_PAUSE_MS, Key, Shard};
 use crate::config::Isolation;
 use crate::conn::Read;
 use crate::error::{self, Verdict as ErrorVerdict};
-use crate::limits::{BATCH_HEADER_BYTES, LANE_PENDING_BYTES_MAX, OLD_BATCH_BYTES};
+use crate::limits::{BATCH_HEADER_BYTES, OLD_BATCH_BYTES};
 use crate::time::Now;
-use crate::wire::TopicKey;
 use crate::wire::batch::BatchHeader;
-use crate::wire::fetch::{
-    FetchPartition, FetchRequest, FetchWalk, PartitionHead, VERSIONS, WHOLE_MIN, Walked,
-};
+use crate::wire::fetch::{FetchWalk, PartitionHead, VERSIONS, WHOLE_MIN, Walked};
 use crate::wire::legacy::message::MessageHeader;
 use crate::wire::produce::Payload;
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
-const FETCH_KEY: i16 = 1;
-/// The last version that names topics; later ones have ids (KIP-516).
-const FETCH_NAMES_MAX: i16 = 12;
-/// Sessions (KIP-227) since this version.
-const FETCH_SESSIONS_MIN: i16 = 7;
-/// A fetch that could bring less than this waits until there is more room.
-const FETCH_BYTES_MIN: usize = 256 << 10;
+pub(super) const FETCH_KEY: i16 = 1;
 /// What a lane is asked for at least; the smaller, the more lanes an answer holds, and a request can pack.
-const PARTITION_BYTES_MIN: usize = 256 << 10;
-/// How long a broker may wait for records of some partitions while others are not asked for.
-const TURN_MS: i32 = 20;
+pub(super) const PARTITION_BYTES_MIN: usize = 256 << 10;
 /// How much may be waited for at a time without looking.
 const WAIT_BYTES_MAX: usize = 128 << 10;
 
@@ -153,7 +142,11 @@ impl Shard {
                     self.lanes[slot].lane.handle_aborted(producer_id, first_offset);
                 }
             }
-            Walked::Records { .. } => {}
+            Walked::Records { preferred_read_replica: replica, .. } => {
+                if let Some((slot, _)) = walk.lane.filter(|_| replica >= 0 && replica != key.0) {
+                    self.read_at_replica(now, slot, replica);
+                }
+            }
             Walked::Batch { header, raw } => self.begin_batch(now, key, &header, raw),
             Walked::OldFormat { message } => self.begin_message(now, key, &message),
             Walked::Damaged(bad) => {
@@ -180,7 +173,7 @@ impl Shard {
         let Some(walk) = &source.walk else { return };
         let slot = walk.topic.as_ref().and_then(|topic| source.lane_of(topic, head.partition));
         if let Some(slot) = slot.filter(|_| head.error == 0) {
-            // A session tells it once, and for whatever reading.
+            // A session tells it once, and for whatever reading. (A replica deletes what its leader does, and no other records.)
             self.lanes[slot].lane.handle_source_begins(head.log_start_offset);
         }
         // What was asked for before the lane began to read anew may lie beyond where it reads now.
@@ -198,11 +191,19 @@ impl Shard {
                 true => head.last_stable_offset,
                 false => head.high_watermark,
             };
-            let lane = &mut self.lanes[slot].lane;
-            lane.handle_watermark(end);
+            let member = &mut self.lanes[slot];
+            match member.read_at.is_replica() {
+                true => member.lane.handle_watermark_of_replica(end),
+                false => member.lane.handle_watermark(end),
+            }
             return;
         }
         let member = &mut self.lanes[slot];
+        if member.read_at.is_replica() {
+            self.events.push_back(Event::LeaderUnknown { lane: member.lane.id, side: Side::Source });
+            self.read_at_leader_only(now, slot);
+            return self.refresh(now, slot);
+        }
         match error::of_fetch(head.error) {
             ErrorVerdict::Ask => member.lane.handle_out_of_range(),
             ErrorVerdict::Stop(kind) => {
@@ -220,9 +221,21 @@ impl Shard {
         self.refresh(now, slot);
     }
 
+    fn count_incoming(&mut self, now: Now, key: Key, bytes: usize) {
+        self.throttle.take(now, bytes);
+        let lane = self.sources.get(&key).and_then(|source| source.walk.as_ref()?.lane);
+        let Some(member) = lane.map(|(slot, _)| &self.lanes[slot]) else { return };
+        if member.read_at.is_replica() {
+            self.counters.replica_bytes += bytes as u64;
+        }
+        if let Some(limit) = member.limit {
+            self.limits[limit].throttle.take(now, bytes);
+        }
+    }
+
     /// A message of format 0 or 1 is collected, to be converted along with its neighbours.
     fn begin_message(&mut self, now: Now, key: Key, message: &MessageHeader) {
-        self.throttle.take(now, message.bytes);
+        self.count_incoming(now, key, message.bytes);
         let Some(source) = self.sources.get_mut(&key) else { return };
         let path = source.path;
         let conn_budget = self.settings.buffer_bytes / 2;
@@ -257,7 +270,7 @@ impl Shard {
     }
 
     fn begin_batch(&mut self, now: Now, key: Key, header: &BatchHeader, raw: [u8; BATCH_HEADER_BYTES]) {
-        self.throttle.take(now, header.batch_bytes);
+        self.count_incoming(now, key, header.batch_bytes);
         self.convert_messages(now, key);
         self.make_way(now, key, header);
         let Some(source) = self.sources.get_mut(&key) else { return };
@@ -339,8 +352,13 @@ impl Shard {
             }
             return self.refresh(now, slot);
         }
-        if let Some((_, end_offset)) = diverging {
-            self.lanes[slot].lane.handle_source_truncated(now, end_offset, &self.settings, &mut self.events);
+        match diverging {
+            Some(_) if self.lanes[slot].read_at.is_replica() => self.read_at_leader_only(now, slot),
+            Some((_, end_offset)) => {
+                let lane = &mut self.lanes[slot].lane;
+                lane.handle_source_truncated(now, end_offset, &self.settings, &mut self.events);
+            }
+            None => {}
         }
         if self.lanes[slot].lane.reads(reading) {
             let lane = &mut self.lanes[slot].lane;
@@ -392,120 +410,6 @@ impl Shard {
             None => Want::Pause,
         }
     }
-
-    /// Sends the fetches that are due.
-    pub(super) fn fetch(&mut self, now: Now) {
-        if !self.throttle.may_fetch(now) {
-            return;
-        }
-        let outgoing: usize = self.sinks.values().map(|sink| sink.conn.outgoing_bytes()).sum();
-        let reserved: usize = self.sources.values().map(|source| source.reserved_bytes).sum();
-        let held = self.pending_bytes + outgoing + reserved + self.letters_bytes();
-        let mut room = self.settings.buffer_bytes.saturating_sub(held);
-        // A fetch holds its room while the broker waits for data: no source may take what another needs.
-        let fair = self.settings.buffer_bytes / self.sources.len().max(1);
-        for source in self.sources.values_mut() {
-            if !source.may_fetch() || room < FETCH_BYTES_MIN.min(fair) {
-                continue;
-            }
-            let names = source.names_only;
-            let max = if names { FETCH_NAMES_MAX } else { *VERSIONS.end() };
-            let Some(version) = source.conn.versions().pick(FETCH_KEY, *VERSIONS.start(), max) else {
-                continue;
-            };
-            let members = &self.lanes;
-            let path = source.path;
-            let wanted = |slot: Slot| -> Option<FetchFrom> {
-                let member = &members[slot];
-                let is_due = member.fetch_pause_until_us <= now.mono_us;
-                let stays = member.path_wanted == path;
-                (is_due && stays && !member.is_paused && member.sink_key.is_some())
-                    .then(|| member.lane.fetch_from(LANE_PENDING_BYTES_MAX))
-                    .flatten()
-            };
-            let lanes = source.lane_count();
-            let Some(changes) = source.changes(version >= FETCH_SESSIONS_MIN, wanted) else { continue };
-            let max_bytes = room
-                .min(source.window.bytes())
-                .min(fair)
-                .min(self.throttle.portion_bytes().max(FETCH_BYTES_MIN));
-            let share = (max_bytes / lanes.max(1)).next_power_of_two();
-            let has_limit = version >= WHOLE_MIN;
-            let mut partitions = Vec::with_capacity(changes.added.len());
-            let mut forgotten = Vec::with_capacity(changes.forgotten.len());
-            let Changes { added, forgotten: gone, session_id, session_epoch } = changes;
-            for (slot, from) in added {
-                let member = &members[slot];
-                // Room for two batches, so that a batch in the way of another's end does not halve the rate.
-                let batches = (member.lane.batch_bytes_average() * 2).next_power_of_two();
-                let bytes = batches
-                    .max(share)
-                    .min(member.lane.fetch_bytes_max())
-                    .max(member.lane.fetch_bytes_min())
-                    .clamp(PARTITION_BYTES_MIN, self.settings.fetch_bytes_max.max(PARTITION_BYTES_MIN));
-                partitions.push(FetchPartition {
-                    topic: topic_key(version, member),
-                    partition: member.lane.partition,
-                    current_leader_epoch: from.leader_epoch,
-                    fetch_offset: from.offset,
-                    last_fetched_epoch: from.epoch,
-                    log_start_offset: -1,
-                    partition_max_bytes: i32::try_from(bytes).unwrap_or(i32::MAX),
-                });
-            }
-            for slot in gone {
-                let member = &members[slot];
-                let topic = topic_key(version, member);
-                forgotten.push((topic, member.lane.partition));
-            }
-            let mut max_wait_ms = self.settings.fetch_wait_ms;
-            let mut max_bytes = max_bytes;
-            if !has_limit {
-                if source.take_turns(&mut partitions, max_bytes) {
-                    // Others wait for their turn.
-                    max_wait_ms = max_wait_ms.min(TURN_MS);
-                }
-                max_bytes = bytes_of(&partitions);
-            }
-            let mut request = BytesMut::new();
-            FetchRequest {
-                version,
-                correlation_id: source.conn.next_correlation_id(),
-                client_id: &self.client_id,
-                max_wait_ms,
-                min_bytes: 1,
-                max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
-                isolation: u8::from(self.settings.isolation == Isolation::ReadCommitted),
-                session_id,
-                session_epoch,
-                partitions: &partitions,
-                forgotten: &forgotten,
-                rack: "",
-            }
-            .encode(&mut request);
-            let patience_ms = u64::try_from(self.settings.fetch_wait_ms).unwrap_or(0);
-            source.conn.send(now, Tag::Fetch { version, bytes: max_bytes }, patience_ms, request.freeze());
-            source.window.handle_sent(now, source.fetches == 0);
-            source.fetches += 1;
-            source.reserved_bytes += max_bytes;
-            room = room.saturating_sub(max_bytes);
-            self.counters.fetch_requests += 1;
-        }
-    }
-}
-
-/// What partitions may bring together.
-fn bytes_of(partitions: &[FetchPartition]) -> usize {
-    let bytes =
-        partitions.iter().map(|partition| usize::try_from(partition.partition_max_bytes).unwrap_or(0));
-    bytes.fold(0, usize::saturating_add)
-}
-
-fn topic_key(version: i16, member: &Member) -> TopicKey {
-    match version > FETCH_NAMES_MAX {
-        true => TopicKey::Id(member.lane.source_topic_id),
-        false => member.topic_key(Side::Source),
-    }
 }
 
 impl Walk {
@@ -527,30 +431,6 @@ impl Walk {
 }
 
 impl Source {
-    /// For brokers that do not know how much an answer may bring (before Kafka 0.10.1): asks for as many partitions as fit, others
-    /// each time. Returns whether some are left out.
-    fn take_turns(&mut self, partitions: &mut Vec<FetchPartition>, bytes_max: usize) -> bool {
-        let all = partitions.len();
-        partitions.rotate_left(self.turn % all.max(1));
-        let fitting = (1..=all).take_while(|&some| bytes_of(&partitions[..some]) <= bytes_max).count();
-        partitions.truncate(fitting.max(1));
-        self.turn = self.turn.wrapping_add(partitions.len());
-        // One topic's partitions stand together, as a request wants them.
-        partitions.sort_by(|one, other| (&one.topic, one.partition).cmp(&(&other.topic, other.partition)));
-        partitions.len() < all
-    }
-
-    /// The connection can take a fetch: none is under way, or nothing but the payload at hand is missing of the last one.
-    fn may_fetch(&self) -> bool {
-        let last_batch = self.walk.as_ref().is_some_and(|walk| {
-            let (Walking::Collect { missing, .. } | Walking::Splice { missing, .. }) = walk.payload else {
-                return false;
-            };
-            walk.fetch.frame_remaining().saturating_sub(missing) < BATCH_HEADER_BYTES
-        });
-        self.conn.is_ready() && (self.fetches == 0 || (self.fetches == 1 && last_batch))
-    }
-
     fn want(&self) -> Want {
         let Some(walk) = &self.walk else {
             return match (self.path, self.conn.front()) {

@@ -10,18 +10,21 @@
 //! | what to do next | `poll_action`, `poll_transmit`, `poll_event`, `poll_timeout` |
 //! | a look | `want`, `snapshot` |
 //!
-//! A batch's way through it: [`intake`] walks the source's answer and asks the [`lane`] for a verdict, [`opening`] takes batches
-//! apart where that is the verdict, [`diverting`] writes dead letters; [`output`] packs one batch
+//! A batch's way through it: [`fetching`] asks for it, [`intake`] walks the source's answer and asks the [`lane`] for a verdict,
+//! [`opening`] takes batches apart where that is the verdict, [`diverting`] writes dead letters; [`output`] packs one batch
 //! of every lane that may send into a request and hands the answers back to the lanes. [`questions`] finds a lane's position
 //! after a doubt, [`transactions`] sees to lanes whose records are too old for sequences, [`gaps`] to those whose gaps transactions
-//! fill. `Source`, `Sink`, `Lane` and `Numbering`
-//! are leaves: they know nothing of each other, only this file and the four beside it do.
+//! fill, [`nearby`] to those that are read from another replica than the leader; [`connections`] has what they all go over.
+//! `Source`, `Sink`, `Lane` and `Numbering` are leaves: they know nothing of each other, only this file and those beside it do.
 
 mod api;
+mod connections;
 mod diverting;
+mod fetching;
 mod gaps;
 mod intake;
 mod lane;
+mod nearby;
 mod opening;
 mod output;
 mod pausing;
@@ -40,7 +43,7 @@ pub use api::*;
 pub use questions::{DESCRIBE_PRODUCERS, LIST_OFFSETS, OFFSET_FOR_LEADER_EPOCH, WRITE_TXN_MARKERS};
 pub use timing::{Recorder, Timing, Timings};
 
-use crate::config::{Address, Mover};
+use crate::config::Mover;
 use crate::conn::Conn;
 use crate::conn::sasl::Login;
 use crate::limits::{LANE_PENDING_BYTES_MAX, SPLICE_BATCH_BYTES_MIN};
@@ -49,35 +52,24 @@ use crate::stats::{Counters, Passed, StageBuckets};
 use crate::time::Now;
 use crate::wire::TopicKey;
 use bytes::BytesMut;
+use connections::{Broker, Key};
 use gaps::Gaps;
 use kafka_protocol::protocol::StrBytes;
 use lane::{Lane, Leader, Path};
+use nearby::ReadAt;
 use seeds::Seeds;
 use sink::Sink;
 use source::{Slot, Source};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use throttle::Throttle;
+use throttle::{Limited, Throttle};
 use transactions::Transactions;
-use window::Window;
 use writers::Writers;
 
 /// Time between two `Settled` events of one lane.
 const SETTLED_TELL_MS: u64 = 100;
-/// Pause before a broker is dialled again; doubles up to the second figure.
-const DIAL_PAUSE_MS: (u64, u64) = (50, 2_000);
 /// Pause before a partition is fetched again that answered with an error.
 const FETCH_PAUSE_MS: u64 = 100;
-
-/// Which of the connections to one broker: lanes that copy share a few, lanes that splice have one for each pair of brokers,
-/// because one source connection feeds one target connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Route {
-    Copy(usize),
-    Splice { peer: i32 },
-}
-
-type Key = (i32, Route);
 
 pub struct Shard {
     settings: Settings,
@@ -98,6 +90,8 @@ pub struct Shard {
     unbound: BTreeSet<Slot>,
     /// Lanes whose fetching rests for a moment after an error.
     resting: BTreeSet<Slot>,
+    /// When lanes that are not read as their leaders would have it are looked at again.
+    nearby_look_us: Option<u64>,
     unsettled: Vec<Slot>,
     settled_tell_us: Option<u64>,
     pumped_us: u64,
@@ -109,6 +103,9 @@ pub struct Shard {
     letters: BTreeMap<LaneId, usize>,
     writers: Writers,
     throttle: Throttle,
+    limits: Vec<Limited>,
+    /// Some lane goes before others.
+    has_first: bool,
     transactions: Transactions,
     gaps: Gaps,
     /// What changes records, one for each recipe.
@@ -135,8 +132,14 @@ struct Member {
     pending_bytes: usize,
     fetch_pause_until_us: u64,
     path_wanted: Path,
+    read_at: ReadAt,
+    /// The last replica that it was read at gave it nothing.
+    got_nothing: bool,
     /// Nothing is fetched for it, because somebody wishes so.
     is_paused: bool,
+    /// Which of the shard's limits holds for it, beside that of all.
+    limit: Option<usize>,
+    is_first: bool,
     /// If [`Settings::counts_passed`].
     passed: Option<Box<Passed>>,
     removed: bool,
@@ -152,14 +155,6 @@ impl Member {
     fn topic_key(&self, side: Side) -> TopicKey {
         TopicKey::Name(self.name(side).clone().into())
     }
-}
-
-struct Broker {
-    address: Address,
-    dial_at_us: u64,
-    pause_ms: u64,
-    /// It closed the last connection on the question for its versions, as brokers before Kafka 0.10 do.
-    may_be_old: bool,
 }
 
 /// A look at the shard.
@@ -199,6 +194,8 @@ impl Shard {
             client_id: settings.client_id.as_str().into(),
             timings: Recorder::new(settings.times_batches),
             throttle: Throttle::new(settings.bytes_per_second),
+            limits: Vec::new(),
+            has_first: false,
             settings,
             lanes: Vec::new(),
             slots: BTreeMap::new(),
@@ -213,6 +210,7 @@ impl Shard {
             asking: BTreeSet::new(),
             unbound: BTreeSet::new(),
             resting: BTreeSet::new(),
+            nearby_look_us: None,
             unsettled: Vec::new(),
             settled_tell_us: None,
             pumped_us: 0,
@@ -280,6 +278,11 @@ impl Shard {
             }
             Command::LettersWritten { lane } => self.handle_letters_written(now, lane),
             Command::Throttle { bytes_per_second } => self.throttle.set(now, bytes_per_second),
+            Command::Limits(limits) => {
+                for (at, bytes_per_second) in limits.into_iter().enumerate() {
+                    self.limit(at).throttle.set(now, Some(bytes_per_second));
+                }
+            }
             Command::Drain => {
                 self.draining = true;
                 for slot in 0..self.lanes.len() {
@@ -398,6 +401,7 @@ impl Shard {
             self.resting.remove(&slot);
             self.refresh(now, slot);
         }
+        self.look_nearby(now);
         self.pump(now);
     }
 
@@ -430,7 +434,8 @@ impl Shard {
         let logins = logins.chain(self.sinks.values().filter_map(|sink| sink.conn.login_at_us()));
         let transaction = self.transactions.poll_timeout().filter(is_ahead);
         let throttle = self.throttle.poll_timeout().filter(is_ahead);
-        let lanes = wakes.chain(pauses).chain(dials).chain(throttle);
+        let limits = self.limits.iter().filter_map(Limited::poll_timeout).filter(is_ahead);
+        let lanes = wakes.chain(limits).chain(pauses).chain(dials).chain(throttle).chain(self.nearby_look_us);
         deadlines.chain(lanes).chain(logins).chain(self.settled_tell_us).chain(transaction).min()
     }
 
@@ -467,6 +472,9 @@ impl Shard {
         let slot = self.lanes.len();
         self.slots.insert(start.lane, slot);
         let names = start.names.each_ref().map(|name| StrBytes::from_string(name.to_string()));
+        let (limit, is_first) = (start.limit, start.is_first);
+        self.has_first |= is_first;
+        limit.into_iter().for_each(|limit| self.limit(limit).lanes.push(slot));
         let worker = start.recipe.as_ref().map(|recipe| self.worker(recipe)).transpose();
         let mut lane = Lane::new(start, Path::Copy, self.settings.merge);
         lane.allow_runs(self.settings.runs_ahead_max);
@@ -494,11 +502,22 @@ impl Shard {
             pending_bytes: 0,
             fetch_pause_until_us: 0,
             path_wanted: Path::Copy,
+            read_at: ReadAt::Leader,
+            got_nothing: false,
             is_paused: false,
+            limit,
+            is_first,
             passed: self.settings.counts_passed.then(Box::default),
             removed: false,
         });
         self.unbound.insert(slot);
+    }
+
+    fn limit(&mut self, at: usize) -> &mut Limited {
+        while self.limits.len() <= at {
+            self.limits.push(Limited::new());
+        }
+        &mut self.limits[at]
     }
 
     /// The worker for a recipe, which lanes share.
@@ -512,10 +531,12 @@ impl Shard {
 
     fn remove(&mut self, now: Now, lane: LaneId) {
         let Some(slot) = self.slots.remove(&lane) else { return };
-        self.unbind(slot);
+        // Another lane may take its place there at once.
+        self.unbind_source(slot);
         let member = &mut self.lanes[slot];
         member.removed = true;
         member.lane.stop(StopKind::TargetRecreated, String::new(), &mut VecDeque::new());
+        self.unbound.insert(slot);
         self.refresh(now, slot);
     }
 
@@ -523,7 +544,10 @@ impl Shard {
         let Some(&slot) = self.slots.get(&lane) else { return };
         let member = &mut self.lanes[slot];
         match side {
-            Side::Source => member.lane.set_source(leader),
+            Side::Source => {
+                member.lane.set_source(leader);
+                member.read_at = ReadAt::Leader;
+            }
             Side::Target => member.lane.set_target(leader),
         }
         member.fetch_pause_until_us = 0;
@@ -544,6 +568,11 @@ impl Shard {
         }
         if lane.has_question() {
             self.asking.insert(slot);
+            // Only the leader knows where the log begins and ends.
+            if lane.asks_source() && member.read_at.is_replica() {
+                member.read_at = ReadAt::Leader;
+                self.unbound.insert(slot);
+            }
         } else if !self.asking.is_empty() {
             self.asking.remove(&slot);
         }
@@ -554,7 +583,10 @@ impl Shard {
             self.unsettled.push(slot);
             self.settled_tell_us.get_or_insert(now.after_ms(SETTLED_TELL_MS));
         }
-        member.path_wanted = path_for(self.settings.mover, member.path_wanted, lane);
+        // Lanes with connections of their own share none of those that splice.
+        let copies = member.read_at.is_leader_only() || member.is_first;
+        let mover = if copies { Mover::Copy } else { self.settings.mover };
+        member.path_wanted = path_for(mover, member.path_wanted, lane);
         if member.path_wanted != lane.path && lane.is_at_rest() {
             lane.path = member.path_wanted;
             self.unbound.insert(slot);
@@ -569,236 +601,6 @@ impl Shard {
         if let Some(source) = member.source_key.and_then(|key| self.sources.get_mut(&key)) {
             source.touch(slot);
         }
-    }
-
-    // Connections.
-
-    fn set_brokers(&mut self, now: Now, side: Side, brokers: Vec<(i32, Address)>) {
-        let known = &mut self.brokers[side as usize];
-        for (id, address) in brokers {
-            let broker = known.entry(id).or_insert_with(|| Broker {
-                address: address.clone(),
-                dial_at_us: 0,
-                pause_ms: 0,
-                may_be_old: false,
-            });
-            if broker.address != address {
-                *broker = Broker { address, dial_at_us: now.mono_us, pause_ms: 0, may_be_old: false };
-            }
-        }
-    }
-
-    /// Where the lane's connections should be, by its leaders and its path.
-    fn keys_for(&self, slot: Slot) -> (Key, Key) {
-        let lane = &self.lanes[slot].lane;
-        match lane.path {
-            Path::Copy => {
-                let connections = self.settings.connections_per_broker.max(1);
-                ((lane.source.broker, Route::Copy(0)), (lane.target.broker, Route::Copy(slot % connections)))
-            }
-            Path::Splice => (
-                (lane.source.broker, Route::Splice { peer: lane.target.broker }),
-                (lane.target.broker, Route::Splice { peer: lane.source.broker }),
-            ),
-        }
-    }
-
-    /// Binds the lane to the connections of its leaders, dialling them if need be. False: try again later.
-    fn bind(&mut self, now: Now, slot: Slot) -> bool {
-        let (source_key, sink_key) = self.keys_for(slot);
-        let member = &mut self.lanes[slot];
-        if member.removed || member.lane.is_stopped() {
-            self.unbind(slot);
-            return true;
-        }
-        // What was sent is answered where it was sent, or lost with that connection.
-        if member.sink_key.is_some_and(|key| key != sink_key) && !member.lane.is_idle() {
-            return false;
-        }
-        if member.source_key != Some(source_key) || member.sink_key != Some(sink_key) {
-            self.unbind(slot);
-        }
-        let has_sink = self.dial(now, Side::Target, sink_key);
-        let has_source = self.dial(now, Side::Source, source_key);
-        let member = &mut self.lanes[slot];
-        if has_sink && member.sink_key.is_none() {
-            member.sink_key = Some(sink_key);
-            if let Some(sink) = self.sinks.get_mut(&sink_key) {
-                sink.names_only |= member.lane.target_topic_id.is_nil();
-                sink.lanes.insert(slot);
-            }
-        }
-        if has_source && member.source_key.is_none() {
-            member.source_key = Some(source_key);
-            if let Some(source) = self.sources.get_mut(&source_key) {
-                let id = member.lane.source_topic_id;
-                source.names_only |= id.is_nil();
-                source.insert(member.topic_key(Side::Source), TopicKey::Id(id), member.lane.partition, slot);
-            }
-        }
-        self.refresh(now, slot);
-        has_sink && has_source
-    }
-
-    fn unbind(&mut self, slot: Slot) {
-        let member = &mut self.lanes[slot];
-        if let Some(source) = member.source_key.take().and_then(|key| self.sources.get_mut(&key)) {
-            let id = TopicKey::Id(member.lane.source_topic_id);
-            source.remove(&member.topic_key(Side::Source), &id, member.lane.partition, slot);
-            // Or the rest of this answer, and the next connection's, would both count.
-            if source.is_walking(slot) {
-                member.lane.rewind();
-            }
-        }
-        if let Some(sink) = member.sink_key.take().and_then(|key| self.sinks.get_mut(&key)) {
-            sink.lanes.remove(&slot);
-            sink.ready.retain(|&ready| ready != slot);
-        }
-        member.is_ready = false;
-    }
-
-    /// Whether the connection exists, dialled now if the broker's address is known and its pause is over.
-    fn dial(&mut self, now: Now, side: Side, key: Key) -> bool {
-        let exists = match side {
-            Side::Source => self.sources.contains_key(&key),
-            Side::Target => self.sinks.contains_key(&key),
-        };
-        if exists {
-            return true;
-        }
-        let Some(broker) =
-            self.brokers[side as usize].get(&key.0).filter(|broker| broker.dial_at_us <= now.mono_us)
-        else {
-            return false;
-        };
-        let conn_id = ConnId(self.conn_count);
-        self.conn_count += 1;
-        self.conns.insert(conn_id, (side, key));
-        self.actions.push_back(Action::Dial { conn: conn_id, side, address: broker.address.clone() });
-        let path = if matches!(key.1, Route::Copy(_)) { Path::Copy } else { Path::Splice };
-        let (client_id, timeout_ms) = (self.client_id.clone(), self.settings.request_timeout_ms);
-        let has_sasl = self.settings.has_sasl[side as usize];
-        match side {
-            Side::Source => {
-                let mut conn = Conn::new(now, client_id, timeout_ms, has_sasl);
-                if broker.may_be_old {
-                    conn.suspect_old();
-                }
-                let window = Window::new(self.settings.fetch_bytes_max);
-                self.sources.insert(key, Source::new(path, conn_id, conn, window));
-            }
-            Side::Target => {
-                let conn = Conn::new(now, client_id, timeout_ms, has_sasl);
-                self.sinks.insert(key, Sink::new(path, conn_id, conn));
-            }
-        }
-        true
-    }
-
-    /// When the lane's broker may be dialled, if that is what it waits for.
-    fn dial_wait_us(&self, slot: Slot) -> Option<u64> {
-        let lane = &self.lanes[slot].lane;
-        let at = |side: Side, id: i32| self.brokers[side as usize].get(&id).map(|broker| broker.dial_at_us);
-        let (source_us, target_us) =
-            (at(Side::Source, lane.source.broker)?, at(Side::Target, lane.target.broker)?);
-        let member = &self.lanes[slot];
-        let waits = [
-            member.source_key.is_none().then_some(source_us),
-            member.sink_key.is_none().then_some(target_us),
-        ];
-        waits.into_iter().flatten().max()
-    }
-
-    /// The connection is gone, with all that was under way on it.
-    fn lose(&mut self, now: Now, conn_id: ConnId, cause: &str) {
-        let Some((side, key)) = self.conns.remove(&conn_id) else { return };
-        self.counters.connections_lost += 1;
-        let lanes: Vec<Slot> = match side {
-            Side::Source => self.lose_source(now, key),
-            Side::Target => self.lose_sink(now, key),
-        };
-        if let Some(broker) = self.brokers[side as usize].get_mut(&key.0) {
-            // When it is back it may be a newer one.
-            broker.may_be_old = false;
-            broker.dial_at_us = now.after_ms(broker.pause_ms.max(DIAL_PAUSE_MS.0));
-            broker.pause_ms = (broker.pause_ms * 2).clamp(DIAL_PAUSE_MS.0, DIAL_PAUSE_MS.1);
-            let (address, cause) = (broker.address.clone(), cause.to_owned());
-            self.events.push_back(Event::BrokerTrouble { side, broker: key.0, address, cause });
-        }
-        if let Some(&slot) = lanes.first() {
-            self.events.push_back(Event::LeaderUnknown { lane: self.lanes[slot].lane.id, side });
-        }
-        for slot in lanes {
-            self.unbound.insert(slot);
-            self.refresh(now, slot);
-        }
-    }
-
-    /// A source broker closed the connection on the first question. If the next connection comes to nothing either, that was not
-    /// because of its age.
-    fn lose_old(&mut self, now: Now, conn_id: ConnId) {
-        let Some((_, key)) = self.conns.remove(&conn_id) else { return };
-        if let Some(broker) = self.brokers[Side::Source as usize].get_mut(&key.0) {
-            broker.may_be_old = true;
-            broker.dial_at_us = now.mono_us;
-        }
-        for slot in self.lose_source(now, key) {
-            self.unbound.insert(slot);
-            self.refresh(now, slot);
-        }
-    }
-
-    fn lose_source(&mut self, now: Now, key: Key) -> Vec<Slot> {
-        let Some(source) = self.sources.remove(&key) else { return Vec::new() };
-        let lanes: Vec<Slot> = source.slots().collect();
-        for &slot in &lanes {
-            let member = &mut self.lanes[slot];
-            member.source_key = None;
-            if source.is_collecting(slot) {
-                member.lane.rewind();
-            }
-            member.lane.forget_source_questions();
-        }
-        // A payload that breaks off in the middle leaves half a request at the target.
-        if let Some(into) = source.splicing_into() {
-            self.actions.push_back(Action::Close { conn: into });
-            self.lose(now, into, "the source connection broke while a batch was spliced into this one");
-        }
-        lanes
-    }
-
-    fn lose_sink(&mut self, now: Now, key: Key) -> Vec<Slot> {
-        let Some(sink) = self.sinks.remove(&key) else { return Vec::new() };
-        let lanes: Vec<Slot> = sink.lanes.iter().copied().collect();
-        for &slot in &lanes {
-            let member = &mut self.lanes[slot];
-            member.sink_key = None;
-            member.is_ready = false;
-            member.lane.handle_connection_lost(now, &self.settings);
-        }
-        let feeding = self.sources.values().find(|source| source.splicing_into() == Some(sink.conn_id));
-        if let Some(conn) = feeding.map(|source| source.conn_id) {
-            self.actions.push_back(Action::Close { conn });
-            self.lose(now, conn, "the target connection broke while a batch was spliced into it");
-        }
-        lanes
-    }
-
-    /// The connection is up: the next loss is not a repeated one.
-    fn reset_pause(&mut self, side: Side, broker: i32) {
-        if let Some(broker) = self.brokers[side as usize].get_mut(&broker) {
-            broker.pause_ms = 0;
-        }
-    }
-
-    fn deadlines(&self) -> impl Iterator<Item = (ConnId, u64, &'static str)> {
-        let sources = self
-            .sources
-            .values()
-            .map(|source| (source.conn_id, source.conn.deadline_us(), source.conn.overdue()));
-        let sinks =
-            self.sinks.values().map(|sink| (sink.conn_id, sink.conn.deadline_us(), sink.conn.overdue()));
-        sources.chain(sinks).filter_map(|(conn, deadline_us, cause)| Some((conn, deadline_us?, cause)))
     }
 
     // The order of work.

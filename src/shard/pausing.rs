@@ -69,8 +69,12 @@ mod tests {
     }
 
     impl World {
-        /// The lanes are assigned, and have no leaders yet.
         fn new(lanes: u32) -> Self {
+            Self::with(lanes, |_| (None, false))
+        }
+
+        /// The lanes are assigned, and have no leaders yet. `order` is a lane's limit and whether it goes first.
+        fn with(lanes: u32, order: impl Fn(LaneId) -> (Option<usize>, bool)) -> Self {
             let clusters = [Side::Source, Side::Target].map(|side| {
                 Cluster::new(SyntheticCluster {
                     cluster_id: format!("{side:?}"),
@@ -96,6 +100,7 @@ mod tests {
             }
             world.command(Command::Lease(Lease { since_us: u64::MAX, until_us: u64::MAX }));
             for lane in (0..lanes).map(LaneId) {
+                let (limit, is_first) = order(lane);
                 world.command(Command::Assign(Box::new(LaneStart {
                     lane,
                     topic: TOPIC.into(),
@@ -110,6 +115,8 @@ mod tests {
                     mode: OffsetMode::Append,
                     zombies_until_us: 0,
                     recipe: None,
+                    limit,
+                    is_first,
                 })));
             }
             world
@@ -248,6 +255,7 @@ mod tests {
             buffer_bytes: 64 << 20,
             fetch_bytes_max: 64 << 10,
             fetch_wait_ms: 100,
+            rack: String::new(),
             request_timeout_ms: 20_000,
             zombie_bound_ms: 30_000,
             gap_offsets_max: 0,
@@ -344,6 +352,35 @@ mod tests {
         world.throttle(None);
         world.run_for(1_000);
         assert_eq!(world.mirrored(), [BATCHES]);
+    }
+
+    #[test]
+    fn lanes_with_a_limit_of_their_own_hold_no_others_back() {
+        let mut world = World::with(3, |lane| ((lane.0 < 2).then_some(0), false));
+        world.command(Command::Limits(vec![20_000]));
+        world.lead();
+        world.run_for(10_000);
+        let mirrored = world.mirrored();
+        assert_eq!(mirrored[2], BATCHES);
+        let bytes = (mirrored[0] + mirrored[1]) * BATCH_BYTES as u64;
+        // At first one fetch brings what it may of each.
+        assert!((150_000..2 * (256 << 10) + 200_000).contains(&bytes), "{bytes}");
+        world.run_for(2 * MINUTE_MS);
+        assert_eq!(world.mirrored(), [BATCHES; 3]);
+        let counters = world.counters();
+        assert_eq!((counters.batches, counters.batches_skipped), (3 * BATCHES, 0));
+    }
+
+    #[test]
+    fn lanes_that_go_first_do_not_wait_for_the_limit() {
+        let mut world = World::with(2, |lane| (None, lane.0 == 1));
+        world.throttle(Some(10_000));
+        world.lead();
+        world.run_for(1_000);
+        let mirrored = world.mirrored();
+        assert!(mirrored[1] == BATCHES && mirrored[0] < BATCHES / 2, "{mirrored:?}");
+        world.run_for(3 * MINUTE_MS);
+        assert_eq!(world.mirrored(), [BATCHES; 2], "the others have what is left");
     }
 
     #[test]

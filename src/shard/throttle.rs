@@ -1,5 +1,6 @@
 //! A limit to the bandwidth: when more has come than it lets, nothing is fetched until the time for it has passed.
 
+use super::source::Slot;
 use crate::time::Now;
 
 /// A fetch brings at most what may come in so long, so that the rate is even.
@@ -49,6 +50,31 @@ impl Throttle {
     /// When fetching may go on; in the past when it never stopped.
     pub(super) fn poll_timeout(&self) -> Option<u64> {
         self.bytes_per_second.map(|_| self.free_at_us)
+    }
+}
+
+/// Lanes that have a limit together. While it is reached they are left out of the fetches.
+#[derive(Debug)]
+pub(super) struct Limited {
+    pub(super) throttle: Throttle,
+    pub(super) lanes: Vec<Slot>,
+    pub(super) is_held: bool,
+}
+
+impl Limited {
+    pub(super) fn new() -> Self {
+        Self { throttle: Throttle::new(None), lanes: Vec::new(), is_held: false }
+    }
+
+    /// Whether its lanes are to be fetched and were not, or the other way round.
+    pub(super) fn turns(&mut self, now: Now) -> bool {
+        let is_held = !self.throttle.may_fetch(now);
+        std::mem::replace(&mut self.is_held, is_held) != is_held
+    }
+
+    /// When its lanes may be fetched again that are not now.
+    pub(super) fn poll_timeout(&self) -> Option<u64> {
+        self.throttle.poll_timeout().filter(|_| self.is_held)
     }
 }
 

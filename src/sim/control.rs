@@ -70,6 +70,8 @@ pub(super) enum Phase {
 
 /// The link's name.
 pub(super) const LINK: &str = "sim";
+/// Where the mirror is.
+pub(super) const RACK: &str = "here";
 /// How often metadata is read when nothing asks for it sooner, and when something does.
 const METADATA_MS: (u64, u64) = (1_000, 50);
 /// Instances are not started without end: a run must end.
@@ -351,6 +353,7 @@ impl World {
             buffer_bytes: self.plan.buffer_bytes / self.plan.shards,
             fetch_bytes_max: self.plan.fetch_bytes_max,
             fetch_wait_ms: 200,
+            rack: if self.plan.reads_nearby { RACK.to_owned() } else { String::new() },
             request_timeout_ms: self.plan.request_timeout_ms,
             zombie_bound_ms: self.plan.zombie_bound_ms,
             has_sasl: [false; 2],
@@ -390,6 +393,9 @@ impl World {
             let brokers = (0..nodes).map(|node| (node, address(side, node))).collect();
             self.command_all(index, Command::Brokers { side, brokers });
         }
+        if let Some(bytes_per_second) = self.plan.limit_bytes_per_second {
+            self.command_all(index, Command::Limits(vec![bytes_per_second]));
+        }
         self.instances[index].zombies_until_us = zombies_until_us;
         self.read_metadata(index);
     }
@@ -426,6 +432,12 @@ impl World {
                     mode: bound.mode,
                     zombies_until_us: instance.zombies_until_us,
                     recipe: None,
+                    limit: self
+                        .plan
+                        .limit_bytes_per_second
+                        .filter(|_| partition.is_multiple_of(2))
+                        .map(|_| 0),
+                    is_first: self.plan.has_first && partition % 2 == 1,
                 };
                 let place = self.place_of(index, lane);
                 self.command(place, Command::Assign(Box::new(start)));

@@ -94,6 +94,7 @@ impl World {
                 self.trace(|| "control records may not be written any more".to_owned());
             }
             Fault::LanesPaused => self.pause_some_lanes(),
+            Fault::FollowerLags => self.hold_follower(),
         }
         Ok(())
     }
@@ -209,6 +210,21 @@ impl World {
     fn release_watermark(&mut self, partition: usize) {
         let (topic, number) = self.name(partition);
         self.target.cluster.hold_high_watermark(&topic, number, false);
+    }
+
+    fn hold_follower(&mut self) {
+        let partition = self.any_partition();
+        let (topic, number) = self.name(partition);
+        let node = self.chaos.index(self.source.nodes() as usize) as i32;
+        self.source.cluster.hold_follower(&topic, number, node, true);
+        self.trace(|| format!("{topic}-{number} on the source's broker {node} stays behind its leader"));
+        let held_us = self.chaos.around(4_000) * 1000;
+        self.schedule(self.now_us + held_us, Moment::Relief(Relief::FollowerFollows { partition, node }));
+    }
+
+    fn release_follower(&mut self, partition: usize, node: i32) {
+        let (topic, number) = self.name(partition);
+        self.source.cluster.hold_follower(&topic, number, node, false);
     }
 
     /// DeleteRecords up to the high watermark: with the next restart nothing is left of the producers' state.
@@ -417,6 +433,7 @@ impl World {
         match relief {
             Relief::NodeUp { side, node, restarts } => self.node_up(side, node, restarts),
             Relief::WatermarkMoves { partition } => self.release_watermark(partition),
+            Relief::FollowerFollows { partition, node } => self.release_follower(partition, node),
             Relief::InstanceStarts => {
                 if self.instances_running() == 0 {
                     self.start_instance();
@@ -440,6 +457,7 @@ impl World {
         }
         for partition in 0..self.reference.partitions.len() {
             self.release_watermark(partition);
+            (0..self.source.nodes()).for_each(|node| self.release_follower(partition, node));
         }
         self.resume_lanes();
         if self.instances_running() == 0 {

@@ -66,6 +66,8 @@ pub(super) enum Fault {
     FillDenied,
     /// Somebody pauses and resumes lanes, and changes the limit.
     LanesPaused,
+    /// A follower of the source stays behind its leader, and is read there.
+    FollowerLags,
 }
 
 const FAULTS: [Fault; 28] = [
@@ -130,6 +132,11 @@ pub(super) struct Plan {
     pub(super) large_gaps: LargeGaps,
     pub(super) runs_ahead_max: usize,
     pub(super) bytes_per_second: Option<u64>,
+    /// What lanes of even numbers may bring in a second; and whether those of odd ones go first.
+    pub(super) limit_bytes_per_second: Option<u64>,
+    pub(super) has_first: bool,
+    /// The mirror is in one rack with some of the source's brokers.
+    pub(super) reads_nearby: bool,
     /// Why control finds that gaps cannot be filled on the target, if so.
     pub(super) cannot_fill: Option<String>,
     /// The target's brokers turn out not to know WriteTxnMarkers.
@@ -205,6 +212,9 @@ impl Plan {
             large_gaps: LargeGaps::Halt,
             runs_ahead_max: RUNS_AHEAD_MAX,
             bytes_per_second: None,
+            limit_bytes_per_second: None,
+            has_first: false,
+            reads_nearby: false,
             cannot_fill: random.percent(4).then(|| "of the plan".to_owned()),
             hides_fills: random.percent(6),
             hides_producers: random.percent(5),
@@ -275,6 +285,14 @@ impl Plan {
         if !calm && apart.percent(20) {
             plan.faults.push((Fault::LanesPaused, fault_phase_ms / apart.between(1, 12) + 1));
         }
+        let mut apart = Random::new(seed, "racks");
+        plan.reads_nearby = plan.source_nodes > 1 && apart.percent(40);
+        if !calm && plan.reads_nearby && apart.percent(70) {
+            plan.faults.push((Fault::FollowerLags, fault_phase_ms / apart.between(1, 12) + 1));
+        }
+        let mut apart = Random::new(seed, "order");
+        plan.limit_bytes_per_second = apart.pick(&[None, None, None, Some(20_000)]);
+        plan.has_first = apart.percent(25);
         plan.draw_misfits(&mut Random::new(seed, "misfits"));
         if plan.has(Fault::TargetTruncation) {
             // Where a commit was lost and something else stands in its place, only the instance that sees it happen can tell.
@@ -335,6 +353,7 @@ impl Plan {
         plan.gap_offsets_max = 1_000_000;
         (plan.gap_transactions_max, plan.large_gaps) = (1_000, LargeGaps::Halt);
         plan.runs_ahead_max = RUNS_AHEAD_MAX;
+        (plan.limit_bytes_per_second, plan.has_first, plan.reads_nearby) = (None, false, false);
         plan.cannot_fill = None;
         (plan.hides_fills, plan.hides_producers, plan.denies_deletes) = (false, false, false);
         plan.on_loss = OnLoss::RecordAndContinue;
@@ -384,7 +403,7 @@ mod tests {
     #[test]
     fn plans_repeat_and_every_fault_turns_up() {
         assert_eq!(format!("{:?}", Plan::of_seed(5)), format!("{:?}", Plan::of_seed(5)));
-        for fault in FAULTS.into_iter().chain([Fault::LanesPaused]) {
+        for fault in FAULTS.into_iter().chain([Fault::LanesPaused, Fault::FollowerLags]) {
             assert!((0..500).any(|seed| Plan::of_seed(seed).has(fault)), "{fault:?} is never on");
         }
     }

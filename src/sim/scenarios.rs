@@ -12,6 +12,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ApiKey;
 
 mod letters;
+mod nearby;
 mod oversize;
 
 /// A world in which nothing goes wrong by itself, with one instance running.

@@ -6,7 +6,7 @@ use crate::shard::Side;
 use crate::sim::brokers::Half;
 use crate::sim::calls::Calls;
 use crate::sim::checks::Checks;
-use crate::sim::control::LINK;
+use crate::sim::control::{LINK, RACK};
 use crate::sim::ledger_view::LedgerView;
 use crate::sim::network::address;
 use crate::sim::offsets;
@@ -151,9 +151,13 @@ fn cluster(side: Side, plan: &Plan, reference: &Reference) -> Cluster {
             [(ApiKey::WriteTxnMarkers, plan.hides_fills), (ApiKey::DescribeProducers, plan.hides_producers)];
         max_versions.extend(hidden.iter().filter(|(_, hides)| *hides).map(|&(api, _)| (api as i16, -1)));
     }
+    // Every other broker is in the mirror's rack.
+    let racks = (0..nodes).map(|node| (node, if node % 2 == 0 { "elsewhere" } else { RACK }.to_owned()));
+    let racks = racks.filter(|_| side == Side::Source && plan.reads_nearby).collect();
     Cluster::new(SyntheticCluster {
         cluster_id: format!("{side:?}").to_lowercase(),
         brokers: (0..nodes).map(|node| (node, address(side, node))).collect(),
+        racks,
         topics,
         replication_factor: nodes as usize,
         auto_create_topics: false,

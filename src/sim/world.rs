@@ -58,6 +58,7 @@ pub(super) enum Moment {
 pub(super) enum Relief {
     NodeUp { side: Side, node: i32, restarts: bool },
     WatermarkMoves { partition: usize },
+    FollowerFollows { partition: usize, node: i32 },
     InstanceStarts,
 }
 

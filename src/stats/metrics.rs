@@ -100,7 +100,7 @@ type OfShard = (&'static str, &'static str, fn(&Counters) -> u64);
 /// A gauge of each partition; where it is not known yet there is no series.
 type OfLane = (&'static str, &'static str, fn(&LaneLook, Now) -> Option<f64>);
 
-const OF_SHARDS: [OfShard; 15] = [
+const OF_SHARDS: [OfShard; 16] = [
     ("batches", "Record batches that the target has acknowledged", |shard| shard.batches),
     ("records", "Records in them", |shard| shard.records),
     ("bytes", "Their size on the wire, headers included", |shard| shard.bytes),
@@ -120,6 +120,9 @@ const OF_SHARDS: [OfShard; 15] = [
     ("dead_letters", "Records, or whole batches, that went to the dead letters", |shard| shard.dead_letters),
     ("batches_spliced", "Batches that never entered user space", |shard| shard.batches_spliced),
     ("offsets_filled", "Offsets filled with control records", |shard| shard.offsets_filled),
+    ("replica_bytes", "Bytes read from other replicas than the leaders (--rack)", |shard| {
+        shard.replica_bytes
+    }),
     ("fetch_requests", "Fetch requests", |shard| shard.fetch_requests),
     ("produce_requests", "Produce requests", |shard| shard.produce_requests),
     ("questions", "Times that partitions asked the target for their position", |shard| shard.questions),

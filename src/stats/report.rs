@@ -29,6 +29,8 @@ pub struct Counters {
     pub offsets_filled: u64,
     /// Of `batches`: sent without entering user space.
     pub batches_spliced: u64,
+    /// Bytes that were read from other replicas than the leaders, mirrored or not.
+    pub replica_bytes: u64,
     pub fetch_requests: u64,
     pub produce_requests: u64,
     /// Times that lanes had to ask the target for their position.
@@ -55,6 +57,7 @@ impl AddAssign for Counters {
         self.dead_letters += other.dead_letters;
         self.offsets_filled += other.offsets_filled;
         self.batches_spliced += other.batches_spliced;
+        self.replica_bytes += other.replica_bytes;
         self.fetch_requests += other.fetch_requests;
         self.produce_requests += other.produce_requests;
         self.questions += other.questions;

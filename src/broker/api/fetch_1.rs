@@ -4,6 +4,7 @@
 //! stable offset for readers of committed records, who are told of the aborted transactions in their range. The first batch
 //! of an answer comes whole however large it is (KIP-74); later ranges end where their bytes are used up, inside a batch too.
 //! Fetches wait for `min_bytes` at most `max_wait_ms`; an error, a divergence or a leader change answers at once.
+//! From 11 on any replica answers, with what it has, and a leader sends consumers to the replica in their rack, if there is one.
 //! The answer is written by hand, so that payloads go out as the slices they are kept in.
 
 use super::Request;
@@ -11,7 +12,7 @@ use crate::broker::delayed::{Checked, Ticket, Waiting};
 use crate::broker::fetch_session::{TopicKey, Wanted};
 use crate::broker::log::Log;
 use crate::broker::response::FrameWriter;
-use crate::broker::topic::{Partition, PartitionKey, Topics};
+use crate::broker::topic::{Partition, PartitionKey, Replica, Topics};
 use crate::broker::{Cluster, Reply, Response};
 use crate::limits::{BATCH_HEADER_BYTES, FETCH_ANSWER_BYTES_MAX};
 use bytes::{BufMut, BytesMut};
@@ -33,6 +34,7 @@ struct Fetch {
     min_bytes: usize,
     max_bytes: usize,
     read_committed: bool,
+    rack: String,
     session: Session,
 }
 
@@ -54,7 +56,19 @@ struct Answer {
     diverging: Option<(i32, i64)>,
     /// Leader and epoch, to be told with an error that they explain.
     leader: Option<(i32, i32)>,
+    preferred_read_replica: i32,
     records: Range,
+}
+
+/// Who asks, where.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    node: i32,
+    read_committed: bool,
+    /// Reads at any replica.
+    roams: bool,
+    /// Brokers in its rack.
+    near: &'a [i32],
 }
 
 /// Which bytes of a log: `whole` batches from an offset on, all below `below`, then `cut_bytes` of the next.
@@ -111,7 +125,8 @@ impl Cluster {
         let deadline_us = request.now.after_ms(max_wait_ms);
         let min_bytes = usize::try_from(body.min_bytes).unwrap_or(0).min(max_bytes);
         let read_committed = body.isolation_level == 1;
-        let mut fetch = Fetch { request, min_bytes, max_bytes, read_committed, session };
+        let rack = body.rack_id.to_string();
+        let mut fetch = Fetch { request, min_bytes, max_bytes, read_committed, rack, session };
         if max_wait_ms == 0 || min_bytes == 0 {
             return Some(Reply::Now(self.answer_fetch(&mut fetch)));
         }
@@ -153,22 +168,24 @@ impl Cluster {
 
     /// None when the fetch is to be answered now; else the partitions to wait for.
     fn ready(&mut self, fetch: &mut Fetch) -> Option<Vec<PartitionKey>> {
-        let (node, read_committed) = (fetch.request.node, fetch.read_committed);
+        let near = self.nodes_in(&fetch.rack);
+        let reader = fetch.reader(&near);
         let mut bytes = 0;
         let mut keys = Vec::new();
         let mut look = |wanted: &mut Wanted, topics: &Topics| {
             let found = locate(topics, wanted).map(|key| (key, topics.partition(key)));
             let Ok((key, Some(partition))) = found else { return false };
-            if partition.check_leader(node, wanted.current_leader_epoch).is_err()
-                || check_offset(&partition.log, wanted).is_err()
-                || diverging(&partition.log, wanted) != Ok(None)
+            let Ok(replica) = reader.replica(partition, wanted) else { return false };
+            if reader.preferred(partition, wanted).is_some()
+                || check_offset(&replica, wanted).is_err()
+                || diverging(&replica, wanted) != Ok(None)
             {
                 return false;
             }
             keys.push(key);
-            let log = &partition.log;
             let mut available = 0;
-            for batch in log.read(wanted.fetch_offset, log.readable_end(read_committed)) {
+            let end = replica.readable_end(reader.read_committed);
+            for batch in replica.log.read(wanted.fetch_offset, end) {
                 available += batch.size_bytes();
                 if available >= wanted.max_bytes || bytes + available >= fetch.min_bytes {
                     break;
@@ -180,7 +197,7 @@ impl Cluster {
         let waits = match &mut fetch.session {
             Session::None(wanted) => wanted.iter_mut().all(|wanted| look(wanted, &self.topics)),
             Session::Full(id) | Session::Incremental(id) => {
-                let session = self.sessions.get_mut(&node)?.get_mut(*id)?;
+                let session = self.sessions.get_mut(&reader.node)?.get_mut(*id)?;
                 session.wanted_mut().all(|(_, wanted)| look(wanted, &self.topics))
             }
         };
@@ -188,14 +205,11 @@ impl Cluster {
     }
 
     fn answer_fetch(&mut self, fetch: &mut Fetch) -> Response {
+        let near = self.nodes_in(&fetch.rack);
+        let reader = fetch.reader(&near);
         let request = &fetch.request;
         let mut writer = AnswerWriter::new(request, fetch.read_committed, self.faults.throttle_time_ms);
-        let mut budget = Budget {
-            bytes: fetch.max_bytes,
-            first: true,
-            cut: self.settings.cut_batches,
-            read_committed: fetch.read_committed,
-        };
+        let mut budget = Budget { bytes: fetch.max_bytes, first: true, cut: self.settings.cut_batches };
         let (topics, faults) = (&self.topics, &mut self.faults);
         let mut inject = |wanted: &Wanted| {
             let topic = wanted.resolved.and_then(|index| topics.get(index));
@@ -205,7 +219,7 @@ impl Cluster {
         match &mut fetch.session {
             Session::None(wanted) => {
                 for wanted in wanted {
-                    let (answer, log) = answer(topics, request.node, wanted, &mut budget, &mut inject);
+                    let (answer, log) = answer(topics, reader, wanted, &mut budget, &mut inject);
                     writer.put(wanted, answer, log);
                 }
             }
@@ -220,9 +234,10 @@ impl Cluster {
                 writer.session_id = id;
                 let mut last_served = None;
                 for (place, wanted) in session.wanted_mut() {
-                    let (answer, log) = answer(topics, request.node, wanted, &mut budget, &mut inject);
+                    let (answer, log) = answer(topics, reader, wanted, &mut budget, &mut inject);
                     let news = answer.records.bytes > 0
                         || answer.error.is_some()
+                        || answer.preferred_read_replica >= 0
                         || answer.diverging.is_some()
                         || answer.high_watermark != wanted.sent_high_watermark
                         || answer.log_start_offset != wanted.sent_log_start_offset;
@@ -270,23 +285,49 @@ fn locate(topics: &Topics, wanted: &mut Wanted) -> Result<PartitionKey, Response
     Ok(PartitionKey { topic, partition: wanted.partition })
 }
 
-fn check_offset(log: &Log, wanted: &Wanted) -> Result<(), ResponseError> {
-    if wanted.fetch_offset < log.log_start_offset() || wanted.fetch_offset > log.log_end_offset() {
-        Err(ResponseError::OffsetOutOfRange)
-    } else {
-        Ok(())
+fn check_offset(replica: &Replica<'_>, wanted: &Wanted) -> Result<(), ResponseError> {
+    if replica.holds(wanted.fetch_offset) { Ok(()) } else { Err(ResponseError::OffsetOutOfRange) }
+}
+
+impl Fetch {
+    fn reader<'a>(&self, near: &'a [i32]) -> Reader<'a> {
+        let (node, roams) = (self.request.node, self.request.version >= 11);
+        Reader { node, read_committed: self.read_committed, roams, near }
+    }
+}
+
+impl Reader<'_> {
+    fn replica<'p>(self, partition: &'p Partition, wanted: &Wanted) -> Result<Replica<'p>, ResponseError> {
+        match self.roams {
+            true => partition.check_replica(self.node, wanted.current_leader_epoch)?,
+            false => partition.check_leader(self.node, wanted.current_leader_epoch)?,
+        }
+        Ok(partition.replica(self.node))
+    }
+
+    /// Where the leader sends this reader: to the replica near it that has most, of those that have the offset.
+    fn preferred(self, partition: &Partition, wanted: &Wanted) -> Option<i32> {
+        let leader = partition.leader;
+        if !self.roams || self.node != leader || self.near.contains(&leader) {
+            return None;
+        }
+        let near = self.near.iter().copied().filter(|node| partition.replicas.contains(node));
+        let able = near.filter(|&node| partition.replica(node).holds(wanted.fetch_offset));
+        able.max_by_key(|&node| partition.replica(node).ends.log_end_offset)
     }
 }
 
 /// The end of the last epoch that consumer and log have in common, when the consumer has read beyond it (KIP-595).
-fn diverging(log: &Log, wanted: &Wanted) -> Result<Option<(i32, i64)>, ResponseError> {
+fn diverging(replica: &Replica<'_>, wanted: &Wanted) -> Result<Option<(i32, i64)>, ResponseError> {
     if wanted.last_fetched_epoch < 0 {
         return Ok(None);
     }
-    let (epoch, end) = log.end_of_epoch(wanted.last_fetched_epoch);
+    let (epoch, end) = replica.log.end_of_epoch(wanted.last_fetched_epoch);
     if epoch < 0 {
         return Err(ResponseError::OffsetOutOfRange);
     }
+    // A follower that has less says so, though nothing has parted.
+    let end = end.min(replica.ends.log_end_offset);
     let diverges = epoch < wanted.last_fetched_epoch || end < wanted.fetch_offset;
     Ok(diverges.then_some((epoch, end)))
 }
@@ -297,13 +338,11 @@ struct Budget {
     /// No data yet: the next batch comes whole, however large.
     first: bool,
     cut: bool,
-    read_committed: bool,
 }
 
 impl Budget {
-    fn take(&mut self, log: &Log, offset: i64, partition_max_bytes: usize) -> Range {
+    fn take(&mut self, log: &Log, offset: i64, below: i64, partition_max_bytes: usize) -> Range {
         let mut left = partition_max_bytes.min(self.bytes);
-        let below = log.readable_end(self.read_committed);
         let mut range = Range { offset, below, ..Range::default() };
         if left == 0 && !self.first {
             return range;
@@ -333,7 +372,7 @@ impl Budget {
 
 fn answer<'a>(
     topics: &'a Topics,
-    node: i32,
+    reader: Reader<'_>,
     wanted: &mut Wanted,
     budget: &mut Budget,
     inject: &mut impl FnMut(&Wanted) -> Option<ResponseError>,
@@ -343,7 +382,7 @@ fn answer<'a>(
     let served = match (inject(wanted), located, partition) {
         (Some(error), ..) | (None, Err(error), _) => Err(error),
         (None, Ok(_), None) => Err(ResponseError::UnknownTopicOrPartition),
-        (None, Ok(_), Some(partition)) => serve(partition, node, wanted, budget),
+        (None, Ok(_), Some(partition)) => serve(partition, reader, wanted, budget),
     };
     match served {
         Ok(answer) => (answer, partition.map(|partition| &partition.log)),
@@ -358,6 +397,7 @@ fn answer<'a>(
                 log_start_offset: -1,
                 diverging: None,
                 leader,
+                preferred_read_replica: -1,
                 records: Range::default(),
             };
             (answer, None)
@@ -367,26 +407,29 @@ fn answer<'a>(
 
 fn serve(
     partition: &Partition,
-    node: i32,
+    reader: Reader<'_>,
     wanted: &Wanted,
     budget: &mut Budget,
 ) -> Result<Answer, ResponseError> {
-    partition.check_leader(node, wanted.current_leader_epoch)?;
-    let log = &partition.log;
-    let diverging = diverging(log, wanted)?;
-    let records = if diverging.is_some() {
+    let replica = reader.replica(partition, wanted)?;
+    let log = replica.log;
+    let diverging = diverging(&replica, wanted)?;
+    let preferred = reader.preferred(partition, wanted).filter(|_| diverging.is_none());
+    let records = if diverging.is_some() || preferred.is_some() {
         Range::default()
     } else {
-        check_offset(log, wanted)?;
-        budget.take(log, wanted.fetch_offset, wanted.max_bytes)
+        check_offset(&replica, wanted)?;
+        let end = replica.readable_end(reader.read_committed);
+        budget.take(log, wanted.fetch_offset, end, wanted.max_bytes)
     };
     Ok(Answer {
         error: None,
-        high_watermark: log.high_watermark(),
-        last_stable_offset: log.last_stable_offset(),
+        high_watermark: replica.ends.high_watermark,
+        last_stable_offset: replica.ends.last_stable_offset,
         log_start_offset: log.log_start_offset(),
         diverging,
         leader: None,
+        preferred_read_replica: preferred.unwrap_or(-1),
         records,
     })
 }
@@ -480,7 +523,7 @@ fn put_partition(
         framing.put_i32(-1);
     }
     if version >= 11 {
-        framing.put_i32(-1);
+        framing.put_i32(answer.preferred_read_replica);
     }
     put_count(framing, answer.records.bytes, flexible);
     if let Some(log) = log {

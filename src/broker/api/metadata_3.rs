@@ -25,10 +25,12 @@ impl Cluster {
         };
         let up = self.nodes.iter().filter(|(_, node)| node.up);
         let brokers = up.clone().map(|(&id, node)| {
+            let rack = self.settings.racks.iter().find(|(broker, _)| *broker == id);
             MetadataResponseBroker::default()
                 .with_node_id(BrokerId(id))
                 .with_host(text(&node.address.host))
                 .with_port(i32::from(node.address.port))
+                .with_rack(rack.filter(|_| request.version >= 1).map(|(_, rack)| text(rack)))
         });
         let controller = up.clone().next().map_or(-1, |(&id, _)| id);
         let response = MetadataResponse::default()

@@ -15,6 +15,7 @@ pub const USED: &[(&str, &str)] = &[
     ),
     ("fetch.max.bytes", "mirror.fetch-bytes-max"),
     ("fetch.max.wait.ms", "mirror.fetch-wait-ms"),
+    ("client.rack", "mirror.rack, of the consumer"),
 ];
 
 /// Why others mean nothing here. A name that ends in a dot stands for all that begin with it.
@@ -148,7 +149,7 @@ mod tests {
             ("ssl.engine.factory.class", Some(Fate::Refused)),
             ("linger.ms", Some(Fate::Unused)),
             ("compression.zstd.level", Some(Fate::Unused)),
-            ("client.rack", Some(Fate::Unused)),
+            ("client.rack", Some(Fate::Used)),
             ("sasl.oauthbearer.jwks.endpoint.url", Some(Fate::Unused)),
             ("fetch.max.bites", None),
         ] {

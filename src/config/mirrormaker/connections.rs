@@ -90,6 +90,7 @@ pub fn tune(reader: &mut Reader<'_>, from: StartFrom) -> Result<(), ConfigError>
     of_role(reader, ClusterName::Source, "fetch.max.bytes", "fetch-bytes-max", &fetch_bytes)?;
     let ms = |typed: &str| text::milliseconds(typed).map(Toml::Number);
     of_role(reader, ClusterName::Source, "fetch.max.wait.ms", "fetch-wait-ms", &ms)?;
+    of_role(reader, ClusterName::Source, "client.rack", "rack", &|typed| text::rack(typed).map(Toml::Text))?;
     one_for_both(reader, "request.timeout.ms", "request-timeout-ms", &ms)?;
     one_for_both(reader, "client.id", "client-id", &|typed| text::client_id(typed).map(Toml::Text))
 }

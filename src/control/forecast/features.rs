@@ -15,6 +15,8 @@ const FETCH_KEY: i16 = 1;
 /// Record batches; and the word of the leader on where logs part (KIP-595).
 const FETCH_BATCHES: (i16, i16) = (BATCHES_MIN, 13);
 const FETCH_DIVERGENCE: (i16, i16) = (12, 13);
+/// From here on a fetch tells where it comes from (KIP-392).
+const FETCH_RACKS: (i16, i16) = (11, 13);
 const DESCRIBE_CONFIGS_KEY: i16 = 32;
 const DESCRIBE_CONFIGS: (i16, i16) = (0, 4);
 const LIST_OFFSETS_BY_TIME: (i16, i16) = (1, 9);
@@ -73,6 +75,12 @@ const NEEDS: &[Need] = &[
         without: "its topics' settings are not known: topics are created with the same partition count and the target's \
                   defaults (retention, compaction, max.message.bytes). Create those on the target yourself that need others",
         ..need(Side::Source, DESCRIBE_CONFIGS_KEY, DESCRIBE_CONFIGS, "0.11")
+    },
+    Need {
+        weight: Weight::Warning,
+        without: "partitions are read from their leaders, whatever --rack says",
+        when: |config| config.rack.is_some(),
+        ..need(Side::Source, FETCH_KEY, FETCH_RACKS, "2.4")
     },
     Need {
         weight: Weight::Warning,

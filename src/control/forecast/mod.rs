@@ -4,6 +4,7 @@
 pub mod exactness;
 pub mod features;
 mod partitions;
+pub mod racks;
 pub mod rights;
 mod show;
 
@@ -11,6 +12,7 @@ pub use show::show;
 
 use super::config_sync;
 use super::configs::{self, TopicConfigs};
+use super::deleted;
 use super::finding::{About, Finding, Weight};
 use super::groups::{Reason, State};
 use super::ledger::{Failover, Ledger, Peers};
@@ -25,6 +27,7 @@ use crate::error;
 use crate::shard::OffsetMode;
 use crate::wire::versions::Versions;
 use exactness::{Guarded, Sent, Way};
+use racks::Racks;
 use rights::Rights;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +47,8 @@ pub struct ClusterFacts {
     /// Of topics; on the target also those that topics to be created would have.
     pub configs: BTreeMap<String, TopicConfigs>,
     pub rights: Rights,
+    /// Of the source, if that matters.
+    pub racks: Racks,
 }
 
 /// What the leaders of a partition say; None for what could not be asked.
@@ -212,6 +217,9 @@ pub fn forecast(config: &Mirror, facts: &Facts<'_>) -> Forecast {
     let groups = groups(&topics, &facts.positions);
     let mut findings = work.findings;
     findings.extend(features::missing(config, &source.versions, &target.versions));
+    let orphans = deleted::orphans(config, facts.ledger, &source.observed, &target.observed);
+    findings.extend(deleted::planned(config, &orphans));
+    findings.extend(racks::findings(config, &source.racks));
     findings.extend(rights::missing(config, &source.rights, &target.rights, transacts));
     findings.extend(about_exactness);
     findings.extend(facts.trouble.iter().cloned());

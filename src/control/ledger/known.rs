@@ -3,8 +3,9 @@
 use super::{Checkpoint, Failover, LaneId, Ledger, Loss, OffsetMode};
 use crate::config::TopicNames;
 use crate::control::offset_map::{OffsetMap, Unmapped};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use uuid::Uuid;
 
 impl Ledger {
     /// In how many parts the link is divided, once it has written.
@@ -21,6 +22,21 @@ impl Ledger {
     pub fn knows(&self, topic: &str) -> bool {
         self.topics.contains(topic)
             || self.lanes.iter().any(|((name, _), lane)| &**name == topic && lane.is_begun())
+    }
+
+    /// Topics that the link has begun to write to and nobody else writes to, with their ids on the target where it has ids.
+    pub fn own_topics(&self) -> BTreeMap<&str, Uuid> {
+        let mut topics = BTreeMap::new();
+        let mut others: BTreeSet<&str> = self.failovers.keys().map(|(topic, _)| topic.as_str()).collect();
+        for ((topic, _), lane) in self.lanes.iter().filter(|(_, lane)| lane.is_begun()) {
+            let is_one =
+                topics.insert(&**topic, lane.target_topic_id).is_none_or(|id| id == lane.target_topic_id);
+            if lane.mode == OffsetMode::Shared || lane.target_topic_id.is_nil() || !is_one {
+                others.insert(topic);
+            }
+        }
+        topics.retain(|topic, _| !others.contains(topic));
+        topics
     }
 
     /// The gap ledger: topic, partition, first offset, and the rest.

@@ -119,10 +119,12 @@ impl Session<'_> {
                 tracing::warn!("{}; waiting for one", topics::no_match(self.config, self.source.observed()));
             }
         }
+        let of_limits = self.partitions_of_limits(&plan.lanes);
         plan.lanes.retain(|lane| self.config.has_share_in(&lane.topic, lane.partition));
         self.tell_brokers();
         self.stop_circles();
         self.take_up(&plan.lanes);
+        self.share_limits(&of_limits);
         if self.config.share.is_some_and(Share::leads) {
             self.topics_in_step().iter().for_each(|topic| self.ledger.adopt(topic));
         }
@@ -131,6 +133,7 @@ impl Session<'_> {
         let topics = topics.filter_map(|topic| self.source.observed().topics.get(topic));
         let partitions = topics.flat_map(|topic| (0..).zip(&topic.partitions).map(|(n, _)| (&topic.name, n)));
         self.expected = partitions.filter(|(topic, n)| self.config.has_share_in(topic, *n)).count();
+        self.see_to_deleted_topics();
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! What is wished of the running link, carried out: lanes that are paused, and a limit that changes.
 
 use super::Session;
-use crate::config::Share;
+use crate::config::{Share, rate_of};
+use crate::control::planner::LanePlan;
 use crate::edge::clock;
 use crate::edge::outside::{Outside, Wishes};
 use crate::shard::{Command, LaneId};
@@ -19,6 +20,8 @@ pub(super) struct Following {
     /// Parts of the link, which all have an even share of its rate.
     parts: u64,
     remind_at_us: u64,
+    /// By shard, what was told of the limits that topics have.
+    of_topics: Vec<Vec<u64>>,
 }
 
 impl Following {
@@ -26,7 +29,7 @@ impl Following {
         let parts = share.map_or(1, |share| u64::from(share.parts));
         let wishes = outside.controls.wishes();
         let bytes_per_second = wishes.bytes_per_second(clock::now());
-        Self { wishes, bytes_per_second, parts, remind_at_us: 0 }
+        Self { wishes, bytes_per_second, parts, remind_at_us: 0, of_topics: Vec::new() }
     }
 
     pub(super) fn bytes_per_second(&self) -> Option<u64> {
@@ -70,6 +73,40 @@ impl Session<'_> {
         let limit = limit.map_or_else(|| "no limit any more".into(), |limit| format!("limit {limit}"));
         tracing::info!("{limit}");
         self.note("control", limit);
+    }
+
+    /// How many partitions each of the topics' limits is for, on all machines.
+    pub(super) fn partitions_of_limits(&self, lanes: &[LanePlan]) -> Vec<u64> {
+        let rates = &self.config.max_rate_topics;
+        let mut partitions = vec![0; rates.len()];
+        let limits = lanes.iter().filter_map(|lane| rate_of(rates, &lane.topic));
+        limits.for_each(|limit| partitions[limit] += 1);
+        partitions
+    }
+
+    /// Each shard may read as much of a limit as it has of the partitions.
+    pub(super) fn share_limits(&mut self, partitions: &[u64]) {
+        let rates = &self.config.max_rate_topics;
+        if rates.is_empty() {
+            return;
+        }
+        let mut here = vec![vec![0; rates.len()]; self.shards.len()];
+        for lane in self.lanes.values() {
+            if let Some(limit) = rate_of(rates, &lane.topic) {
+                here[lane.shard][limit] += 1;
+            }
+        }
+        let share = |(at, &count): (usize, &u64)| {
+            rates[at].bytes_per_second.saturating_mul(count) / partitions[at].max(1)
+        };
+        let shares: Vec<Vec<u64>> =
+            here.iter().map(|counts| counts.iter().enumerate().map(share).collect()).collect();
+        for (at, share) in shares.iter().enumerate() {
+            if self.following.of_topics.get(at) != Some(share) {
+                self.shards[at].send(Command::Limits(share.clone()));
+            }
+        }
+        self.following.of_topics = shares;
     }
 
     /// Tells the lane's shard if the lane is to be paused and is not, or the other way round. Returns whether it was so.

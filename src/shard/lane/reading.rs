@@ -259,6 +259,16 @@ impl Lane {
         self.source_end = end_offset;
     }
 
+    /// The same from a replica, which may know less than was heard before.
+    pub(in crate::shard) fn handle_watermark_of_replica(&mut self, end_offset: i64) {
+        self.source_end = self.source_end.max(end_offset);
+    }
+
+    /// The source is known to have more than was read.
+    pub(in crate::shard) fn is_behind(&self) -> bool {
+        self.read_offset < self.source_end
+    }
+
     /// The fetch answer had nothing (more) for this lane. True when this is the first time that the lane has read all there is.
     pub(in crate::shard) fn is_caught_up(&mut self) -> bool {
         let is_settled = self.is_reading()
@@ -308,9 +318,13 @@ impl Lane {
         self.handle_source_truncated(now, end, settings, events);
     }
 
+    pub(in crate::shard) fn asks_source(&self) -> bool {
+        self.state == State::Locate || self.out_of_range || self.wants_start
+    }
+
     /// A question to the source was not answered, or not well.
     pub(in crate::shard) fn forget_source_questions(&mut self) {
-        if self.state == State::Locate || self.out_of_range || self.wants_start {
+        if self.asks_source() {
             self.is_asking = false;
             self.round = self.round.wrapping_add(1);
         }

@@ -392,7 +392,10 @@ impl Lane {
 
     /// The transaction will not be committed, or nobody knows whether it was.
     pub(in crate::shard) fn lose_part(&mut self) {
-        if self.part.is_none() || self.is_stopped() {
+        if self.is_stopped() {
+            self.part = None;
+        }
+        if self.part.is_none() {
             return;
         }
         self.read_anew();
