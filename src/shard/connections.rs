@@ -14,23 +14,37 @@ use crate::wire::TopicKey;
 /// Pause before a broker is dialled again; doubles up to the second figure.
 const DIAL_PAUSE_MS: (u64, u64) = (50, 2_000);
 
-/// Which of the connections to one broker.
+/// Which of the connections to one broker: one number, because each batch is looked up by it several times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Route {
-    /// Lanes that copy share a few. Those that go before others have their own, and so have, at the source, those whose leader is
-    /// not to be told where we are.
-    Copy { number: usize, is_first: bool, hides_rack: bool },
-    /// Lanes that splice have one for each pair of brokers, because one source connection feeds one target connection.
-    Splice { peer: i32 },
-}
+pub(super) struct Route(u64);
 
 impl Route {
+    const SPLICES: u64 = 1 << 63;
+    const IS_FIRST: u64 = 1 << 62;
+    const HIDES_RACK: u64 = 1 << 61;
+
+    /// Lanes that copy share a few. Those that go before others have their own, and so have, at the source, those whose leader is
+    /// not to be told where we are.
+    fn copy(number: usize, is_first: bool, hides_rack: bool) -> Self {
+        let first = if is_first { Self::IS_FIRST } else { 0 };
+        Self(number as u64 | first | if hides_rack { Self::HIDES_RACK } else { 0 })
+    }
+
+    /// Lanes that splice have one for each pair of brokers, because one source connection feeds one target connection.
+    fn splice(peer: i32) -> Self {
+        Self(Self::SPLICES | u64::from(peer.cast_unsigned()))
+    }
+
+    fn path(self) -> Path {
+        if self.0 & Self::SPLICES == 0 { Path::Copy } else { Path::Splice }
+    }
+
     pub(super) fn is_first(self) -> bool {
-        matches!(self, Self::Copy { is_first: true, .. })
+        self.0 & Self::IS_FIRST != 0
     }
 
     pub(super) fn hides_rack(self) -> bool {
-        matches!(self, Self::Copy { hides_rack: true, .. })
+        self.0 & Self::HIDES_RACK != 0
     }
 }
 
@@ -68,13 +82,10 @@ impl Shard {
             Path::Copy => {
                 let (is_first, hides_rack) = (member.is_first, member.read_at.is_leader_only());
                 let connections = if is_first { 1 } else { self.settings.connections_per_broker.max(1) };
-                let from_source = Route::Copy { number: 0, is_first, hides_rack };
-                let to_target = Route::Copy { number: slot % connections, is_first, hides_rack: false };
-                ((source, from_source), (target, to_target))
+                let from_source = Route::copy(0, is_first, hides_rack);
+                ((source, from_source), (target, Route::copy(slot % connections, is_first, false)))
             }
-            Path::Splice => {
-                ((source, Route::Splice { peer: target }), (target, Route::Splice { peer: source }))
-            }
+            Path::Splice => ((source, Route::splice(target)), (target, Route::splice(source))),
         }
     }
 
@@ -159,7 +170,7 @@ impl Shard {
         self.conn_count += 1;
         self.conns.insert(conn_id, (side, key));
         self.actions.push_back(Action::Dial { conn: conn_id, side, address: broker.address.clone() });
-        let path = if matches!(key.1, Route::Copy { .. }) { Path::Copy } else { Path::Splice };
+        let path = key.1.path();
         let (client_id, timeout_ms) = (self.client_id.clone(), self.settings.request_timeout_ms);
         let has_sasl = self.settings.has_sasl[side as usize];
         match side {

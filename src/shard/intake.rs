@@ -3,11 +3,13 @@
 use super::api::{ConnId, Event, Side, StopKind, Want};
 use super::lane::{Path, Verdict};
 use super::source::{Slot, Source, Tag, Walk, Walking};
-use super::{FETCH_PAUSE_MS, Key, Shard};
+use super::throttle::Limited;
+use super::{FETCH_PAUSE_MS, Key, Member, Shard};
 use crate::config::Isolation;
 use crate::conn::Read;
 use crate::error::{self, Verdict as ErrorVerdict};
 use crate::limits::{BATCH_HEADER_BYTES, OLD_BATCH_BYTES};
+use crate::stats::Counters;
 use crate::time::Now;
 use crate::wire::batch::BatchHeader;
 use crate::wire::fetch::{FetchWalk, PartitionHead, VERSIONS, WHOLE_MIN, Walked};
@@ -221,21 +223,9 @@ impl Shard {
         self.refresh(now, slot);
     }
 
-    fn count_incoming(&mut self, now: Now, key: Key, bytes: usize) {
-        self.throttle.take(now, bytes);
-        let lane = self.sources.get(&key).and_then(|source| source.walk.as_ref()?.lane);
-        let Some(member) = lane.map(|(slot, _)| &self.lanes[slot]) else { return };
-        if member.read_at.is_replica() {
-            self.counters.replica_bytes += bytes as u64;
-        }
-        if let Some(limit) = member.limit {
-            self.limits[limit].throttle.take(now, bytes);
-        }
-    }
-
     /// A message of format 0 or 1 is collected, to be converted along with its neighbours.
     fn begin_message(&mut self, now: Now, key: Key, message: &MessageHeader) {
-        self.count_incoming(now, key, message.bytes);
+        self.throttle.take(now, message.bytes);
         let Some(source) = self.sources.get_mut(&key) else { return };
         let path = source.path;
         let conn_budget = self.settings.buffer_bytes / 2;
@@ -243,6 +233,7 @@ impl Shard {
         walk.batches += 1;
         walk.payload = Walking::Drop { missing: message.bytes };
         let Some((slot, reading)) = walk.lane else { return };
+        self.lanes[slot].count_incoming(now, message.bytes, &mut self.limits, &mut self.counters);
         let lane = &mut self.lanes[slot].lane;
         if !lane.reads(reading) {
             walk.lane = None;
@@ -270,7 +261,7 @@ impl Shard {
     }
 
     fn begin_batch(&mut self, now: Now, key: Key, header: &BatchHeader, raw: [u8; BATCH_HEADER_BYTES]) {
-        self.count_incoming(now, key, header.batch_bytes);
+        self.throttle.take(now, header.batch_bytes);
         self.convert_messages(now, key);
         self.make_way(now, key, header);
         let Some(source) = self.sources.get_mut(&key) else { return };
@@ -281,6 +272,7 @@ impl Shard {
         walk.batches += 1;
         walk.payload = if missing == 0 { Walking::Heads } else { Walking::Drop { missing } };
         let Some((slot, reading)) = walk.lane else { return };
+        self.lanes[slot].count_incoming(now, header.batch_bytes, &mut self.limits, &mut self.counters);
         let lane = &mut self.lanes[slot].lane;
         if !lane.reads(reading) {
             walk.lane = None;
@@ -408,6 +400,18 @@ impl Shard {
             Some((Side::Source, key)) => self.sources.get(key).map_or(Want::Pause, Source::want),
             Some((Side::Target, key)) => self.sinks.get(key).map_or(Want::Pause, super::sink::Sink::want),
             None => Want::Pause,
+        }
+    }
+}
+
+impl Member {
+    /// So much came for it, whatever becomes of that.
+    fn count_incoming(&self, now: Now, bytes: usize, limits: &mut [Limited], counters: &mut Counters) {
+        if self.read_at.is_replica() {
+            counters.replica_bytes += bytes as u64;
+        }
+        if let Some(limit) = self.limit.and_then(|limit| limits.get_mut(limit)) {
+            limit.throttle.take(now, bytes);
         }
     }
 }
