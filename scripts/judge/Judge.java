@@ -15,6 +15,7 @@ import org.apache.kafka.common.*;
 import org.apache.kafka.common.acl.*;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.TopicExistsException;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeaders;
 import org.apache.kafka.common.record.TimestampType;
@@ -130,9 +131,16 @@ public final class Judge {
             case "topics" -> {
                 Set<String> names = new TreeSet<>(
                         admin(bootstrap).listTopics(new ListTopicsOptions().listInternal(true)).names().get());
-                admin(bootstrap).describeTopics(names).allTopicNames().get().values().stream()
-                        .sorted(Comparator.comparing(TopicDescription::name))
-                        .forEach(each -> OUT.println(each.name() + " " + each.partitions().size()));
+                for (var each : new TreeMap<>(admin(bootstrap).describeTopics(names).topicNameValues()).entrySet()) {
+                    try {
+                        OUT.println(each.getKey() + " " + each.getValue().get().partitions().size());
+                    } catch (ExecutionException gone) {
+                        // It was deleted between the two questions.
+                        if (!(gone.getCause() instanceof UnknownTopicOrPartitionException)) {
+                            throw gone;
+                        }
+                    }
+                }
             }
             case "produce" -> produce(bootstrap, topic, Long.parseLong(rest.get(0)), Long.parseLong(rest.get(1)),
                     pairs(rest.subList(2, rest.size())));

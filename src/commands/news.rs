@@ -8,6 +8,9 @@ use twinlog::config::{Mirror, changes};
 use twinlog::edge::mirror;
 use twinlog::edge::signals::Stop;
 
+/// Files that are written to are read again, but not for ever.
+const READINGS_MAX: usize = 100;
+
 /// What is to run from now on, once there is something new.
 #[derive(Clone, Default)]
 pub struct News(Arc<Mutex<Option<Vec<Mirror>>>>);
@@ -25,8 +28,8 @@ impl News {
         }
         let mut before = contents(&files);
         Stop::on_signals_or_news(move || {
-            let now = contents(&files);
-            let links = match links(args.clone()) {
+            let (now, links) = read(&args, &files);
+            let links = match links {
                 Ok(links) => links,
                 Err(error) => {
                     tracing::error!("the configuration is not taken, the one before stays in force: {error}");
@@ -45,6 +48,20 @@ impl News {
             true
         })
     }
+}
+
+/// What the files say, and what there would be to run by that: read again while somebody writes to them.
+fn read(args: &MirrorArgs, files: &[PathBuf]) -> (BTreeMap<PathBuf, String>, Result<Vec<Mirror>, String>) {
+    let mut said = contents(files);
+    for _ in 1..READINGS_MAX {
+        let links = links(args.clone());
+        let now = contents(files);
+        if now == said {
+            return (now, links);
+        }
+        said = now;
+    }
+    (said, Err("it changes all the time".into()))
 }
 
 /// What there would be to run.

@@ -93,9 +93,10 @@ fn a_configuration_is_read_again_while_the_mirror_runs() {
     };
     await_until("the first topic is mirrored", patience, || is_mirrored("one"));
 
-    for (wrong, said) in
-        [("topics = 'one'\ntopcis = 'two'", "did you mean `topics`?"), ("topics = '('", "not taken")]
-    {
+    for (wrong, said) in [
+        ("topics = 'one'\ntopcis = 'two'", "did you mean `topics`?"),
+        ("topics = '('", "`(` is not a regular expression"),
+    ] {
         write(wrong);
         mirror.hang_up();
         await_until("it is said what is wrong", patience, || mirror.text().contains(said));
