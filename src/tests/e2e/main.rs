@@ -6,7 +6,7 @@
 //!
 //! | variable | default | with `TWINLOG_E2E_FULL=1` | |
 //! |---|---|---|---|
-//! | `TWINLOG_E2E_MIB` | 200 | 1000 | load of the large tests |
+//! | `TWINLOG_E2E_MIB` | 100 | 1000 | load of the large tests |
 //! | `TWINLOG_E2E_KILLS` | 6 | 20 | kill -9 in the middle of gaps |
 //! | `TWINLOG_E2E_LOG_START` | 3000000 | 50000000 | where the log begins that does not begin at 0 |
 //! | `TWINLOG_E2E_COMPACTED` | 25000 | 3000000 | records written to the compacted topic |
@@ -60,7 +60,7 @@ use std::time::{Duration, Instant};
 
 /// Load of the large tests.
 fn load_bytes() -> u64 {
-    size("TWINLOG_E2E_MIB", 200, 1_000) << 20
+    size("TWINLOG_E2E_MIB", 100, 1_000) << 20
 }
 
 /// What the variable says, or else the default: that of full size if TWINLOG_E2E_FULL is 1.
