@@ -12,7 +12,7 @@ mod take_over;
 pub use capacity::capacity;
 pub use config::config;
 pub use control::{control, top};
-pub use mirror::{mirror, plan};
+pub use mirror::{apply, mirror, plan};
 pub use schemas::schemas;
 pub use shape::shape;
 pub use take_over::take_over;

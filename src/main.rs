@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Mirror(args) => commands::mirror(args),
         Command::Plan(args) => commands::plan(args),
+        Command::Apply(args) => commands::apply(args),
         Command::Config(args) => commands::config(args),
         Command::Control(args) => commands::control(args),
         Command::Top(args) => commands::top(&args),

@@ -1,5 +1,6 @@
 //! What was typed. Turning it into what was meant is the business of [`twinlog::config`].
 
+mod apply;
 mod bench;
 mod broker;
 mod capacity;
@@ -24,6 +25,7 @@ mod take_over;
 mod top;
 mod verify;
 
+pub use apply::ApplyArgs;
 pub use bench::{BenchArgs, BenchPlan};
 pub use broker::BrokerArgs;
 pub use capacity::CapacityArgs;
@@ -87,6 +89,8 @@ pub enum Command {
     Mirror(MirrorArgs),
     /// Say what `mirror` would do with the same flags, and why; changes nothing.
     Plan(PlanArgs),
+    /// Make the topics, and what else `plan` shows, on the target; mirrors nothing.
+    Apply(ApplyArgs),
     /// Configurations: those of MirrorMaker turned into Twinlog's, and what a key means.
     Config(ConfigArgs),
     /// Change a running mirror: pause and resume partitions, limit its bandwidth.

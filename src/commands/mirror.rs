@@ -1,8 +1,8 @@
-//! `twinlog mirror` and `twinlog plan`: one link, or those of MirrorMaker's configuration side by side.
+//! `twinlog mirror`, `twinlog plan` and `twinlog apply`: one link, or those of MirrorMaker's configuration side by side.
 
 use super::news::News;
 use super::of_mirror;
-use crate::cli::{AskedLink, MirrorArgs, PlanArgs};
+use crate::cli::{ApplyArgs, AskedLink, MirrorArgs, PlanArgs};
 use crate::{Failure, SOME_STOPPED};
 use std::process::ExitCode;
 use twinlog::config::mirrormaker::Outcome;
@@ -11,7 +11,7 @@ use twinlog::control::forecast;
 use twinlog::edge::mirror::{MirrorError, Summary};
 use twinlog::edge::progress::Progress;
 use twinlog::edge::signals::{INTERRUPTED, Stop};
-use twinlog::edge::{self, links, logging, plan};
+use twinlog::edge::{self, apply, links, logging, plan};
 use twinlog::stats::Report;
 
 /// Of several links the worst one's exit code counts: what comes later here is worse.
@@ -38,23 +38,44 @@ pub fn mirror(args: MirrorArgs) -> Result<ExitCode, Failure> {
 pub fn plan(args: PlanArgs) -> Result<ExitCode, Failure> {
     let (is_json, scram_users) = (args.json, args.scram_users);
     let (configs, _) = start(args.mirror)?;
+    each(&configs, |config| {
+        let forecast = plan::run(config, scram_users).map_err(of_mirror)?;
+        match is_json {
+            true => println!("{}", serde_json::to_string(&forecast).map_err(Failure::new)?),
+            false => print!("{}", forecast::show(&forecast)),
+        }
+        Ok(if forecast.is_clean() { 0 } else { SOME_STOPPED })
+    })
+}
+
+pub fn apply(args: ApplyArgs) -> Result<ExitCode, Failure> {
+    let is_json = args.json;
+    let (configs, _) = start(args.mirror)?;
+    each(&configs, |config| {
+        let applied = apply::run(config).map_err(of_mirror)?;
+        match is_json {
+            true => println!("{}", serde_json::to_string(&applied).map_err(Failure::new)?),
+            false => print!("{}", applied.text()),
+        }
+        Ok(if applied.failed.is_empty() { 0 } else { SOME_STOPPED })
+    })
+}
+
+/// One link after the other. Of several, one that fails does not keep the others from their turn.
+fn each(
+    configs: &[Mirror],
+    mut turn: impl FnMut(&Mirror) -> Result<u8, Failure>,
+) -> Result<ExitCode, Failure> {
     let mut exit_code = 0;
-    for config in &configs {
-        let forecast = match plan::run(config, scram_users).map_err(of_mirror) {
-            Ok(forecast) => forecast,
+    for config in configs {
+        let of_link = match turn(config) {
             Err(failure) if configs.len() > 1 => {
                 eprintln!("error: link {}: {}", config.link, failure.message);
-                exit_code = worse(exit_code, failure.exit_code);
-                continue;
+                failure.exit_code
             }
-            Err(failure) => return Err(failure),
+            of_link => of_link?,
         };
-        if is_json {
-            println!("{}", serde_json::to_string(&forecast).map_err(Failure::new)?);
-        } else {
-            print!("{}", forecast::show(&forecast));
-        }
-        exit_code = worse(exit_code, if forecast.is_clean() { 0 } else { SOME_STOPPED });
+        exit_code = worse(exit_code, of_link);
     }
     Ok(ExitCode::from(exit_code))
 }

@@ -9,6 +9,7 @@
 
 mod acls;
 pub mod admin;
+pub mod apply;
 pub mod bench;
 pub mod broker_task;
 pub mod buffers;

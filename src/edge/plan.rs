@@ -72,16 +72,16 @@ pub fn run(config: &Mirror, scram_users: bool) -> Result<Forecast, MirrorError> 
     Ok(forecast)
 }
 
-struct Look<'a> {
+pub(super) struct Look<'a> {
     config: &'a Mirror,
-    source: Admin,
-    target: Admin,
+    pub(super) source: Admin,
+    pub(super) target: Admin,
     /// What could not be asked.
     trouble: Vec<Finding>,
 }
 
 impl<'a> Look<'a> {
-    fn at(config: &'a Mirror) -> Result<Self, MirrorError> {
+    pub(super) fn at(config: &'a Mirror) -> Result<Self, MirrorError> {
         let mut look = Self::begin(config);
         let on = |side| move |error| MirrorError::Cluster { side, error };
         let source_id = look.source.observe().map_err(on(Side::Source))?.cluster_id.clone();
@@ -113,7 +113,7 @@ impl<'a> Look<'a> {
     }
 
     /// The link's memory; of a link that never wrote, an empty one.
-    fn ledger(&mut self) -> Result<Ledger, MirrorError> {
+    pub(super) fn ledger(&mut self) -> Result<Ledger, MirrorError> {
         let config = self.config;
         let settings = ledger::Settings {
             source_cluster: self.source.observed().cluster_id.clone(),

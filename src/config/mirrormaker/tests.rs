@@ -253,7 +253,8 @@ fn each_key_that_means_something_becomes_its_setting() {
         "sync.topic.configs.enabled=true\nsync.topic.configs.interval.seconds=5\nrefresh.topics.interval.seconds=7\n\
          sync.group.offsets.enabled=TRUE\nsync.group.offsets.interval.seconds=2\ngroups.blacklist=x.*\ntopics.blacklist=y\n\
          A.consumer.isolation.level=read_uncommitted\nA->B.consumer.auto.offset.reset=latest\nA.consumer.fetch.max.wait.ms=90\n\
-         A.consumer.client.id=me\nB.producer.client.id=you\nB.producer.request.timeout.ms=9000\n",
+         A.consumer.client.id=me\nB.producer.client.id=you\nB.producer.request.timeout.ms=9000\n\
+         A.consumer.client.rack=eu-1a\n",
     )
     .unwrap();
     let mirror = built(&flow);
@@ -265,7 +266,7 @@ fn each_key_that_means_something_becomes_its_setting() {
     assert_eq!((mirror.exclude[0].is_match("y"), mirror.exclude[0].is_match("t.replica")), (true, false));
     assert_eq!((mirror.isolation, mirror.offsets), (Isolation::ReadUncommitted, Offsets::Append));
     assert_eq!((mirror.from, mirror.fetch_wait_ms, mirror.request_timeout_ms), (StartFrom::Latest, 90, 9000));
-    assert_eq!(mirror.client_id, "me");
+    assert_eq!((mirror.client_id.as_str(), mirror.rack.as_deref()), ("me", Some("eu-1a")));
     assert!(
         said(&flow, "B.producer.client.id").contains("the consumer's counts"),
         "{}",

@@ -73,7 +73,9 @@ impl Cluster {
     /// As `scripts/kafka` knows it.
     /// The file with what a broker has of a partition, if that is not much.
     pub fn log_file(&self, broker: usize, topic: &str, partition: i32) -> PathBuf {
-        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        // As for scripts/kafka, what is empty is not said.
+        let variable =
+            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let cache = variable("TWINLOG_CACHE").unwrap_or_else(|| {
             let caches = variable("XDG_CACHE_HOME");
             let home = || variable("HOME").expect("HOME").join(".cache");
