@@ -64,7 +64,7 @@ pub fn text(
     checkpoints: &CheckpointTimes,
     format: Format,
 ) -> Result<String, fmt::Error> {
-    let mut text = String::new();
+    let mut text = String::with_capacity(room(watch.lanes.len(), naming));
     if naming.names.are_own() {
         let labels = [(Cow::Borrowed("link"), Cow::Owned(escaped(&watch.link).into_owned()))];
         let mut registry = Registry::with_prefix_and_labels("twinlog", labels.into_iter());
@@ -81,6 +81,13 @@ pub fn text(
     Ok(text)
 }
 
+/// About how long the text is: tens of MB, which would be moved each time it outgrows its place.
+fn room(lanes: usize, naming: &Naming) -> usize {
+    let own = if naming.names.are_own() { LANE_BYTES.0 } else { 0 };
+    let mirror_makers = if naming.names.are_mirror_makers() { LANE_BYTES.1 } else { 0 };
+    lanes.saturating_mul(own + mirror_makers) + REST_BYTES
+}
+
 /// As it stands between quotes. Ids of clusters, topics and groups are what brokers say.
 fn escaped(label: &str) -> Cow<'_, str> {
     match label.contains(['\\', '"', '\n']) {
@@ -94,6 +101,10 @@ struct Figures {
     watch: Arc<Watch>,
     now: Now,
 }
+
+/// What the series of a partition take, by our names and by MirrorMaker's, and about what the others do.
+const LANE_BYTES: (usize, usize) = (700, 1_700);
+const REST_BYTES: usize = 64 << 10;
 
 /// A counter of each shard: its name, what it means, and where it is.
 type OfShard = (&'static str, &'static str, fn(&Counters) -> u64);

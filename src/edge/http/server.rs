@@ -19,6 +19,8 @@ const HEADERS_MAX: usize = 64;
 pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
 /// What is thrown away of a client that sends on though it is answered: closed at once, it might not see the answer.
 const REST_BYTES_MAX: usize = 1 << 20;
+/// So much of a body goes along with the head.
+const HEAD_BODY_BYTES: usize = 16 << 10;
 /// The longest time between two looks whether to end.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
@@ -314,15 +316,18 @@ fn write(stream: &mut TcpStream, until: Instant, answer: &Answer, has_body: bool
     if let Some(policy) = policy {
         text += &format!("Content-Security-Policy: {policy}\r\n");
     }
-    let mut bytes = (text + "\r\n").into_bytes();
-    if has_body {
-        bytes.extend_from_slice(body);
-    }
-    let mut left = bytes.as_slice();
-    while !left.is_empty() {
-        stream.set_write_timeout(Some(rest_of(until)?))?;
-        let written = stream.write(left)?;
-        left = &left[written..];
+    text += "\r\n";
+    let mut head = text.into_bytes();
+    // One packet for what is small; what is large is not copied.
+    let body = if has_body { body.as_slice() } else { &[] };
+    let (begin, rest) = body.split_at(body.len().min(HEAD_BODY_BYTES));
+    head.extend_from_slice(begin);
+    for mut left in [head.as_slice(), rest] {
+        while !left.is_empty() {
+            stream.set_write_timeout(Some(rest_of(until)?))?;
+            let written = stream.write(left)?;
+            left = &left[written..];
+        }
     }
     Ok(())
 }
