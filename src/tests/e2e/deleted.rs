@@ -6,8 +6,8 @@ use crate::pair::Pair;
 use crate::synthetic::{base_port, get};
 use std::time::Duration;
 
-/// A topic counts as deleted after half a minute.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// A topic counts as deleted after half a minute; and where a look at the clusters takes long, the next one is not taken soon.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 #[test]
 #[ignore = "needs real Kafka: scripts/test e2e"]
