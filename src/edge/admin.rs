@@ -17,14 +17,13 @@ use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
     BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
     DescribeClusterRequest, DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest,
     ListOffsetsRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -381,21 +380,26 @@ impl Admin {
         if code == UNKNOWN_TOPIC_ID { Ok(()) } else { check(code, &format!("deleting topic {topic}")) }
     }
 
-    /// Whether every broker says that there is no topic of this name. Of one that this user may not see they do not say so.
-    pub fn has_no_topic(&mut self, topic: &str) -> Result<bool, AdminError> {
-        let names = [self.text_on_wire(topic).to_string()];
+    /// Those of the topics that no broker has, by the word of each. Of one that this user may not see they do not say so.
+    pub fn missing_everywhere(&mut self, topics: &[&str]) -> Result<BTreeSet<String>, AdminError> {
+        let names: Vec<String> = topics.iter().map(|topic| self.text_on_wire(topic).to_string()).collect();
         let brokers: Vec<i32> = self.observed.brokers.keys().copied().collect();
+        let mut missing: BTreeSet<String> = topics.iter().map(|&topic| topic.to_owned()).collect();
         let (_, max) = METADATA;
         for &broker in &brokers {
-            // Earlier versions may make the topic.
+            // Earlier versions may make the topics.
             let ask = |version| Observed::request(version, Some(&names));
             let answer = self.client.call(broker, METADATA_HARMLESS_MIN, max, ask)?;
-            let is_unknown = |topic: &MetadataResponseTopic| topic.error_code == UNKNOWN_TOPIC_OR_PARTITION;
-            if answer.topics.is_empty() || !answer.topics.iter().all(is_unknown) {
-                return Ok(false);
-            }
+            let unknown = answer.topics.iter().filter(|topic| topic.error_code == UNKNOWN_TOPIC_OR_PARTITION);
+            let unknown = unknown.filter_map(|topic| self.in_link(topic.name.as_ref()?));
+            let unknown: BTreeSet<String> = unknown.collect();
+            missing.retain(|topic| unknown.contains(topic));
         }
-        Ok(!brokers.is_empty())
+        // Nobody was asked.
+        if brokers.is_empty() {
+            missing.clear();
+        }
+        Ok(missing)
     }
 
     /// Grows a topic to `count` partitions; or only asks whether that would go well.
@@ -658,7 +662,6 @@ impl Admin {
     }
 }
 
-/// The broker's own words on an error, to be put behind what was tried.
 /// One setting of a broker, to be described.
 fn broker_setting(broker: i32, key: &'static str) -> DescribeConfigsResource {
     DescribeConfigsResource::default()
@@ -667,6 +670,7 @@ fn broker_setting(broker: i32, key: &'static str) -> DescribeConfigsResource {
         .with_configuration_keys(Some(vec![StrBytes::from_static_str(key)]))
 }
 
+/// The broker's own words on an error, to be put behind what was tried.
 fn said(message: Option<&str>) -> String {
     message.map(|message| format!(" (it says: {message})")).unwrap_or_default()
 }

@@ -13,7 +13,7 @@ use crate::error;
 use crate::shard::Side;
 use crate::stats::units;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What came of it, a line for each change.
 #[derive(Debug, Default, Serialize)]
@@ -49,9 +49,9 @@ pub fn run(config: &Mirror) -> Result<Applied, MirrorError> {
         look: Look::at(config)?,
         applied: Applied { link: config.link.clone(), ..Applied::default() },
     };
-    let made = apply.topics()?;
+    apply.topics()?;
     if config.sync_topic_configs {
-        apply.settings(&made)?;
+        apply.settings()?;
     }
     if config.sync_acls != SyncAcls::None {
         apply.rules()?;
@@ -73,27 +73,20 @@ fn at(side: Side) -> impl Fn(AdminError) -> MirrorError {
 }
 
 impl Apply<'_> {
-    fn selected(&self) -> BTreeSet<String> {
-        let selected = topics::select(self.config, self.look.source.observed());
-        selected.iter().map(|topic| topic.name.to_string()).collect()
-    }
-
     fn plan(&mut self) -> Result<Plan, MirrorError> {
         let ledger = self.look.ledger()?;
-        let selected = self.selected();
+        let selected = self.look.topics(Side::Source);
         let configs = self.look.source.topic_configs(selected.iter().map(String::as_str));
         let configs = configs.map_err(at(Side::Source))?;
         let (source, target) = (self.look.source.observed(), self.look.target.observed());
         Ok(planner::plan(self.config, source, target, &configs, &|topic| ledger.knows(topic)))
     }
 
-    /// Returns those that were made.
-    fn topics(&mut self) -> Result<BTreeSet<String>, MirrorError> {
+    fn topics(&mut self) -> Result<(), MirrorError> {
         let plan = self.plan()?;
         let left_out =
             plan.problems.iter().map(|problem| format!("topic {}: {}", problem.topic, problem.message));
         self.applied.failed.extend(left_out);
-        let mut made = BTreeSet::new();
         for action in &plan.actions {
             let target = &mut self.look.target;
             let (name, done, outcome) = match action {
@@ -101,7 +94,6 @@ impl Apply<'_> {
                     let settings: String =
                         configs.iter().map(|(key, value)| format!(", {key}={value}")).collect();
                     let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
-                    made.insert(name.clone());
                     let done = format!(
                         "created with {partitions} partitions, replication factor {replication_factor}{settings}{notes}"
                     );
@@ -120,15 +112,15 @@ impl Apply<'_> {
                 Err(error) => return Err(at(Side::Target)(error)),
             }
         }
-        Ok(made)
+        Ok(())
     }
 
-    /// Of the topics that were there before.
-    fn settings(&mut self, made: &BTreeSet<String>) -> Result<(), MirrorError> {
+    /// Of the topics that were there when it was looked.
+    fn settings(&mut self) -> Result<(), MirrorError> {
         if !self.look.source.tells_configs().map_err(at(Side::Source))? {
             return Ok(());
         }
-        let selected: Vec<String> = self.selected().difference(made).cloned().collect();
+        let selected = self.look.topics(Side::Target);
         let names = || selected.iter().map(String::as_str);
         let source = self.look.source.topic_configs(names()).map_err(at(Side::Source))?;
         let target = self.look.target.topic_configs(names()).map_err(at(Side::Target))?;
@@ -161,7 +153,9 @@ impl Apply<'_> {
             self.applied.failed.push("access rules: one of the clusters has no authorizer".into());
             return Ok(());
         };
-        let wanted = crate::control::acls::wanted(self.config, &source, &self.selected());
+        let selected = topics::select(self.config, self.look.source.observed());
+        let selected = selected.iter().map(|topic| topic.name.to_string()).collect();
+        let wanted = crate::control::acls::wanted(self.config, &source, &selected);
         let create = crate::control::acls::changes(None, &wanted, &target).create;
         let refused = acls::create(&mut self.look.target, &create).map_err(at(Side::Target))?;
         for rule in &create {

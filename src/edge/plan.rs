@@ -161,7 +161,7 @@ impl<'a> Look<'a> {
     }
 
     /// Those of the topics to be mirrored that a cluster has.
-    fn topics(&mut self, side: Side) -> Vec<String> {
+    pub(super) fn topics(&mut self, side: Side) -> Vec<String> {
         let selected = topics::select(self.config, self.source.observed());
         let selected: Vec<String> = selected.iter().map(|topic| topic.name.to_string()).collect();
         let there = &self.admin(side).observed().topics;

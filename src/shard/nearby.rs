@@ -2,8 +2,8 @@
 //!
 //! A fetch tells where we are ([`Settings::rack`](super::Settings::rack)). A leader whose cluster selects replicas by rack then
 //! answers with a broker's id instead of records, and the lane is read there for a while. A replica may be behind its leader, so
-//! only what it has counts: whatever else it says (that the offset is out of range, that its log has parted from what was read)
-//! is asked of the leader.
+//! only what it has counts, and what it has deleted: whatever else it says (that the offset is out of range, that its log has
+//! parted from what was read) is asked of the leader.
 
 use super::api::{Event, Side};
 use super::source::Slot;

@@ -6,6 +6,9 @@ use crate::control::deleted::{FLAGGED, Missed, Orphan, orphans};
 use crate::edge::clock;
 use std::collections::BTreeSet;
 
+/// Why the word of the source's metadata is not enough.
+const NOT_GONE: &str = "some of the source's brokers know of it, or this user may not see it";
+
 #[derive(Default)]
 pub(super) struct Deleted {
     missed: Missed,
@@ -24,18 +27,32 @@ impl Session<'_> {
         let is_orphan = |topic: &str| orphans.iter().any(|orphan| orphan.topic == topic);
         self.summary.problems.retain(|(topic, problem)| !problem.ends_with(FLAGGED) || is_orphan(topic));
         self.deleted.told.retain(|topic| is_orphan(topic));
-        for orphan in self.deleted.missed.gone(clock::now(), orphans) {
-            // What this user may not see is not gone.
-            let why = match self.source.has_no_topic(&orphan.topic) {
-                Ok(true) => {
-                    self.see_to_deleted(&orphan);
-                    continue;
-                }
-                Ok(false) => "some of the source's brokers know of it, or this user may not see it".into(),
-                Err(error) => format!("the source cannot say whether it is deleted: {error}"),
-            };
-            self.keep(&orphan, &why);
+        let mut gone = self.deleted.missed.gone(clock::now(), orphans);
+        // What is flagged already waits for somebody.
+        gone.retain(|orphan| !self.is_flagged(&orphan.topic));
+        if gone.is_empty() {
+            return;
         }
+        // What this user may not see is not gone.
+        let topics: Vec<&str> = gone.iter().map(|orphan| orphan.topic.as_str()).collect();
+        match self.source.missing_everywhere(&topics) {
+            Ok(missing) => {
+                for orphan in &gone {
+                    match missing.contains(&orphan.topic) {
+                        true => self.see_to_deleted(orphan),
+                        false => self.keep(orphan, NOT_GONE),
+                    }
+                }
+            }
+            Err(error) => {
+                let why = format!("the source cannot say whether it is deleted: {error}");
+                gone.iter().for_each(|orphan| self.keep(orphan, &why));
+            }
+        }
+    }
+
+    fn is_flagged(&self, topic: &str) -> bool {
+        self.summary.problems.iter().any(|(known, problem)| known == topic && problem.ends_with(FLAGGED))
     }
 
     fn see_to_deleted(&mut self, orphan: &Orphan) {
